@@ -1,0 +1,2 @@
+//! The jobraft binary.
+fn main() {}

@@ -1,0 +1,391 @@
+//! The job model: what is enqueued, what a worker gets, what a reader sees.
+
+use crate::{Digest, FencingToken, JobId, LogTime, QueueName, TaskName, WorkerId, limits};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A job to be enqueued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewJob {
+    /// Minted by the client: the same id is the same job, however often it is sent.
+    pub id: JobId,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// What is to be run.
+    pub task: Task,
+    /// The task's input; at most [`limits::PAYLOAD_BYTES_DEFAULT`] unless the cluster says otherwise.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub payload: Bytes,
+    /// 0 (first) to 9; absent: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// When it may first run.
+    #[serde(default, skip_serializing_if = "Start::is_now")]
+    pub start: Start,
+    /// How often it is tried at most; absent: 25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// How long one attempt may run, in milliseconds; absent: 10 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_timeout_ms: Option<u64>,
+}
+
+impl NewJob {
+    /// A job with every default.
+    #[must_use]
+    pub fn new(id: JobId, queue: QueueName, task: Task, payload: impl Into<Bytes>) -> Self {
+        Self {
+            id,
+            queue,
+            task,
+            payload: payload.into(),
+            priority: None,
+            start: Start::Now,
+            max_attempts: None,
+            run_timeout_ms: None,
+        }
+    }
+}
+
+/// When a job may first run, in log time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// At once.
+    #[default]
+    Now,
+    /// This many milliseconds after it is enqueued; at most [`limits::DELAY_MS_MAX`].
+    AfterMs(u64),
+    /// At this time; one that is past means at once.
+    At(LogTime),
+}
+
+impl Start {
+    /// Whether the job may run at once.
+    #[must_use]
+    pub fn is_now(&self) -> bool {
+        *self == Self::Now
+    }
+}
+
+/// What a job runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// A handler that the worker's program registered under this name.
+    Handler(TaskName),
+    /// An uploaded module, pinned by its SHA-256.
+    Module(Digest),
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler(name) => name.fmt(f),
+            Self::Module(digest) => write!(f, "sha256:{digest}"),
+        }
+    }
+}
+
+/// Where a job stands in its life. See the table of transitions in `jobraft-core`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for its time: delayed, or between two attempts.
+    Scheduled,
+    /// Waits for other jobs.
+    Blocked,
+    /// Waits for a worker.
+    Ready,
+    /// A worker has it.
+    Leased,
+    /// Done; its result is kept.
+    Completed,
+    /// Given up; its errors are kept.
+    Dead,
+    /// Called off.
+    Cancelled,
+    /// Not started in time.
+    Expired,
+}
+
+impl JobState {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 8] = [
+        Self::Scheduled,
+        Self::Blocked,
+        Self::Ready,
+        Self::Leased,
+        Self::Completed,
+        Self::Dead,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
+    /// Whether the job's life is over. Terminal states are absorbing, but an explicit retry leaves `dead`.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Dead | Self::Cancelled | Self::Expired)
+    }
+
+    /// The name as it stands on the wire and in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Blocked => "blocked",
+            Self::Ready => "ready",
+            Self::Leased => "leased",
+            Self::Completed => "completed",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What became of one job of an enqueue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnqueueOutcome {
+    /// It is a new job now.
+    Created,
+    /// A job of that id was there already: a retry. Nothing was changed.
+    Existing,
+    /// It was not enqueued.
+    Refused(crate::Error),
+}
+
+/// A job as handed to a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedJob {
+    /// The job.
+    pub id: JobId,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// What to run.
+    pub task: Task,
+    /// Its input.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub payload: Bytes,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How many there may be.
+    pub max_attempts: u32,
+    /// Proof of this lease, for every report.
+    pub token: FencingToken,
+    /// When the lease ends in log time, unless extended.
+    pub expires_at: LogTime,
+    /// How long this attempt may run, in milliseconds.
+    pub run_timeout_ms: u64,
+    /// When the job was enqueued.
+    pub enqueued_at: LogTime,
+}
+
+impl LeasedJob {
+    /// The lease, as reports name it.
+    #[must_use]
+    pub const fn lease(&self) -> crate::LeaseRef {
+        crate::LeaseRef { job: self.id, token: self.token }
+    }
+}
+
+/// What a worker reports of a job that succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The result, at most [`limits::RESULT_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub result: Bytes,
+    /// The end of what the job wrote to its log, at most [`limits::LOG_TAIL_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub log: Bytes,
+}
+
+/// What a worker reports of a job that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind, for programs.
+    pub kind: FailureKind,
+    /// What went wrong, for people; cut at [`limits::FAILURE_MESSAGE_BYTES_MAX`].
+    pub message: String,
+    /// Whether trying again may help. A failure that is final makes the job `dead` at once.
+    pub retryable: bool,
+    /// The end of what the job wrote to its log, at most [`limits::LOG_TAIL_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub log: Bytes,
+}
+
+impl Failure {
+    /// A failure of the job's own code that may be tried again.
+    #[must_use]
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Error, message: message.into(), retryable: true, log: Bytes::new() }
+    }
+
+    /// A failure of the job's own code that would come again.
+    #[must_use]
+    pub fn final_error(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Error, message: message.into(), retryable: false, log: Bytes::new() }
+    }
+
+    /// A failure of the given kind, to be tried again or not.
+    #[must_use]
+    pub fn of_kind(kind: FailureKind, retryable: bool, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retryable, log: Bytes::new() }
+    }
+}
+
+/// How an attempt ended without success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The job's code returned an error or a non-zero exit code.
+    Error,
+    /// The handler panicked.
+    Panic,
+    /// The module trapped.
+    Trap,
+    /// It ran longer than it may.
+    Timeout,
+    /// It asked for more memory than it may have.
+    OutOfMemory,
+    /// It wrote more output than it may.
+    OutputLimit,
+    /// The module cannot be run here at all.
+    InvalidModule,
+    /// The worker has no handler or executor for this task.
+    UnknownTask,
+    /// The lease ran out: the worker died, hung, or was cut off.
+    LeaseExpired,
+    /// A kind of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl FailureKind {
+    /// The name as it stands on the wire and in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::OutOfMemory => "out_of_memory",
+            Self::OutputLimit => "output_limit",
+            Self::InvalidModule => "invalid_module",
+            Self::UnknownTask => "unknown_task",
+            Self::LeaseExpired => "lease_expired",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The error of one attempt, as kept with the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptError {
+    /// Which attempt.
+    pub attempt: u32,
+    /// When it ended, in log time.
+    pub at: LogTime,
+    /// How.
+    pub kind: FailureKind,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// Who holds a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The token under which it holds the job.
+    pub token: FencingToken,
+    /// When the lease ends, unless extended.
+    pub expires_at: LogTime,
+}
+
+/// A job as a reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// The job.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// What it runs.
+    pub task: Task,
+    /// Its input.
+    #[serde(default)]
+    pub payload: Bytes,
+    /// Where it stands.
+    pub state: JobState,
+    /// 0 (first) to 9.
+    pub priority: u8,
+    /// Attempts begun so far.
+    pub attempt: u32,
+    /// Attempts that there may be.
+    pub max_attempts: u32,
+    /// How long one attempt may run, in milliseconds.
+    pub run_timeout_ms: u64,
+    /// When it was enqueued.
+    pub enqueued_at: LogTime,
+    /// When it may next run, for a scheduled job; else when it last could.
+    pub run_at: LogTime,
+    /// When its life ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<LogTime>,
+    /// Who has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseView>,
+    /// The result of a completed job.
+    #[serde(default)]
+    pub result: Bytes,
+    /// The end of the log of the last attempt that reported one.
+    #[serde(default)]
+    pub log: Bytes,
+    /// The errors of its attempts, oldest first, at most [`limits::ATTEMPT_ERRORS_MAX`].
+    #[serde(default)]
+    pub errors: Vec<AttemptError>,
+    /// Why it was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_reason: Option<String>,
+}
+
+/// A queue and how many jobs are where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// Jobs that wait for their time.
+    pub scheduled: u64,
+    /// Jobs that wait for other jobs.
+    pub blocked: u64,
+    /// Jobs that wait for a worker.
+    pub ready: u64,
+    /// Jobs that a worker has.
+    pub leased: u64,
+    /// Jobs completed since the queue exists.
+    pub completed: u64,
+    /// Jobs given up since the queue exists.
+    pub dead: u64,
+    /// Jobs called off since the queue exists.
+    pub cancelled: u64,
+    /// Jobs not started in time since the queue exists.
+    pub expired: u64,
+}
+
+const _: () = assert!(limits::PRIORITY_DEFAULT <= limits::PRIORITY_MAX);

@@ -1,0 +1,36 @@
+//! What Jobraft's parts say to each other: ids, the job model, requests and answers, framing, limits, errors.
+//!
+//! Everything here is data. Nothing here does I/O, reads a clock or draws a random number, so that the
+//! replicated state machine may depend on it. Types that travel are versioned by the ALPN name of the
+//! connection that carries them ([`ALPN_CLIENT`], [`ALPN_PEER`]); fields are only ever added, with a default.
+
+pub mod cluster;
+pub mod error;
+pub mod frame;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod module;
+pub mod name;
+pub mod request;
+pub mod time;
+
+pub use cluster::{ClusterStatus, MemberStatus, NodeAddress, Role};
+pub use error::{Error, ErrorCode, LeaderHint, Retry};
+pub use id::{Digest, FencingToken, JobId, LeaseRef, NodeId, WorkerId};
+pub use job::{
+    AttemptError, Completion, EnqueueOutcome, Failure, FailureKind, JobState, JobView, LeaseView, LeasedJob, NewJob,
+    QueueStats, Start, Task,
+};
+pub use module::{ModuleManifest, ModuleRef};
+pub use name::{ModuleName, NameError, QueueName, TaskName};
+pub use request::{
+    ClientFrame, ClientHello, Consistency, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
+};
+pub use time::LogTime;
+
+/// ALPN of connections between nodes.
+pub const ALPN_PEER: &[u8] = b"jobraft-peer/1";
+
+/// ALPN of connections from producers, workers and tools.
+pub const ALPN_CLIENT: &[u8] = b"jobraft/1";

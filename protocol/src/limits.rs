@@ -1,0 +1,95 @@
+//! The bounds of everything, by name. What happens at a bound stands beside it.
+
+/// A payload's size unless the queue says otherwise; a larger one is refused with `too_large`.
+pub const PAYLOAD_BYTES_DEFAULT: usize = 256 * 1024;
+/// The largest payload that a cluster can be configured to take.
+pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+/// The largest result of a job; a larger one fails the attempt in the SDK and is refused with `too_large` here.
+pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
+/// The tail of a job's log that is kept with it; what is older is cut by the SDK, a longer one is refused.
+pub const LOG_TAIL_BYTES_MAX: usize = 16 * 1024;
+/// The longest failure message; cut, not refused.
+pub const FAILURE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// The longest reason of a cancellation; cut, not refused.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// The most attempt errors kept with one job; the oldest go first.
+pub const ATTEMPT_ERRORS_MAX: usize = 25;
+
+/// The most jobs in one enqueue; more are refused with `too_large`, none of them enqueued.
+pub const BULK_JOBS_MAX: usize = 1_000;
+/// The most payload bytes in one enqueue; more are refused with `too_large`, none of them enqueued.
+pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The shortest lease; a shorter wish is raised to it.
+pub const LEASE_MS_MIN: u64 = 1_000;
+/// The lease that a worker gets unless it asks otherwise.
+pub const LEASE_MS_DEFAULT: u64 = 30_000;
+/// The longest lease; a longer wish is refused with `invalid_argument`.
+pub const LEASE_MS_MAX: u64 = 12 * 60 * 60 * 1_000;
+/// How long a fetch waits for a job unless it asks otherwise.
+pub const FETCH_WAIT_MS_DEFAULT: u64 = 20_000;
+/// The longest wait of a fetch or of `job wait` in one request; the SDK asks again.
+pub const WAIT_MS_MAX: u64 = 60_000;
+/// The most jobs in one lease answer; more credits are served by further ones.
+pub const LEASE_JOBS_MAX: u32 = 256;
+/// The most payload bytes in one lease answer: leasing stops once they are exceeded, so at least one job fits.
+pub const LEASE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The most leases in one extend; more are refused with `too_large`.
+pub const EXTEND_LEASES_MAX: usize = 4_096;
+/// The most queues that one worker can name.
+pub const WORKER_QUEUES_MAX: usize = 64;
+/// The most credits that one subscription can hold; what exceeds them is dropped.
+pub const CREDITS_MAX: u32 = 4_096;
+
+/// Attempts of a job unless it says otherwise.
+pub const ATTEMPTS_DEFAULT: u32 = 25;
+/// The most attempts that a job may ask for.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// The longest time between two attempts.
+pub const BACKOFF_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// The longest delay of a job.
+pub const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1_000;
+/// The least urgent priority; 0 is the most urgent.
+pub const PRIORITY_MAX: u8 = 9;
+/// The priority of a job that does not say.
+pub const PRIORITY_DEFAULT: u8 = 5;
+/// How long a job may run unless it says otherwise.
+pub const RUN_TIMEOUT_MS_DEFAULT: u64 = 10 * 60 * 1_000;
+/// The longest time that a job may ask to run.
+pub const RUN_TIMEOUT_MS_MAX: u64 = LEASE_MS_MAX;
+/// The most waiting jobs in one queue; more are refused with `queue_full`.
+pub const QUEUE_DEPTH_DEFAULT: usize = 1_000_000;
+/// The most queues of a cluster; a job that would make one more is refused with `too_many`.
+pub const QUEUES_MAX: usize = 10_000;
+
+/// How long after it ended a job's id is remembered, and how old an id may be at enqueue.
+pub const IDEMPOTENCY_WINDOW_MS_DEFAULT: u64 = 5 * 60 * 1_000;
+/// How far ahead of log time a new job's id may be.
+pub const ID_AHEAD_MS_MAX: u64 = 60_000;
+
+/// The largest module.
+pub const MODULE_BYTES_MAX: u64 = 50 * 1024 * 1024;
+/// The size of the pieces in which modules and snapshots travel.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+/// The most modules of a cluster; an upload beyond is refused with `too_many`.
+pub const MODULES_MAX: usize = 10_000;
+
+/// The largest frame from or to a client: a full bulk enqueue and its envelope.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// The largest frame between nodes: a full batch of commands and its envelope.
+pub const PEER_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Commands of one log entry; the rest waits for the next.
+pub const ENTRY_COMMANDS_MAX: usize = 4_096;
+/// Payload bytes of one log entry after which no further command is taken into it.
+pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Timers that one log entry fires; the rest falls to the entries that follow.
+pub const TIMERS_PER_ENTRY_MAX: usize = 1_000;
+
+/// Streams that a client may hold open at once on one connection.
+pub const CLIENT_STREAMS_MAX: u32 = 16;
+/// Requests of one session under way at once; the session is read no further until some are answered.
+pub const SESSION_REQUESTS_MAX: usize = 16_384;
+/// Client connections of one node; further ones are refused.
+pub const CLIENT_CONNECTIONS_MAX: usize = 4_096;
+/// Commands that wait for a place in the log; beyond, requests are refused with `overloaded`.
+pub const PROPOSALS_WAITING_MAX: usize = 65_536;

@@ -1,0 +1,297 @@
+//! Requests and answers between a client and a node.
+//!
+//! A client opens a stream and says what it is for ([`StreamOpen`]). On a session stream it sends [`ClientFrame`]s and
+//! receives [`ServerFrame`]s; many requests are under way at once and answers come in any order, matched by id.
+
+use crate::{
+    ClusterStatus, Completion, Digest, EnqueueOutcome, Error, Failure, JobId, JobState, JobView, LeaderHint, LeaseRef,
+    LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NewJob, NodeAddress, NodeId, QueueName, QueueStats,
+    WorkerId,
+};
+use serde::{Deserialize, Serialize};
+
+/// The first frame of each stream that a client opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamOpen {
+    /// A session; answered by [`ServerHello`] (as `Result<ServerHello, Error>`), then [`ServerFrame`]s.
+    Session(ClientHello),
+    /// A module follows: `size` bytes, unframed, then the end of the stream; answered by `Result<ModuleManifest, Error>`.
+    Upload {
+        /// SHA-256 of what follows.
+        digest: Digest,
+        /// How many bytes follow.
+        size: u64,
+        /// A name that shall point to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<ModuleName>,
+    },
+    /// Asks for a module: answered by `Result<ModuleManifest, Error>`, then its bytes, unframed, and the end of the stream.
+    Download(ModuleRef),
+}
+
+/// Who opens a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientHello {
+    /// Program and version, for logs: `jobraft-cli/0.1.0`.
+    pub agent: String,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerHello {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node.
+    pub node: NodeId,
+    /// Log time now, as this node knows it: clients mint job ids and reckon lease deadlines by it.
+    pub time: LogTime,
+    /// The leader, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<LeaderHint>,
+    /// The node's software, for logs: `jobraft/0.1.0`.
+    pub agent: String,
+}
+
+/// A request and the number that its answer will carry, chosen by the client, unique among those under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientFrame {
+    /// The number.
+    pub id: u64,
+    /// The request.
+    pub request: Request,
+}
+
+/// What a node sends on a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The answer to the request of this number.
+    Reply {
+        /// The number.
+        id: u64,
+        /// The answer.
+        result: Result<Response, Error>,
+    },
+    /// Something that the client subscribed to.
+    Push(Push),
+}
+
+/// Sent without being asked each time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Push {
+    /// Jobs leased against the credits of a subscription.
+    Leased {
+        /// The subscribed worker.
+        worker: WorkerId,
+        /// The jobs; each took a credit.
+        jobs: Vec<LeasedJob>,
+    },
+    /// Jobs that the worker holds no longer: cancelled.
+    Revoked {
+        /// The worker.
+        worker: WorkerId,
+        /// The leases that ended.
+        leases: Vec<LeaseRef>,
+    },
+    /// This node leads no longer: the subscription is over, subscribe at the leader. Leases go on.
+    SubscriptionEnded {
+        /// The worker.
+        worker: WorkerId,
+        /// The leader, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        leader: Option<LeaderHint>,
+    },
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// Reflects everything acknowledged before it began (ReadIndex); answered by the leader.
+    #[default]
+    Linearizable,
+    /// Whatever the asked node knows.
+    Stale,
+}
+
+/// What a client can ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Enqueues 1 to [`crate::limits::BULK_JOBS_MAX`] jobs in one step; answers [`Response::Enqueued`]. Idempotent by job id.
+    Enqueue {
+        /// The jobs.
+        jobs: Vec<NewJob>,
+    },
+    /// Mints a worker incarnation; answers [`Response::Registered`].
+    RegisterWorker {
+        /// The worker's name, for people.
+        name: String,
+    },
+    /// Takes jobs, waiting up to `wait_ms` for the first; answers [`Response::Leased`], perhaps with none.
+    Lease {
+        /// The worker.
+        worker: WorkerId,
+        /// Where from, the first with work first.
+        queues: Vec<QueueName>,
+        /// How many at most.
+        max: u32,
+        /// For how long.
+        lease_ms: u64,
+        /// How long to wait for the first.
+        wait_ms: u64,
+    },
+    /// Asks that jobs be pushed ([`Push::Leased`]) as they become ready, one for each credit; answers [`Response::Done`].
+    /// Replaces the worker's earlier subscription on this session.
+    Subscribe {
+        /// The worker.
+        worker: WorkerId,
+        /// Where from, the first with work first.
+        queues: Vec<QueueName>,
+        /// For how long each.
+        lease_ms: u64,
+        /// How many may be pushed now.
+        credits: u32,
+    },
+    /// More may be pushed; answers [`Response::Done`].
+    AddCredits {
+        /// The worker.
+        worker: WorkerId,
+        /// How many more.
+        credits: u32,
+    },
+    /// Stops pushing; what is leased stays leased; answers [`Response::Done`].
+    Unsubscribe {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Extends leases by `lease_ms` from now; answers [`Response::Extended`], in order. Idempotent.
+    Extend {
+        /// Which.
+        leases: Vec<LeaseRef>,
+        /// By how much.
+        lease_ms: u64,
+    },
+    /// Ends a job well; answers [`Response::Done`]. Idempotent: a repetition under the same token is answered as the first.
+    Complete {
+        /// Which.
+        lease: LeaseRef,
+        /// With what.
+        completion: Completion,
+    },
+    /// Ends an attempt badly; answers [`Response::Failed`]. Idempotent like complete while the job has not been leased again.
+    Fail {
+        /// Which.
+        lease: LeaseRef,
+        /// Why.
+        failure: Failure,
+    },
+    /// Gives a job back unfinished; the attempt does not count; answers [`Response::Done`].
+    Release {
+        /// Which.
+        lease: LeaseRef,
+    },
+    /// The worker goes away: all its leases are released at once; answers [`Response::Done`].
+    Disconnect {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Calls a job off, whatever non-terminal state it is in; answers [`Response::Done`].
+    Cancel {
+        /// Which.
+        job: JobId,
+        /// Why, for people.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Reads a job; answers [`Response::Job`].
+    GetJob {
+        /// Which.
+        job: JobId,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+        /// Waits up to this long until the job is in a terminal state.
+        #[serde(default)]
+        wait_ms: u64,
+    },
+    /// Lists queues with counts; answers [`Response::Queues`].
+    ListQueues {
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Lists modules; answers [`Response::Modules`].
+    ListModules {
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// What a module's name points to; answers [`Response::Module`].
+    ResolveModule {
+        /// Which.
+        module: ModuleRef,
+    },
+    /// The cluster as this node knows it; answers [`Response::Cluster`].
+    ClusterStatus,
+    /// Adds a node that runs with an empty data directory at `address`: first as a learner, and, once it has caught up and
+    /// unless `learner` is set, as a voter; answers [`Response::Done`] then.
+    AddNode {
+        /// Its id, never used before.
+        node: NodeId,
+        /// Where it listens.
+        address: NodeAddress,
+        /// Whether it shall stay without a vote.
+        #[serde(default)]
+        learner: bool,
+    },
+    /// Removes a node; the leader may remove itself; answers [`Response::Done`].
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Hands leadership over; answers [`Response::Leader`] once another node leads.
+    TransferLeader {
+        /// To whom; absent: to the voter that is furthest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<NodeId>,
+    },
+}
+
+/// The answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// Done.
+    Done,
+    /// For each job of the enqueue, in order.
+    Enqueued(Vec<EnqueueOutcome>),
+    /// The worker's incarnation.
+    Registered(WorkerId),
+    /// The leased jobs.
+    Leased(Vec<LeasedJob>),
+    /// For each lease, in order: its new end, or why it is lost.
+    Extended(Vec<Result<LogTime, Error>>),
+    /// Where the failed job stands now.
+    Failed {
+        /// `scheduled`, `ready` or `dead`.
+        state: JobState,
+        /// When it will be tried again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<LogTime>,
+    },
+    /// The job.
+    Job(Box<JobView>),
+    /// The queues, by name.
+    Queues(Vec<QueueStats>),
+    /// The modules, by digest.
+    Modules(Vec<ModuleManifest>),
+    /// The module.
+    Module(ModuleManifest),
+    /// The cluster.
+    Cluster(ClusterStatus),
+    /// The leader now.
+    Leader(NodeId),
+}

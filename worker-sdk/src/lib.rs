@@ -1,0 +1,5 @@
+//! The Jobraft client.
+
+pub mod executor;
+
+pub use executor::{Executor, ExecutorFuture, JobContext, ModuleSource};
