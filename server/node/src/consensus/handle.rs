@@ -1,0 +1,339 @@
+//! The handle by which the rest of the node uses consensus.
+
+use super::barrier::{self, READERS_WAITING_MAX};
+use super::leadership::{self, Leadership};
+use super::log_store::LogStore;
+use super::network::NetworkFactory;
+use super::proposer::{self, Ask, Waiting, outcome_unknown, wall_clock};
+use super::state_machine::{Observer, StateError, StateMachine};
+use super::{Raft, checkpointer, service};
+use crate::storage::{LogDb, StateDb, StorageError};
+use crate::transport::{FrameReceiver, FrameSender, PeerStream, Peers};
+use jobraft_core::Core;
+use jobraft_core::command::{Command, Event, Outcome};
+use jobraft_protocol::{
+    ClusterStatus, Error, ErrorCode, JobId, JobView, LogTime, MemberStatus, NodeAddress, NodeId, Role, limits,
+};
+use openraft::{Config, ServerState, SnapshotPolicy};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+const HEARTBEAT_MS: u64 = 200;
+const ELECTION_MS_MIN: u64 = 800;
+const ELECTION_MS_MAX: u64 = 1_600;
+/// How long a command may take before its outcome is called unknown.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What consensus is started with.
+pub struct ConsensusOptions {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This node.
+    pub node: NodeId,
+    /// `data/group-0`: where `log.db` and `state.db` are.
+    pub directory: PathBuf,
+    /// Links to the other nodes.
+    pub peers: Arc<Peers>,
+    /// Hears what was applied here. Must not block.
+    pub observer: Box<dyn Fn(Vec<Event>) + Send + Sync>,
+}
+
+/// Why consensus cannot start, or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The disk, or what is on it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What is on the disk is not what this software writes.
+    #[error("{0}")]
+    State(String),
+    /// The log's vote or commit index cannot be read.
+    #[error("log.db is damaged: {0}; restore this node from a backup, or remove it from the cluster and add it anew")]
+    Log(std::io::Error),
+    /// Raft itself gave up.
+    #[error("consensus stopped: {0}")]
+    Raft(String),
+    /// The cluster cannot be formed.
+    #[error("{0}")]
+    Formation(String),
+}
+
+/// Consensus, as the rest of the node uses it. Clones share everything.
+#[derive(Clone)]
+pub struct Consensus {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) cluster: String,
+    pub(super) node: NodeId,
+    pub(super) raft: Raft,
+    pub(super) peers: Arc<Peers>,
+    state: StateMachine,
+    log: LogStore,
+    directory: PathBuf,
+    asks: mpsc::Sender<Ask>,
+    readers: mpsc::Sender<barrier::Reader>,
+    leadership: watch::Receiver<Leadership>,
+    tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Consensus {
+    /// Recovers from disk and takes part again.
+    ///
+    /// # Errors
+    /// If the disk cannot be read or holds what this software does not understand.
+    pub async fn start(options: ConsensusOptions) -> Result<Self, ConsensusError> {
+        let ConsensusOptions { cluster, node, directory, peers, observer } = options;
+        let observer: Observer = Arc::from(observer);
+        let opened = {
+            let directory = directory.clone();
+            tokio::task::spawn_blocking(move || -> Result<_, ConsensusError> {
+                let (db, recovered) = LogDb::open(&directory)?;
+                let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
+                let state = StateMachine::load(StateDb::open(&directory)?, observer).map_err(|error| match error {
+                    StateError::Storage(error) => ConsensusError::Storage(error),
+                    other => ConsensusError::State(other.to_string()),
+                })?;
+                Ok((log, state))
+            })
+        };
+        let (log, state) = opened.await.map_err(|error| ConsensusError::Raft(error.to_string()))??;
+        let network = NetworkFactory { peers: peers.clone(), snapshot_dir: directory.clone() };
+        let config = config(&cluster)?;
+        let raft = Raft::new(node.0, config, network, log.clone(), state.clone())
+            .await
+            .map_err(|error| ConsensusError::Raft(error.to_string()))?;
+
+        let (asks, asked) = mpsc::channel(limits::PROPOSALS_WAITING_MAX);
+        let (readers, reading) = mpsc::channel(READERS_WAITING_MAX);
+        let (leader_sender, leadership) = watch::channel(Leadership::default());
+        let spawn = |task| AbortOnDropHandle::new(task);
+        let tasks = vec![
+            spawn(tokio::spawn(leadership::follow(raft.clone(), leader_sender))),
+            spawn(tokio::spawn(proposer::run(raft.clone(), asked, leadership.clone()))),
+            spawn(tokio::spawn(barrier::run(raft.clone(), reading, leadership.clone()))),
+            spawn(tokio::spawn(checkpointer::run(raft.clone(), state.clone(), log.clone()))),
+        ];
+        let inner =
+            Inner { cluster, node, raft, peers, state, log, directory, asks, readers, leadership, tasks };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Puts a command into the log and waits for its answer.
+    ///
+    /// # Errors
+    /// What the state machine refused; `not_leader`, `unavailable`, `overloaded` or `shutting_down` when nothing was
+    /// done; `outcome_unknown` when nobody can tell.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        if !self.leadership().borrow().is_leader {
+            return Err(self.leadership().borrow().not_leader());
+        }
+        let (answer, answered) = oneshot::channel();
+        match self.inner.asks.try_send(Ask::Command(Waiting { command, answer })) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let message = format!("{} commands wait already; nothing was done", limits::PROPOSALS_WAITING_MAX);
+                return Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(100));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Err(Error::new(ErrorCode::ShuttingDown, "the node is stopping; nothing was done"));
+            }
+        }
+        match tokio::time::timeout(PROPOSE_TIMEOUT, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(outcome_unknown("the node is stopping")),
+            Err(_) => Err(outcome_unknown("no majority of the nodes acknowledged it in time")),
+        }
+    }
+
+    /// Lets log time move on: timers that are due fire. Only the leader's tick does anything.
+    pub fn tick(&self) {
+        // A full queue moves log time by itself.
+        let _ = self.inner.asks.try_send(Ask::Tick);
+    }
+
+    /// Waits until a read here reflects everything that was acknowledged before this call.
+    ///
+    /// # Errors
+    /// `not_leader`, `unavailable`, `overloaded` or `shutting_down`.
+    pub async fn barrier(&self) -> Result<(), Error> {
+        let (reader, done) = oneshot::channel();
+        if self.inner.readers.try_send(reader).is_err() {
+            return Err(Error::new(ErrorCode::Overloaded, "too many reads wait already").retry_after_ms(100));
+        }
+        match tokio::time::timeout(PROPOSE_TIMEOUT, done).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::new(ErrorCode::ShuttingDown, "the node is stopping")),
+            Err(_) => Err(Error::new(ErrorCode::Unavailable, "no majority of the nodes answered in time")),
+        }
+    }
+
+    /// Reads the state as of the last entry applied here.
+    pub fn read<T>(&self, read: impl FnOnce(&Core) -> T) -> T {
+        self.inner.state.read(read)
+    }
+
+    /// A job, in memory or on disk, as of the last entry applied here.
+    ///
+    /// # Errors
+    /// `internal` if the disk cannot be read.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobView>, Error> {
+        if let Some(view) = self.read(|core| core.view(id)) {
+            return Ok(Some(view));
+        }
+        let state = self.inner.state.clone();
+        let found = tokio::task::spawn_blocking(move || state.job(id)).await;
+        let failed = |error: String| {
+            tracing::error!(%error, job = %id, "could not read a job");
+            Error::new(ErrorCode::Internal, "the node could not read the job; its log says more")
+        };
+        found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Log time now, as well as this node can tell.
+    #[must_use]
+    pub fn log_time(&self) -> LogTime {
+        self.read(Core::now).max(wall_clock())
+    }
+
+    /// Who leads; changes as it does.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.clone()
+    }
+
+    /// The members, as this node knows them.
+    #[must_use]
+    pub fn members(&self) -> Vec<(NodeId, super::Member)> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.nodes().map(|(id, member)| (NodeId(*id), member.clone())).collect()
+    }
+
+    /// The voters, as this node knows them.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.inner.raft.voter_ids().map(NodeId).collect()
+    }
+
+    /// The cluster as this node knows it.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow().clone();
+        let own_role = match metrics.state {
+            ServerState::Leader => Role::Leader,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Learner if metrics.membership_config.membership().get_node(&self.inner.node.0).is_some() => {
+                Role::Learner
+            }
+            ServerState::Learner | ServerState::Shutdown => Role::Outside,
+        };
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let member = |(&id, member): (&u64, &super::Member)| {
+            let role = match () {
+                () if id == self.inner.node.0 => own_role,
+                () if metrics.current_leader == Some(id) => Role::Leader,
+                () if voters.contains(&id) => Role::Follower,
+                () => Role::Learner,
+            };
+            let matched = metrics.replication.as_ref().and_then(|progress| progress.get(&id)).copied().flatten();
+            let matched_index = matched.map(|log_id| log_id.index);
+            Some(MemberStatus { node: NodeId(id), address: member.address()?, role, matched_index })
+        };
+        ClusterStatus {
+            cluster: self.inner.cluster.clone(),
+            node: self.inner.node,
+            role: own_role,
+            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term,
+            last_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: metrics.last_applied.map_or(0, |id| id.index),
+            checkpoint_index: self.inner.state.checkpointed().map_or(0, |id| id.index),
+            time: self.log_time(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            members: metrics.membership_config.nodes().filter_map(member).collect(),
+        }
+    }
+
+    /// Serves a stream that a peer opened. Module streams are not for consensus and are refused here.
+    pub async fn serve(&self, kind: PeerStream, sender: FrameSender, receiver: FrameReceiver) {
+        let raft = self.inner.raft.clone();
+        let served = match kind {
+            PeerStream::Append => service::serve_appends(raft, sender, receiver).await,
+            PeerStream::Rpc => service::serve_rpc(raft, sender, receiver).await,
+            PeerStream::Snapshot => service::serve_snapshot(raft, self.inner.directory.clone(), sender, receiver).await,
+            PeerStream::Module => return,
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, ?kind, "a peer's stream ended");
+        }
+    }
+
+    /// Resolves when consensus has stopped for good, with why if not by [`Consensus::stop`].
+    pub async fn stopped(&self) -> Result<(), ConsensusError> {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            let state = metrics.borrow_and_update().running_state.clone();
+            match state {
+                Ok(()) => {}
+                Err(openraft::errors::Fatal::Stopped) => return Ok(()),
+                Err(fatal) => return Err(ConsensusError::Raft(fatal.to_string())),
+            }
+            if metrics.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stops: a last checkpoint, then no more. Leadership should have been handed over before.
+    pub async fn stop(&self) {
+        for task in &self.inner.tasks {
+            task.abort();
+        }
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+        let (state, log) = (self.inner.state.clone(), self.inner.log.clone());
+        let last = tokio::task::spawn_blocking(move || {
+            let made = state.checkpoint();
+            log.close();
+            made
+        });
+        match last.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last checkpoint failed; the log will be replayed"),
+            Err(error) => tracing::warn!(%error, "the last checkpoint failed; the log will be replayed"),
+        }
+    }
+
+    /// This node's address, if it is a member.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<NodeAddress> {
+        self.members().into_iter().find(|(id, _)| *id == node)?.1.address()
+    }
+}
+
+fn config(cluster: &str) -> Result<Arc<Config>, ConsensusError> {
+    let config = Config {
+        cluster_name: cluster.to_owned(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MS_MIN,
+        election_timeout_max: ELECTION_MS_MAX,
+        enable_pre_vote: Some(true),
+        // Checkpoints and purges are made by the checkpointer, by time and bytes rather than by number of entries.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // A snapshot's progress is bounded by the connection's own time-outs.
+        install_snapshot_timeout: 600_000,
+        max_payload_entries: 256,
+        broadcast_submitted_on_append: Some(true),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new).map_err(|error| ConsensusError::Raft(error.to_string()))
+}

@@ -1,0 +1,79 @@
+//! Who leads, as this node knows it.
+
+use super::Raft;
+use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress, NodeId};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Who leads.
+#[derive(Clone, Debug, Default)]
+pub struct Leadership {
+    /// Whether this node does.
+    pub is_leader: bool,
+    /// The Raft term.
+    pub term: u64,
+    /// The leader, if known, and where it is.
+    pub leader: Option<(NodeId, Option<NodeAddress>)>,
+    /// When a majority last answered this leader.
+    quorum_heard: Option<Instant>,
+}
+
+impl Leadership {
+    /// Where clients find the leader, if known.
+    #[must_use]
+    pub fn hint(&self) -> Option<LeaderHint> {
+        let (node, address) = self.leader.clone()?;
+        Some(LeaderHint { node, address: address? })
+    }
+
+    /// The refusal of what only the leader can do.
+    #[must_use]
+    pub fn not_leader(&self) -> Error {
+        let mut error = match &self.leader {
+            Some((node, _)) if !self.is_leader => Error::new(ErrorCode::NotLeader, format!("node {node} leads")),
+            _ => Error::new(ErrorCode::Unavailable, "no node leads for now; nothing was done").retry_after_ms(200),
+        };
+        error.leader = if self.is_leader { None } else { self.hint() };
+        error
+    }
+
+    /// For how long the leader has heard from no majority.
+    pub(crate) fn quorum_silent_for(&self) -> Option<Duration> {
+        self.quorum_heard.map(|heard| heard.elapsed())
+    }
+}
+
+/// Keeps `sender` up to date with what openraft says, until the node stops; logs each change of leader.
+pub(crate) async fn follow(raft: Raft, sender: watch::Sender<Leadership>) {
+    let mut metrics = raft.metrics();
+    loop {
+        let now = {
+            let metrics = metrics.borrow_and_update();
+            let leader = metrics.current_leader.map(|id| {
+                let member = metrics.membership_config.membership().get_node(&id);
+                (NodeId(id), member.and_then(super::types::Member::address))
+            });
+            Leadership {
+                is_leader: metrics.state.is_leader(),
+                term: metrics.current_term,
+                leader,
+                quorum_heard: metrics.last_quorum_acked.map(|instant| (*instant).into()),
+            }
+        };
+        let known = |l: &Leadership| l.leader.as_ref().map(|(id, _)| *id);
+        sender.send_if_modified(|before| {
+            let changed = before.is_leader != now.is_leader || before.term != now.term || before.leader != now.leader;
+            if before.term != now.term || known(before) != known(&now) {
+                match known(&now) {
+                    Some(leader) => tracing::info!(term = now.term, %leader, "a leader is known"),
+                    None => tracing::info!(term = now.term, "no leader is known"),
+                }
+            }
+            *before = now;
+            changed
+        });
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

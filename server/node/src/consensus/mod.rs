@@ -1,0 +1,29 @@
+//! Consensus: openraft over our storage and transport. The only place that names openraft.
+//!
+//! What must hold: a command is answered only after its entry is on disk on a majority and applied here; a linearizable
+//! read reflects everything answered before it began; log time is stamped here and never goes back; the first entry
+//! of a term says that it is.
+
+mod barrier;
+mod checkpointer;
+mod handle;
+mod leadership;
+mod log_store;
+mod membership;
+mod network;
+mod proposer;
+mod record;
+mod service;
+mod state_machine;
+mod types;
+mod wire;
+
+#[cfg(test)]
+mod storage_suite;
+
+pub use handle::{Consensus, ConsensusError, ConsensusOptions};
+pub use leadership::Leadership;
+pub use types::Member;
+
+/// openraft, with our types.
+pub(crate) type Raft = openraft::Raft<types::TypeConfig, state_machine::StateMachine>;

@@ -1,0 +1,266 @@
+//! openraft's network on top of the peer links: the asking side.
+
+use super::state_machine::SnapshotData;
+use super::types::{Member, SnapshotMeta, TypeConfig, Vote, log_id};
+use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
+use crate::storage::SnapshotFile;
+use crate::transport::{FrameReceiver, FrameSender, PeerLink, PeerStream, Peers, TransportError};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use jobraft_protocol::{NodeId, limits};
+use openraft::OptionalSend;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::SnapshotOf;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Appends sent and not yet answered on one stream; beyond, the sender waits.
+const APPENDS_IN_FLIGHT_MAX: usize = 64;
+/// How long an append may go unanswered before the stream is given up: a stalled disk is slow, a dead peer is cut off by
+/// the connection's own idle time-out.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to install a snapshot once it has all of it.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
+
+type RpcError = RPCError<TypeConfig>;
+
+/// Makes connections to members.
+#[derive(Clone)]
+pub(crate) struct NetworkFactory {
+    pub(crate) peers: Arc<Peers>,
+    /// Where copies of `state.db` are made before they are sent.
+    pub(crate) snapshot_dir: PathBuf,
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> Network {
+        let link = node.address().map(|address| self.peers.link(NodeId(target), address, Some(node.instance)));
+        Network { link, target, append: None, snapshot_dir: self.snapshot_dir.clone() }
+    }
+}
+
+/// One of openraft's uses of one peer: replication, heartbeats or snapshots. Each has streams of its own, so that none
+/// waits behind another.
+pub(crate) struct Network {
+    link: Option<Arc<PeerLink>>,
+    target: u64,
+    append: Option<(FrameSender, FrameReceiver)>,
+    snapshot_dir: PathBuf,
+}
+
+fn rpc_error(error: &TransportError) -> RpcError {
+    match error {
+        TransportError::Unreachable { .. } => RPCError::Unreachable(Unreachable::from_string(error)),
+        _ => RPCError::Network(NetworkError::from_string(error)),
+    }
+}
+
+fn network_error(what: impl ToString) -> RpcError {
+    RPCError::Network(NetworkError::from_string(what))
+}
+
+impl Network {
+    async fn stream(&self, kind: PeerStream) -> Result<(FrameSender, FrameReceiver), RpcError> {
+        match &self.link {
+            Some(link) => link.stream(kind).await.map_err(|error| rpc_error(&error)),
+            None => Err(RPCError::Unreachable(Unreachable::from_string("the member's address is malformed"))),
+        }
+    }
+
+    async fn ask(&self, question: Rpc, patience: Duration) -> Result<RpcAnswer, RpcError> {
+        let exchange = async {
+            let (mut sender, mut receiver) = self.stream(PeerStream::Rpc).await?;
+            sender.send(&question).await.map_err(|error| rpc_error(&error))?;
+            sender.finish().map_err(|error| rpc_error(&error))?;
+            let answer = receiver.recv().await.map_err(|error| rpc_error(&error))?;
+            answer.ok_or_else(|| network_error("the peer closed the stream without an answer"))
+        };
+        match tokio::time::timeout(patience, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(network_error(format!("node {} did not answer within {patience:?}", self.target))),
+        }
+    }
+
+    async fn ask_for_vote(&self, question: Rpc, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        match self.ask(question, option.hard_ttl()).await? {
+            RpcAnswer::Vote(answer) => Ok(answer),
+            RpcAnswer::Stopping | RpcAnswer::TransferLeader(_) => Err(network_error("the peer is stopping")),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        meta: SnapshotMeta,
+        file: &SnapshotFile,
+    ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
+        let (mut sender, mut receiver) = self.stream(PeerStream::Snapshot).await?;
+        let header = SnapshotHeader { vote, meta, bytes: file.bytes, sha256: file.sha256 };
+        sender.send(&header).await.map_err(|error| rpc_error(&error))?;
+        let mut source = tokio::fs::File::open(&file.path).await.map_err(network_error)?;
+        let mut chunk = vec![0; limits::CHUNK_BYTES];
+        loop {
+            let read = source.read(&mut chunk).await.map_err(network_error)?;
+            if read == 0 {
+                break;
+            }
+            sender.send_bytes(&chunk[..read]).await.map_err(|error| rpc_error(&error))?;
+        }
+        sender.finish().map_err(|error| rpc_error(&error))?;
+        let answer = tokio::time::timeout(INSTALL_TIMEOUT, receiver.recv::<SnapshotAnswer>()).await;
+        match answer.map_err(network_error)?.map_err(|error| rpc_error(&error))? {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(refusal)) => Err(network_error(refusal)),
+            None => Err(network_error("the peer closed the stream before it installed the snapshot")),
+        }
+    }
+}
+
+/// Sends requests as they come, noting for each what its answer is about; gives the stream back when there are no more.
+async fn pump<S>(
+    mut input: S,
+    mut sender: FrameSender,
+    sent: mpsc::Sender<(Option<super::types::LogId>, Option<super::types::LogId>)>,
+) -> Result<FrameSender, TransportError>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+{
+    while let Some(request) = input.next().await {
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        if sent.send((request.prev_log_id, last)).await.is_err() {
+            break;
+        }
+        sender.send(&request).await?;
+    }
+    Ok(sender)
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let input = Box::pin(futures_util::stream::once(async { request }));
+        let mut output = self.stream_append(input, option).await?;
+        match output.next().await {
+            Some(result) => result.map(AppendEntriesResponse::from),
+            None => Err(network_error("the peer closed the stream without an answer")),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let (sender, receiver) = match self.append.take() {
+                Some(kept) => kept,
+                None => self.stream(PeerStream::Append).await?,
+            };
+            let (sent, unanswered) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
+            let pump = AbortOnDropHandle::new(tokio::spawn(pump(input, sender, sent)));
+            let state = Some((self, receiver, unanswered, pump));
+            let answers = futures_util::stream::unfold(state, |state| async move {
+                let (this, mut receiver, mut unanswered, pump) = state?;
+                let Some(_range) = unanswered.recv().await else {
+                    // All answered: the stream is clean and serves the next session too.
+                    return match pump.await {
+                        Ok(Ok(sender)) => {
+                            this.append = Some((sender, receiver));
+                            None
+                        }
+                        Ok(Err(error)) => Some((Err(rpc_error(&error)), None)),
+                        Err(_) => None,
+                    };
+                };
+                let answer = tokio::time::timeout(APPEND_TIMEOUT, receiver.recv::<StreamAppendResult<TypeConfig>>());
+                match answer.await {
+                    Ok(Ok(Some(Ok(matched)))) => Some((Ok(Ok(matched)), Some((this, receiver, unanswered, pump)))),
+                    Ok(Ok(Some(Err(refusal)))) => {
+                        let refusal: StreamAppendError<TypeConfig> = refusal;
+                        Some((Ok(Err(refusal)), None))
+                    }
+                    Ok(Ok(None)) => Some((Err(network_error("the peer closed the append stream")), None)),
+                    Ok(Err(error)) => Some((Err(rpc_error(&error)), None)),
+                    Err(_) => Some((Err(network_error("the peer did not acknowledge an append in time")), None)),
+                }
+            });
+            Ok(answers.boxed())
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.ask_for_vote(Rpc::Vote(request), option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.ask_for_vote(Rpc::PreVote(request), option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let db = match snapshot.snapshot {
+            SnapshotData::Checkpoint(db) => db,
+            SnapshotData::Received(_) => return Err(network_error("a snapshot is sent from state.db only").into()),
+        };
+        let path = self.snapshot_dir.join(format!("send-{}.db", self.target));
+        let copied = tokio::task::spawn_blocking(move || db.snapshot_to(&path)).await.map_err(network_error)?;
+        let file = copied.map_err(network_error)?;
+        let last_membership = ciborium::from_reader(&file.meta.membership[..]).map_err(network_error)?;
+        // The copy may be newer than what openraft asked for; what counts is what it holds.
+        let meta = SnapshotMeta { last_log_id: Some(log_id(file.meta.term, file.meta.index)), last_membership };
+        tracing::info!(target_node = self.target, index = file.meta.index, bytes = file.bytes, "sending a snapshot");
+        let result = tokio::select! {
+            sent = self.send_snapshot(vote, meta, &file) => sent.map_err(StreamingError::from),
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        };
+        if let Err(error) = tokio::fs::remove_file(&file.path).await {
+            tracing::warn!(path = %file.path.display(), %error, "could not remove a sent snapshot");
+        }
+        result
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        match self.ask(Rpc::TransferLeader(request), option.hard_ttl()).await? {
+            RpcAnswer::TransferLeader(Ok(())) => Ok(Ok(())),
+            RpcAnswer::TransferLeader(Err(refusal)) => Err(network_error(refusal)),
+            RpcAnswer::Stopping | RpcAnswer::Vote(_) => Err(network_error("the peer is stopping")),
+        }
+    }
+}

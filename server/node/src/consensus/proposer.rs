@@ -1,0 +1,162 @@
+//! Batching: everything that waits becomes one log entry, stamped with log time.
+//!
+//! One task proposes. While [`ENTRIES_IN_FLIGHT_MAX`] entries are on their way it collects, so that the busier the
+//! cluster, the larger its entries, and a lone command waits for nobody.
+
+use super::Raft;
+use super::leadership::Leadership;
+use super::types::{Answers, Proposal, TypeConfig};
+use jobraft_core::command::{Command, Entry, Outcome};
+use jobraft_protocol::{Error, ErrorCode, LogTime, limits};
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+/// Entries proposed and not yet applied; beyond, commands collect.
+const ENTRIES_IN_FLIGHT_MAX: usize = 3;
+/// How long a leader may have heard from no quorum before it refuses commands rather than let them wait in its log.
+const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// The answer to a command.
+pub(crate) type CommandResult = Result<Outcome, Error>;
+
+/// A command that waits for its place in the log.
+pub(crate) struct Waiting {
+    pub(crate) command: Command,
+    pub(crate) answer: oneshot::Sender<CommandResult>,
+}
+
+/// What the proposer is asked to do.
+pub(crate) enum Ask {
+    /// Propose this with whatever else waits.
+    Command(Waiting),
+    /// Let log time move: propose an entry even if it is empty.
+    Tick,
+}
+
+/// The machine's clock: the leader stamps it into entries; nothing else may decide by it.
+pub(crate) fn wall_clock() -> LogTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LogTime::from_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Proposes until every asker is gone.
+pub(crate) async fn run(raft: Raft, mut asks: mpsc::Receiver<Ask>, mut leadership: watch::Receiver<Leadership>) {
+    let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
+    let mut stamped_term = None;
+    let mut last_at = LogTime::ZERO;
+    loop {
+        let first = tokio::select! {
+            ask = asks.recv() => match ask {
+                Some(ask) => ask,
+                None => return,
+            },
+            // A new leader speaks at once, so that live leases get their extension before anything else happens.
+            changed = leadership.changed() => match changed {
+                Ok(()) if leadership.borrow_and_update().is_leader => Ask::Tick,
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
+        let batch = collect(first, &mut asks);
+        let now = leadership.borrow().clone();
+        if let Some(refusal) = refusal(&now) {
+            batch.into_iter().for_each(|waiting| refuse(waiting.answer, &refusal));
+            continue;
+        }
+        last_at = last_at.max(wall_clock());
+        let leader_change = stamped_term != Some(now.term);
+        stamped_term = Some(now.term);
+        propose(&raft, batch, last_at, leader_change, now, permit).await;
+    }
+}
+
+/// Takes what waits, up to the bounds of one entry.
+fn collect(first: Ask, asks: &mut mpsc::Receiver<Ask>) -> Vec<Waiting> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let mut next = Some(first);
+    while let Some(ask) = next {
+        if let Ask::Command(waiting) = ask {
+            bytes += waiting.command.weight_bytes();
+            batch.push(waiting);
+        }
+        if batch.len() >= limits::ENTRY_COMMANDS_MAX || bytes >= limits::ENTRY_BYTES_MAX {
+            break;
+        }
+        next = asks.try_recv().ok();
+    }
+    batch
+}
+
+/// Why a command cannot be proposed here and now, if so.
+fn refusal(now: &Leadership) -> Option<Error> {
+    if !now.is_leader {
+        return Some(now.not_leader());
+    }
+    if now.quorum_silent_for().is_some_and(|silence| silence > QUORUM_SILENCE_MAX) {
+        let message = "the leader hears from no majority of the nodes; nothing was done";
+        return Some(Error::new(ErrorCode::Unavailable, message).retry_after_ms(500));
+    }
+    None
+}
+
+fn refuse(answer: oneshot::Sender<CommandResult>, error: &Error) {
+    // Whoever waited may have gone.
+    let _ = answer.send(Err(error.clone()));
+}
+
+async fn propose(
+    raft: &Raft,
+    batch: Vec<Waiting>,
+    at: LogTime,
+    leader_change: bool,
+    now: Leadership,
+    permit: OwnedSemaphorePermit,
+) {
+    let (commands, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|waiting| (waiting.command, waiting.answer)).unzip();
+    let proposal = match Proposal::new(Entry { at, leader_change, commands }) {
+        Ok(proposal) => proposal,
+        Err(error) => {
+            let error = Error::new(ErrorCode::Internal, error.to_string());
+            answers.into_iter().for_each(|answer| refuse(answer, &error));
+            return;
+        }
+    };
+    let (responder, result) = ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
+    // Should another term have begun since, leases need their extension first: the entry must not land in that term.
+    let written = raft.write(proposal).responder(responder).with_leader(now.term).await;
+    if let Err(stopped) = written {
+        let error = Error::new(ErrorCode::ShuttingDown, stopped.to_string());
+        answers.into_iter().for_each(|answer| refuse(answer, &error));
+        return;
+    }
+    tokio::spawn(async move {
+        let result = result.await;
+        drop(permit);
+        let error = match result {
+            Ok(Ok(response)) => return deliver(answers, response.data),
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) => now.not_leader(),
+            Ok(Err(other)) => outcome_unknown(&other.to_string()),
+            Err(_) => outcome_unknown("the node is stopping"),
+        };
+        answers.into_iter().for_each(|answer| refuse(answer, &error));
+    });
+}
+
+fn deliver(waiting: Vec<oneshot::Sender<CommandResult>>, answers: Answers) {
+    assert_eq!(waiting.len(), answers.0.len(), "applying an entry answers each of its commands");
+    for (waiting, answer) in waiting.into_iter().zip(answers.0) {
+        // Whoever waited may have gone.
+        let _ = waiting.send(answer);
+    }
+}
+
+pub(crate) fn outcome_unknown(why: &str) -> Error {
+    Error::new(ErrorCode::OutcomeUnknown, format!("it may or may not have been done: {why}"))
+}

@@ -1,0 +1,109 @@
+//! The answering side of the peer protocol.
+
+use super::Raft;
+use super::state_machine::SnapshotData;
+use super::types::TypeConfig;
+use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
+use crate::storage::SnapshotFile;
+use crate::transport::{FrameReceiver, FrameSender, TransportError};
+use futures_util::StreamExt;
+use openraft::raft::AppendEntriesRequest;
+use openraft::storage::Snapshot;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::AsyncWriteExt;
+
+/// Serves one append stream until the peer ends it, or the log refuses what it sends.
+pub(crate) async fn serve_appends(
+    raft: Raft,
+    mut sender: FrameSender,
+    receiver: FrameReceiver,
+) -> Result<(), TransportError> {
+    let requests = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        match receiver.recv::<AppendEntriesRequest<TypeConfig>>().await {
+            Ok(Some(request)) => Some((request, receiver)),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(%error, "append stream ended");
+                None
+            }
+        }
+    });
+    let mut answers = Box::pin(raft.stream_append(requests));
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(answer) => sender.send(&answer).await?,
+            Err(_stopped) => break,
+        }
+    }
+    sender.finish()
+}
+
+/// Answers one question.
+pub(crate) async fn serve_rpc(
+    raft: Raft,
+    mut sender: FrameSender,
+    mut receiver: FrameReceiver,
+) -> Result<(), TransportError> {
+    let Some(question) = receiver.recv::<Rpc>().await? else { return Ok(()) };
+    let answer = match question {
+        Rpc::Vote(request) => raft.vote(request).await.map_or(RpcAnswer::Stopping, RpcAnswer::Vote),
+        Rpc::PreVote(request) => raft.pre_vote(request).await.map_or(RpcAnswer::Stopping, RpcAnswer::Vote),
+        Rpc::TransferLeader(request) => match raft.handle_transfer_leader(request).await {
+            Ok(taken) => RpcAnswer::TransferLeader(taken.map_err(|error| error.to_string())),
+            Err(_stopped) => RpcAnswer::Stopping,
+        },
+    };
+    sender.send(&answer).await?;
+    sender.finish()
+}
+
+/// Receives a snapshot, checks it and installs it.
+pub(crate) async fn serve_snapshot(
+    raft: Raft,
+    directory: PathBuf,
+    mut sender: FrameSender,
+    mut receiver: FrameReceiver,
+) -> Result<(), TransportError> {
+    static RECEIVED: AtomicU64 = AtomicU64::new(0);
+    let Some(header) = receiver.recv::<SnapshotHeader>().await? else { return Ok(()) };
+    let name = format!("received-{}.db", RECEIVED.fetch_add(1, Ordering::Relaxed));
+    let path = directory.join(name);
+    let answer: SnapshotAnswer = match receive(&path, &header, &mut receiver).await {
+        Ok(file) => {
+            let snapshot = Snapshot { meta: header.meta, snapshot: SnapshotData::Received(file) };
+            raft.install_full_snapshot(header.vote, snapshot).await.map_err(|error| error.to_string())
+        }
+        Err(reason) => Err(reason),
+    };
+    if let Err(reason) = &answer {
+        tracing::warn!(%reason, "could not take over a snapshot");
+    }
+    // Installing moves the file away; what is left is of no use.
+    let _ = tokio::fs::remove_file(&path).await;
+    sender.send(&answer).await?;
+    sender.finish()
+}
+
+async fn receive(path: &Path, header: &SnapshotHeader, receiver: &mut FrameReceiver) -> Result<SnapshotFile, String> {
+    let failed = |error: std::io::Error| format!("writing {}: {error}", path.display());
+    let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+    let mut hash = Sha256::new();
+    let mut bytes = 0_u64;
+    while let Some(chunk) = receiver.recv_chunk().await.map_err(|error| error.to_string())? {
+        bytes += chunk.len() as u64;
+        if bytes > header.bytes {
+            return Err(format!("more than the announced {} bytes", header.bytes));
+        }
+        hash.update(&chunk);
+        file.write_all(&chunk).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)?;
+    file.sync_all().await.map_err(failed)?;
+    let sha256: [u8; 32] = hash.finalize().into();
+    if bytes != header.bytes || sha256 != header.sha256 {
+        return Err(format!("{bytes} of {} bytes arrived, or their SHA-256 differs", header.bytes));
+    }
+    SnapshotFile::received(path.to_path_buf(), bytes, sha256).map_err(|error| error.to_string())
+}

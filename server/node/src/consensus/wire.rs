@@ -1,0 +1,43 @@
+//! What nodes say to each other about Raft.
+
+use super::types::{SnapshotMeta, TypeConfig, Vote};
+use openraft::raft::{SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use serde::{Deserialize, Serialize};
+
+/// A question with one answer, on a stream of its own.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Rpc {
+    /// Asks for a vote.
+    Vote(VoteRequest<TypeConfig>),
+    /// Asks whether a vote would be given (Ongaro's thesis, 9.6).
+    PreVote(VoteRequest<TypeConfig>),
+    /// Hands leadership over.
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+}
+
+/// The answer to an [`Rpc`].
+#[derive(Serialize, Deserialize)]
+pub(crate) enum RpcAnswer {
+    /// To a vote or pre-vote.
+    Vote(VoteResponse<TypeConfig>),
+    /// To a transfer: taken, or refused and why.
+    TransferLeader(Result<(), String>),
+    /// The node is stopping.
+    Stopping,
+}
+
+/// Announces a snapshot; `bytes` raw bytes follow.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SnapshotHeader {
+    /// The sender's claim to lead.
+    pub(crate) vote: Vote,
+    /// What the snapshot covers.
+    pub(crate) meta: SnapshotMeta,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// SHA-256 of its bytes.
+    pub(crate) sha256: [u8; 32],
+}
+
+/// The answer to a snapshot, once it is installed.
+pub(crate) type SnapshotAnswer = Result<SnapshotResponse<TypeConfig>, String>;
