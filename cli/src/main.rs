@@ -1,2 +1,24 @@
-//! The jobraft binary.
-fn main() {}
+//! The `jobraft` binary: nodes, workers and tools. Wiring and presentation only; what is decided is decided elsewhere.
+//!
+//! Each command is a file under `command/`. Results go to stdout, as text, tables or (`--json`) JSON; logs, progress and
+//! errors to stderr. Exit codes ([`failure::Exit`]) tell scripts what happened.
+
+mod command;
+mod connection;
+mod failure;
+mod logging;
+mod output;
+mod shutdown;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match command::Cli::parse().run() {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.report();
+            failure.exit_code().into()
+        }
+    }
+}

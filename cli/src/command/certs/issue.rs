@@ -1,0 +1,80 @@
+//! `jobraft certs issue`: certificates for nodes and clients.
+
+use super::{DIRECTORY, failed};
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::{Args, Subcommand};
+use jobraft_node::tls::{CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError};
+use jobraft_protocol::NodeId;
+use std::path::PathBuf;
+
+/// Issue a certificate for a node or a client
+#[derive(Args, Debug)]
+pub(super) struct IssueArgs {
+    #[command(subcommand)]
+    whom: Whom,
+    #[command(flatten)]
+    options: IssueOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Whom {
+    /// For a node: writes node-ID.crt and node-ID.key
+    #[command(after_help = "Example:\n  jobraft certs issue node 1 --host 127.0.0.1 --host node1.example")]
+    Node {
+        /// The node's id
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+        /// An IP address or DNS name under which it is reached; repeat it for each
+        #[arg(long = "host", required = true, value_name = "HOST")]
+        hosts: Vec<String>,
+    },
+    /// For a producer, a worker or a person: writes NAME.crt and NAME.key
+    #[command(after_help = "Example:\n  jobraft certs issue client alice")]
+    Client {
+        /// The client's name
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+struct IssueOptions {
+    /// Where the authority is, and where to write
+    #[arg(long, default_value = DIRECTORY, global = true)]
+    dir: PathBuf,
+    /// For how many days it is valid
+    #[arg(long, default_value_t = LEAF_VALIDITY_DAYS_DEFAULT, global = true)]
+    days: u32,
+    /// Replace what is there: to renew. Running nodes and clients go on with the old one until then
+    #[arg(long, global = true)]
+    replace: bool,
+}
+
+impl IssueArgs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let options = &self.options;
+        let authority = CertificateAuthority::load(&options.dir).map_err(|error| {
+            let failure = failed("load the certificate authority", &error);
+            match error {
+                TlsError::Read { .. } => failure.hint("make one with `jobraft certs init`, or say where it is with --dir"),
+                _ => failure,
+            }
+        })?;
+        let (stem, issued) = match &self.whom {
+            Whom::Node { id, hosts } => (format!("node-{id}"), authority.issue_node(NodeId(*id), hosts, options.days)),
+            Whom::Client { name } => (name.clone(), authority.issue_client(name, options.days)),
+        };
+        let doing = format!("issue a certificate for {stem}");
+        write(options, &stem, &issued.map_err(|error| failed(&doing, &error))?)
+    }
+}
+
+fn write(options: &IssueOptions, stem: &str, pair: &IssuedPair) -> Result<(), Failure> {
+    let overwrite = if options.replace { Overwrite::Replace } else { Overwrite::Refuse };
+    let (certificate, key) = pair.write(&options.dir, stem, overwrite).map_err(|error| {
+        let failure = failed("write the certificate", &error);
+        if matches!(error, TlsError::Exists { .. }) { failure.hint("renew it with --replace") } else { failure }
+    })?;
+    let output = Output::new();
+    output.line(format!("{} {} and {}", output.paint().good("wrote"), certificate.display(), key.display()))
+}

@@ -1,0 +1,171 @@
+//! `jobraft job enqueue`: one job for each payload.
+
+use super::{payload, wait};
+use crate::connection::{ConnectionArgs, failed};
+use crate::failure::Failure;
+use crate::output::{Output, Progress};
+use bytes::Bytes;
+use clap::{ArgGroup, Args};
+use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, PRIORITY_MAX};
+use jobraft_protocol::{EnqueueOutcome, JobId, ModuleRef, NewJob, QueueName, Start, Task, TaskName};
+use jobraft_sdk::Client;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Jobs of one enqueue request: fewer than the limit, so that a bar has something to show.
+const BATCH_JOBS: usize = BULK_JOBS_MAX / 2;
+/// Payload bytes after which a request takes no further job: half the limit, so that the last one always fits.
+const BATCH_BYTES: usize = BULK_BYTES_MAX / 2;
+/// The most jobs that one command enqueues.
+const COUNT_MAX: u64 = 10_000_000;
+
+/// Enqueue jobs: one for each payload. Prints their ids
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("what").required(true).args(["module", "task"]), after_help = "\
+Examples:
+  jobraft job enqueue --module wordcount 'some text' --wait
+  jobraft job enqueue --queue reports --module wordcount --file a.md --file b.md
+  echo '{\"to\":\"a@b.example\"}' | jobraft job enqueue --queue emails --task send_email -
+  jobraft job enqueue --module cleanup --delay 2h --priority 9 --max-attempts 3")]
+pub(super) struct EnqueueArgs {
+    /// The queue
+    #[arg(long, short, default_value = "default")]
+    queue: QueueName,
+    /// The module to run: its name, or sha256: and its digest
+    #[arg(long, short, value_name = "NAME|sha256:…")]
+    module: Option<ModuleRef>,
+    /// The task of a worker's program to run
+    #[arg(long, short, value_name = "NAME")]
+    task: Option<TaskName>,
+    /// The payload; `-` reads it from stdin [default: empty]
+    payload: Option<String>,
+    /// A file to read a payload from; repeat it for more jobs
+    #[arg(long = "file", short, value_name = "FILE", conflicts_with = "payload")]
+    files: Vec<PathBuf>,
+    /// 0 (first) to 9
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(PRIORITY_MAX)))]
+    priority: Option<u8>,
+    /// Not before this time has passed, such as 90s, 5m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    delay: Option<Duration>,
+    /// How often it is tried at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_attempts: Option<u32>,
+    /// How long one attempt may run, such as 30s
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// The job's id, to make an enqueue that can be repeated: a UUIDv7 of the last few minutes
+    #[arg(long, conflicts_with_all = ["files", "count"])]
+    id: Option<JobId>,
+    /// Enqueue each payload so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
+    count: u64,
+    /// Wait until they have ended, and print their results
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct EnqueuedJson {
+    id: String,
+    created: bool,
+}
+
+impl EnqueueArgs {
+    pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
+        let payloads = self.payloads()?;
+        let client = connection.client().await?;
+        let task = self.task(&client).await?;
+        let total = payloads.len() as u64 * self.count;
+        let progress = (total > BATCH_JOBS as u64).then(|| Progress::counting("enqueue", total));
+        let mut ids = Vec::new();
+        let output = Output::new();
+        let mut jobs = payloads
+            .iter()
+            .flat_map(|payload| (0..self.count).map(move |_| payload))
+            .map(|payload| self.job(&client, &task, payload.clone()))
+            .peekable();
+        let mut shown = Vec::new();
+        while jobs.peek().is_some() {
+            let mut bytes = 0;
+            let mut batch = Vec::new();
+            while batch.len() < BATCH_JOBS
+                && bytes < BATCH_BYTES
+                && let Some(job) = jobs.next()
+            {
+                bytes += job.payload.len();
+                batch.push(job);
+            }
+            let batch_ids: Vec<JobId> = batch.iter().map(|job| job.id).collect();
+            let outcomes = client.enqueue(batch).await.map_err(|error| failed("enqueue", &error))?;
+            for (id, outcome) in batch_ids.iter().zip(outcomes) {
+                let created = match outcome {
+                    EnqueueOutcome::Created => true,
+                    EnqueueOutcome::Existing => false,
+                    EnqueueOutcome::Refused(error) => return Err(Failure::refused(format!("enqueue job {id}"), &error)),
+                };
+                if self.json && !self.wait {
+                    shown.push(EnqueuedJson { id: id.to_string(), created });
+                } else if !self.wait {
+                    output.line(id)?;
+                }
+            }
+            if let Some(progress) = &progress {
+                progress.advance(batch_ids.len() as u64);
+            }
+            if self.wait {
+                ids.extend(batch_ids);
+            }
+        }
+        drop(progress);
+        if self.wait {
+            return wait::until_ended(&client, &ids, None, self.json).await;
+        }
+        if self.json { output.json(&shown) } else { Ok(()) }
+    }
+
+    fn payloads(&self) -> Result<Vec<Bytes>, Failure> {
+        if !self.files.is_empty() {
+            return self.files.iter().map(|file| payload::from_file(file)).collect();
+        }
+        Ok(vec![match self.payload.as_deref() {
+            None => Bytes::new(),
+            Some("-") => payload::from_stdin()?,
+            Some(text) => payload::from_text(text.to_owned())?,
+        }])
+    }
+
+    /// The task, with a module's name resolved once, so that all jobs of this command run the same bytes.
+    async fn task(&self, client: &Client) -> Result<Task, Failure> {
+        match (&self.module, &self.task) {
+            (Some(ModuleRef::Digest(digest)), _) => Ok(Task::Module(*digest)),
+            (Some(module), _) => {
+                let manifest = client.resolve_module(module.clone()).await;
+                manifest
+                    .map(|manifest| Task::Module(manifest.digest))
+                    .map_err(|error| failed(format!("find module {module}"), &error))
+            }
+            (None, Some(task)) => Ok(Task::Handler(task.clone())),
+            (None, None) => Err(Failure::usage("enqueue", "neither --module nor --task says what to run")),
+        }
+    }
+
+    fn job(&self, client: &Client, task: &Task, payload: Bytes) -> NewJob {
+        let id = self.id.unwrap_or_else(|| client.new_job_id());
+        let mut job = NewJob::new(id, self.queue.clone(), task.clone(), payload);
+        job.priority = self.priority;
+        job.start = self.delay.map_or(Start::Now, |delay| Start::AfterMs(milliseconds(delay)));
+        job.max_attempts = self.max_attempts;
+        job.run_timeout_ms = self.timeout.map(milliseconds);
+        job
+    }
+}
+
+/// More than fits is more than any limit: the cluster refuses it by name.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,106 @@
+//! `jobraft job wait`: until jobs have ended, and what came of them.
+
+use crate::connection::{ConnectionArgs, failed};
+use crate::failure::{Exit, Failure};
+use crate::output::{JobJson, Output, Progress, human};
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use jobraft_protocol::{JobId, JobState, JobView};
+use jobraft_sdk::{Client, SdkError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Jobs waited for at once; the others' turn comes as these end.
+const WAITS_AT_ONCE: usize = 256;
+/// From this many jobs on there is a progress bar.
+const PROGRESS_FROM: usize = 20;
+
+/// Wait until jobs have ended, and print their results
+///
+/// Exits with 1 if one of them did not complete, with 4 if the time was over before.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  jobraft job wait 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --timeout 1m
+  jobraft job wait $(jobraft job enqueue --module wordcount --file a.md --file b.md)")]
+pub(super) struct WaitArgs {
+    /// The jobs
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<JobId>,
+    /// For how long at most, such as 30s [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl WaitArgs {
+    pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
+        let client = connection.client().await?;
+        until_ended(&client, &self.ids, self.timeout, self.json).await
+    }
+}
+
+/// Waits for all jobs, prints each one's result in the given order, and fails if one of them did not complete.
+pub(super) async fn until_ended(
+    client: &Client,
+    ids: &[JobId],
+    timeout: Option<Duration>,
+    json: bool,
+) -> Result<(), Failure> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let progress = (ids.len() >= PROGRESS_FROM).then(|| Progress::counting("wait", ids.len() as u64));
+    let output = Output::new();
+    let mut ended = stream::iter(ids).map(|id| end_of(client, *id, deadline)).buffered(WAITS_AT_ONCE);
+    let (mut all, mut failures) = (Vec::new(), 0);
+    while let Some(job) = ended.next().await {
+        let job = job?;
+        if let Some(progress) = &progress {
+            progress.advance(1);
+        }
+        failures += usize::from(job.state != JobState::Completed);
+        if json {
+            all.push(JobJson::from(&job));
+        } else {
+            show(&output, &job, ids.len() > 1)?;
+        }
+    }
+    drop(progress);
+    if json {
+        output.json(&all)?;
+    }
+    match failures {
+        0 => Ok(()),
+        _ => Err(Failure::new("complete", format!("{} of {} did not complete", failures, human::count(ids.len(), "job")))
+            .hint("`jobraft job get ID` tells why")),
+    }
+}
+
+/// The job once it has ended.
+async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>) -> Result<JobView, Failure> {
+    let doing = || format!("wait for job {id}");
+    let waited = client.wait_until_ended(id);
+    let outcome: Result<JobView, SdkError> = match deadline {
+        None => waited.await,
+        Some(deadline) => tokio::time::timeout_at(deadline, waited).await.map_err(|_| {
+            Failure::new(doing(), "it has not ended in the time allowed").exit(Exit::Unavailable).hint(
+                "it goes on; wait longer with --timeout, see where it stands with `jobraft job get`",
+            )
+        })?,
+    };
+    outcome.map_err(|error| failed(doing(), &error))
+}
+
+/// One job alone: its result as it is, for pipes. One of several: a line that says which.
+fn show(output: &Output, job: &JobView, several: bool) -> Result<(), Failure> {
+    let paint = output.paint();
+    if job.state != JobState::Completed {
+        let reason = job.errors.last().map(|error| format!(": {}: {}", error.kind, error.message)).unwrap_or_default();
+        return output.line(format!("{} {}{reason}", job.id, human::painted(paint, job.state)));
+    }
+    if several {
+        output.line(format!("{} {}", paint.strong(job.id), human::painted(paint, job.state)))?;
+    }
+    if job.result.is_empty() { Ok(()) } else { output.bytes(&job.result) }
+}

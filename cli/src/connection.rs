@@ -1,0 +1,228 @@
+//! How a client command finds its cluster: flags, environment, or a context file.
+//!
+//! A context file names endpoints and certificates once: `jobraft dev` writes `./jobraft-data/client.toml`, and every
+//! client command started in that directory uses it unless told otherwise.
+
+use crate::failure::{Exit, Failure};
+use clap::Args;
+use jobraft_node::config::{ConfigError, Source};
+use jobraft_protocol::{NodeAddress, QueueName};
+use jobraft_sdk::{Client, ClientConfig, SdkError};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where `jobraft dev` leaves its context file, seen from where it was started.
+pub(crate) const DEFAULT_CONTEXT: &str = "jobraft-data/client.toml";
+
+/// The name under which the nodes' logs know this program.
+pub(crate) const AGENT: &str = concat!("jobraft-cli/", env!("CARGO_PKG_VERSION"));
+
+/// Which cluster, and as whom.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// A node of the cluster; repeat it, or separate several by commas
+    #[arg(long = "endpoint", env = "JOBRAFT_ENDPOINTS", global = true, value_delimiter = ',', value_name = "HOST:PORT")]
+    endpoints: Vec<NodeAddress>,
+    /// The cluster's CA certificate
+    #[arg(long, env = "JOBRAFT_CA", global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// This client's certificate
+    #[arg(long, env = "JOBRAFT_CERT", global = true, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// This client's private key
+    #[arg(long, env = "JOBRAFT_KEY", global = true, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// A file that says all of these [default: ./jobraft-data/client.toml, which `jobraft dev` writes]
+    #[arg(long, env = "JOBRAFT_CONTEXT", global = true, value_name = "FILE")]
+    context: Option<PathBuf>,
+}
+
+/// A context file as it is written.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Context {
+    #[serde(default)]
+    pub(crate) endpoints: Vec<NodeAddress>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    #[serde(default, skip_serializing)]
+    pub(crate) worker: WorkerContext,
+}
+
+/// What a context file says about a worker.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerContext {
+    #[serde(default)]
+    pub(crate) queues: Vec<QueueName>,
+    pub(crate) concurrency: Option<u16>,
+    pub(crate) name: Option<String>,
+    pub(crate) lease: Option<String>,
+    pub(crate) memory: Option<String>,
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Where the cluster is and who this client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) endpoints: Vec<NodeAddress>,
+    pub(crate) ca: PathBuf,
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Context {
+    /// Reads a context file; its relative paths start from its directory.
+    pub(crate) fn load(file: &Path) -> Result<Self, ConfigError> {
+        let source = Source::read(file)?;
+        let mut context: Self = source.parse()?;
+        let paths = [&mut context.ca, &mut context.cert, &mut context.key, &mut context.worker.cache_dir];
+        for path in paths.into_iter().flatten() {
+            *path = source.resolve(path);
+        }
+        Ok(context)
+    }
+}
+
+impl ConnectionArgs {
+    /// The context file: the one that was named, else the default one if it is there.
+    pub(crate) fn context(&self) -> Result<Context, Failure> {
+        let file = match &self.context {
+            Some(file) => file.clone(),
+            // All flags given: nothing is missing that a file could say.
+            None if self.complete() => return Ok(Context::default()),
+            None if Path::new(DEFAULT_CONTEXT).exists() => DEFAULT_CONTEXT.into(),
+            None => return Ok(Context::default()),
+        };
+        Context::load(&file).map_err(|error| Failure::usage("read the context", error))
+    }
+
+    fn complete(&self) -> bool {
+        !self.endpoints.is_empty() && self.ca.is_some() && self.cert.is_some() && self.key.is_some()
+    }
+
+    /// Flags and environment first, then the context.
+    pub(crate) fn resolve(&self, context: &Context) -> Result<Connection, Failure> {
+        let endpoints = if self.endpoints.is_empty() { &context.endpoints } else { &self.endpoints };
+        if endpoints.is_empty() {
+            return Err(missing("which cluster to ask", "--endpoint HOST:PORT"));
+        }
+        let file = |flag: &Option<PathBuf>, known: &Option<PathBuf>, what, option| {
+            flag.clone().or_else(|| known.clone()).ok_or_else(|| missing(what, option))
+        };
+        Ok(Connection {
+            endpoints: endpoints.clone(),
+            ca: file(&self.ca, &context.ca, "the cluster's CA certificate", "--ca FILE")?,
+            cert: file(&self.cert, &context.cert, "this client's certificate", "--cert FILE")?,
+            key: file(&self.key, &context.key, "this client's private key", "--key FILE")?,
+        })
+    }
+
+    /// Where to connect to.
+    pub(crate) fn connection(&self) -> Result<Connection, Failure> {
+        self.resolve(&self.context()?)
+    }
+
+    /// Connects to the cluster.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        self.connection()?.connect().await
+    }
+}
+
+impl Connection {
+    /// The SDK's settings.
+    pub(crate) fn config(&self) -> ClientConfig {
+        ClientConfig::new(self.endpoints.clone(), self.ca.clone(), self.cert.clone(), self.key.clone()).agent(AGENT)
+    }
+
+    /// Connects.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        Client::connect(self.config()).await.map_err(|error| failed("connect to the cluster", &error))
+    }
+
+    /// Connects to this one node only, without much patience: to ask it about itself.
+    pub(crate) async fn connect_only(&self, node: NodeAddress, patience: Duration) -> Result<Client, SdkError> {
+        let config = Self { endpoints: vec![node], ..self.clone() }.config();
+        Client::connect(config.connect_timeout(patience).request_timeout(patience)).await
+    }
+}
+
+fn missing(what: &str, option: &str) -> Failure {
+    Failure::usage("find the cluster", format!("nothing says {what}: {option} is missing"))
+        .hint("start a cluster for development with `jobraft dev`, or name one with --endpoint, --ca, --cert and --key")
+}
+
+/// What the SDK reports, with the exit code and the hint that fit.
+pub(crate) fn failed(doing: impl Into<String>, error: &SdkError) -> Failure {
+    match error {
+        SdkError::Refused(refusal) => Failure::refused(doing, refusal),
+        SdkError::Unreachable(_) => Failure::from_error(doing, error)
+            .exit(Exit::Unavailable)
+            .hint("start a cluster for development with `jobraft dev`, or name another one with --endpoint"),
+        SdkError::Timeout { .. } | SdkError::OutcomeUnknown { .. } => Failure::from_error(doing, error)
+            .exit(Exit::Unavailable)
+            .hint("see who is there with `jobraft cluster status`; a majority of the voters must be up"),
+        SdkError::NoEndpoint | SdkError::Tls(_) | SdkError::Invalid(_) | SdkError::Name(_) | SdkError::File { .. } => {
+            Failure::from_error(doing, error).exit(Exit::Usage)
+        }
+        _ => Failure::from_error(doing, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn context() -> Context {
+        let text = "endpoints = [\"127.0.0.1:1\"]\nca = \"ca.crt\"\ncert = \"/c.crt\"\nkey = \"c.key\"\n";
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("client.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut context = Context::load(&file).unwrap();
+        assert_eq!(context.ca.as_deref(), Some(&*directory.path().join("ca.crt")));
+        context.ca = Some("ca.crt".into());
+        context.key = Some("c.key".into());
+        context
+    }
+
+    #[test]
+    fn context_fills_what_flags_leave_out() {
+        let args = ConnectionArgs { cert: Some("mine.crt".into()), ..ConnectionArgs::default() };
+        let connection = args.resolve(&context()).unwrap();
+        assert_eq!(connection.cert, Path::new("mine.crt"));
+        assert_eq!(connection.ca, Path::new("ca.crt"));
+        assert_eq!(connection.endpoints[0].as_str(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn missing_setting_is_named_with_its_flag() {
+        let args = ConnectionArgs::default();
+        let failure = args.resolve(&Context { key: None, ..context() }).unwrap_err();
+        assert_eq!(failure.exit_code(), Exit::Usage);
+        assert!(failure.to_string().contains("--key"), "{failure}");
+        let failure = args.resolve(&Context::default()).unwrap_err();
+        assert!(failure.to_string().contains("--endpoint"), "{failure}");
+    }
+
+    #[test]
+    fn unknown_key_in_a_context_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("client.toml");
+        std::fs::write(&file, "endpoint = \"127.0.0.1:1\"\n").unwrap();
+        let error = Context::load(&file).unwrap_err().to_string();
+        assert!(error.contains("client.toml, line 1, key `endpoint`"), "{error}");
+    }
+
+    #[test]
+    fn worker_sample_is_valid() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/worker.toml");
+        let context = Context::load(&file).unwrap();
+        assert_eq!(context.endpoints.len(), 3);
+        assert_eq!(context.worker.queues[0].as_str(), "default");
+    }
+}

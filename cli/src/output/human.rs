@@ -1,0 +1,219 @@
+//! Sizes, times and ids as people say them.
+
+use jobraft_protocol::{Digest, JobId, JobState, LogTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Paint;
+use super::table::Mood;
+
+/// Digits of a digest that are shown where the whole would be too long; enough to tell modules apart.
+const DIGEST_DIGITS: usize = 12;
+
+/// A size in bytes: `512 B`, `1.5 KiB`, `3.0 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A duration, to about two digits: `340 µs`, `12 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let (micros, millis, seconds) = (duration.as_micros(), duration.as_millis(), duration.as_secs());
+    let two = |large: u64, large_unit, small: u64, small_unit| match small {
+        0 => format!("{large} {large_unit}"),
+        _ => format!("{large} {large_unit} {small} {small_unit}"),
+    };
+    match seconds {
+        0 if micros < 1_000 => format!("{micros} µs"),
+        0 => format!("{millis} ms"),
+        1..10 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        10..60 => format!("{seconds} s"),
+        60..3_600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// The machine's clock, only ever used to say how long ago something was.
+pub(crate) fn now() -> LogTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LogTime::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A time as seen from `now`: `3 s ago`, `in 5 min`.
+pub(crate) fn relative(time: LogTime, now: LogTime) -> String {
+    let apart = |ms| duration(Duration::from_millis(ms));
+    match (time.ms_since(now), now.ms_since(time)) {
+        (0, past) if past < 1_000 => "now".to_owned(),
+        (0, past) => format!("{} ago", apart(past)),
+        (future, _) => format!("in {}", apart(future)),
+    }
+}
+
+/// A time in UTC: `2026-01-31T12:00:00.250Z`; a time that no calendar holds as milliseconds.
+pub(crate) fn timestamp(time: LogTime) -> String {
+    // What humantime can print ends with the year 9999.
+    const LAST_MS: u64 = 253_402_300_799_999;
+    if time.as_ms() > LAST_MS {
+        return format!("{} ms", time.as_ms());
+    }
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(time.as_ms())).to_string()
+}
+
+/// The beginning of a digest.
+pub(crate) fn short_digest(digest: Digest) -> String {
+    let mut text = digest.to_string();
+    text.truncate(DIGEST_DIGITS);
+    text
+}
+
+/// The end of a job's id: its beginning is the time and much the same for jobs of the same hour.
+pub(crate) fn short_job(job: JobId) -> String {
+    let text = job.to_string();
+    format!("…{}", &text[text.len() - 8..])
+}
+
+/// How a state looks.
+pub(crate) fn mood(state: JobState) -> Mood {
+    match state {
+        JobState::Completed => Mood::Good,
+        JobState::Dead | JobState::Expired => Mood::Bad,
+        JobState::Leased | JobState::Cancelled => Mood::Busy,
+        _ => Mood::Plain,
+    }
+}
+
+/// A state in its color.
+pub(crate) fn painted(paint: Paint, state: JobState) -> String {
+    match mood(state) {
+        Mood::Good => paint.good(state),
+        Mood::Bad => paint.bad(state),
+        _ => state.to_string(),
+    }
+}
+
+/// The beginning of bytes as text that a terminal can show: other control characters are replaced.
+pub(crate) fn excerpt(bytes: &[u8], bytes_max: usize) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]);
+    let shown: String = text
+        .trim_end()
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if bytes.len() > bytes_max { format!("{shown}…") } else { shown }
+}
+
+/// `1 job`, `2 jobs`.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+/// A size as people write it: a number of bytes, or one with `KiB`, `MiB` or `GiB`; `K`, `M` and `G` mean the same.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let malformed = || format!("{text:?} is not a size, such as 256MiB");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim();
+    let factor = match text.trim_start_matches(|c: char| c.is_ascii_digit()).trim() {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return Err(malformed()),
+    };
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(malformed)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use jobraft_protocol::{JobView, NewJob, Task};
+
+    /// A job that waits for its first attempt.
+    pub(in crate::output) fn sample_job() -> JobView {
+        let id = JobId::new(LogTime::from_ms(1_769_860_800_250), [7; 10]);
+        let new = NewJob::new(id, "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "in");
+        JobView {
+            id,
+            queue: new.queue,
+            task: new.task,
+            payload: new.payload,
+            state: JobState::Ready,
+            priority: 5,
+            attempt: 0,
+            max_attempts: 25,
+            run_timeout_ms: 600_000,
+            enqueued_at: LogTime::from_ms(1_769_860_800_250),
+            run_at: LogTime::from_ms(1_769_860_800_250),
+            finished_at: None,
+            lease: None,
+            result: Vec::new().into(),
+            log: Vec::new().into(),
+            errors: Vec::new(),
+            cancel_reason: None,
+        }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (size, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (50 << 20, "50.0 MiB"), (u64::MAX, "1677721.5 TiB")]
+        {
+            assert_eq!(bytes(size), text);
+        }
+    }
+
+    #[test]
+    fn durations_have_two_parts_at_most() {
+        for (ms, text) in [
+            (0, "0 µs"),
+            (12, "12 ms"),
+            (1_450, "1.4 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (200_000, "3 min 20 s"),
+            (7_500_000, "2 h 5 min"),
+            (273_600_000, "3 d 4 h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn times_are_told_from_now() {
+        let now = LogTime::from_ms(100_000);
+        assert_eq!(relative(LogTime::from_ms(97_000), now), "3.0 s ago");
+        assert_eq!(relative(LogTime::from_ms(400_000), now), "in 5 min");
+        assert_eq!(relative(now, now), "now");
+    }
+
+    #[test]
+    fn any_time_can_be_printed() {
+        assert_eq!(timestamp(LogTime::from_ms(1_769_860_800_250)), "2026-01-31T12:00:00.250Z");
+        assert_eq!(timestamp(LogTime::from_ms(u64::MAX)), format!("{} ms", u64::MAX));
+    }
+
+    #[test]
+    fn excerpt_cannot_steer_the_terminal() {
+        assert_eq!(excerpt(b"a\x1b[31mb\n", 100), "a\u{fffd}[31mb");
+        assert_eq!(excerpt("hé".as_bytes(), 2), "h\u{fffd}…");
+    }
+
+    #[test]
+    fn sizes_are_read_as_written() {
+        assert_eq!(parse_bytes("512").unwrap(), 512);
+        assert_eq!(parse_bytes("256MiB").unwrap(), 256 << 20);
+        assert_eq!(parse_bytes("1 G").unwrap(), 1 << 30);
+        for wrong in ["", "MiB", "1.5MiB", "-1", "1XB", "99999999999G"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! How results reach the person or the script: text, tables, JSON, always on stdout; logs and progress are on stderr.
+
+pub(crate) mod human;
+mod job;
+mod paint;
+mod progress;
+mod table;
+
+pub(crate) use job::JobJson;
+pub(crate) use paint::Paint;
+pub(crate) use progress::Progress;
+pub(crate) use table::{Mood, Table};
+
+use crate::failure::Failure;
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Stdout. Every write can fail, and a reader that has gone away ends the command quietly.
+#[derive(Debug)]
+pub(crate) struct Output {
+    paint: Paint,
+}
+
+impl Output {
+    /// Stdout, in color if it is a terminal that wants it.
+    pub(crate) fn new() -> Self {
+        Self { paint: Paint::stdout() }
+    }
+
+    /// How to color what is written.
+    pub(crate) fn paint(&self) -> Paint {
+        self.paint
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&self, text: impl Display) -> Result<(), Failure> {
+        Ok(writeln!(io::stdout().lock(), "{text}")?)
+    }
+
+    /// Writes a name and a value, with values in one column.
+    pub(crate) fn field(&self, name: &str, value: impl Display) -> Result<(), Failure> {
+        self.line(format!("{} {value}", self.paint.faint(format!("{name:<10}"))))
+    }
+
+    /// Writes bytes as they are, and a line's end if they are text that has none and a person is watching.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        if io::IsTerminal::is_terminal(&stdout) && !bytes.ends_with(b"\n") {
+            stdout.write_all(b"\n")?;
+        }
+        Ok(stdout.flush()?)
+    }
+
+    /// Writes a value as indented JSON.
+    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new("write JSON", error))?;
+        self.line(text)
+    }
+
+    /// Writes a table; `empty` if it has no rows.
+    pub(crate) fn table(&self, table: Table, empty: &str) -> Result<(), Failure> {
+        match table.render(self.paint) {
+            Some(text) => self.line(text),
+            None => self.line(self.paint.faint(empty)),
+        }
+    }
+}

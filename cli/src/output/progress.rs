@@ -1,0 +1,50 @@
+//! Progress bars, on stderr, and only when a person is watching.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal};
+
+/// A bar that is not there unless stderr is a terminal. It goes away when dropped.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Counts things, such as jobs.
+    pub(crate) fn counting(label: &'static str, total: u64) -> Self {
+        Self::new(label, total, "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} · {per_sec} · {eta}")
+    }
+
+    /// Counts bytes.
+    pub(crate) fn bytes(label: &'static str, total: u64) -> Self {
+        Self::new(label, total, "{prefix} {wide_bar:.cyan/dim} {binary_bytes}/{binary_total_bytes}")
+    }
+
+    fn new(label: &'static str, total: u64, template: &str) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self { bar: ProgressBar::hidden() };
+        }
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(label);
+        Self { bar }
+    }
+
+    /// So much more is done.
+    pub(crate) fn advance(&self, by: u64) {
+        self.bar.inc(by);
+    }
+
+    /// So much is done in all.
+    pub(crate) fn reach(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

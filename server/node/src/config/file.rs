@@ -1,0 +1,174 @@
+//! The configuration file as it is written, and what must hold before it is believed.
+
+use super::{
+    CHECKPOINT_ENTRIES_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT, CLUSTER_NAME_BYTES_MAX, CLUSTER_NAME_DEFAULT,
+    CheckpointConfig, ConfigError, INITIAL_MEMBERS_MAX, LogConfig, LogFormat, NodeConfig, Source,
+};
+use crate::tls::TlsFiles;
+use jobraft_protocol::{NodeAddress, NodeId};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroU32};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodeFile {
+    node: NodeSection,
+    #[serde(default)]
+    cluster: ClusterSection,
+    tls: TlsSection,
+    #[serde(default)]
+    checkpoint: CheckpointSection,
+    #[serde(default)]
+    log: LogSection,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeSection {
+    id: NonZeroU64,
+    listen: SocketAddr,
+    advertise: Option<NodeAddress>,
+    data_dir: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClusterSection {
+    name: Option<String>,
+    #[serde(default)]
+    initial_members: BTreeMap<String, NodeAddress>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    ca: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckpointSection {
+    interval_s: Option<NonZeroU32>,
+    entries: Option<NonZeroU64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogSection {
+    level: Option<String>,
+    #[serde(default)]
+    format: LogFormat,
+}
+
+impl NodeFile {
+    pub(super) fn check(source: &Source) -> Result<NodeConfig, ConfigError> {
+        let file: Self = source.parse()?;
+        let node_id = NodeId(file.node.id.get());
+        let advertise = advertise(source, &file.node)?;
+        let initial_members = initial_members(source, &file.cluster, node_id, &advertise)?;
+        let log = LogConfig::default();
+        Ok(NodeConfig {
+            node_id,
+            listen: file.node.listen,
+            advertise,
+            data_dir: directory(source, &file.node)?,
+            cluster: cluster_name(source, &file.cluster)?,
+            initial_members,
+            tls: TlsFiles {
+                ca: source.resolve(&file.tls.ca),
+                cert: source.resolve(&file.tls.cert),
+                key: source.resolve(&file.tls.key),
+            },
+            checkpoint: CheckpointConfig {
+                interval: file
+                    .checkpoint
+                    .interval_s
+                    .map_or(CHECKPOINT_INTERVAL_DEFAULT, |s| Duration::from_secs(s.get().into())),
+                entries: file.checkpoint.entries.map_or(CHECKPOINT_ENTRIES_DEFAULT, NonZeroU64::get),
+            },
+            log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
+        })
+    }
+}
+
+fn advertise(source: &Source, node: &NodeSection) -> Result<NodeAddress, ConfigError> {
+    let key = ["node", "advertise"];
+    match &node.advertise {
+        Some(advertise) if advertise.host().parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified()) => {
+            Err(source.invalid(&key, format!("{advertise} is no address that another machine can reach")))
+        }
+        Some(advertise) => Ok(advertise.clone()),
+        None if node.listen.ip().is_unspecified() || node.listen.port() == 0 => Err(source.invalid(
+            &key,
+            format!(
+                "must be set, as node.listen = \"{}\" does not say where others reach this node; \
+                 such as advertise = \"node1.example:7400\"",
+                node.listen
+            ),
+        )),
+        None => Ok(node.listen.into()),
+    }
+}
+
+fn directory(source: &Source, node: &NodeSection) -> Result<PathBuf, ConfigError> {
+    if node.data_dir.as_os_str().is_empty() {
+        return Err(source.invalid(&["node", "data_dir"], "may not be empty"));
+    }
+    Ok(source.resolve(&node.data_dir))
+}
+
+fn cluster_name(source: &Source, cluster: &ClusterSection) -> Result<String, ConfigError> {
+    let name = cluster.name.as_deref().unwrap_or(CLUSTER_NAME_DEFAULT);
+    let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > CLUSTER_NAME_BYTES_MAX || !name.chars().all(permitted) {
+        return Err(source.invalid(
+            &["cluster", "name"],
+            format!("must be 1 to {CLUSTER_NAME_BYTES_MAX} letters, digits and . _ -, not {name:?}"),
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn initial_members(
+    source: &Source,
+    cluster: &ClusterSection,
+    own_id: NodeId,
+    own_address: &NodeAddress,
+) -> Result<BTreeMap<NodeId, NodeAddress>, ConfigError> {
+    let section = ["cluster", "initial_members"];
+    let mut members = BTreeMap::new();
+    for (id_text, address) in &cluster.initial_members {
+        let key = ["cluster", "initial_members", id_text];
+        // Only the canonical form, so that 1 and 01 cannot both be there.
+        let Some(id) = id_text.parse::<u64>().ok().filter(|id| *id != 0 && id.to_string() == *id_text) else {
+            return Err(source.invalid(&key, "a member's key is its node id: a whole number from 1"));
+        };
+        let id = NodeId(id);
+        if let Some((other, _)) = members.iter().find(|(_, known)| *known == address) {
+            return Err(source.invalid(&key, format!("{address} is the address of node {other} already")));
+        }
+        if id == own_id && address != own_address {
+            return Err(source.invalid(
+                &key,
+                format!("this node's own address must be what it advertises: {own_address}, not {address}"),
+            ));
+        }
+        members.insert(id, address.clone());
+    }
+    if members.len() > INITIAL_MEMBERS_MAX {
+        return Err(source.invalid(&section, format!("at most {INITIAL_MEMBERS_MAX} nodes can form a cluster")));
+    }
+    if !members.is_empty() && !members.contains_key(&own_id) {
+        return Err(source.invalid(
+            &section,
+            format!("node {own_id} itself is missing; leave initial_members out for a node that joins later"),
+        ));
+    }
+    Ok(members)
+}

@@ -1,0 +1,117 @@
+//! A node's configuration: typed, validated TOML.
+//!
+//! Every error names the file, the line and the key. Nothing is guessed: an unknown key is refused, for it is most
+//! often a known one misspelt. Relative paths start from the configuration file's directory, so that a node can be
+//! started from anywhere. Samples with comments are in `config/` at the root of the repository.
+
+mod error;
+mod file;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigError;
+pub use source::Source;
+
+use crate::tls::TlsFiles;
+use jobraft_protocol::{NodeAddress, NodeId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The largest configuration file; a larger one is refused.
+pub const FILE_BYTES_MAX: usize = 256 * 1024;
+/// The longest name of a cluster.
+pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+/// A cluster's name unless the file says otherwise.
+pub const CLUSTER_NAME_DEFAULT: &str = "jobraft";
+/// The most nodes that can form a cluster at its first start.
+pub const INITIAL_MEMBERS_MAX: usize = 9;
+/// How often a node writes a checkpoint at the latest, while anything changes.
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
+/// After how many log entries a node writes a checkpoint at the latest.
+pub const CHECKPOINT_ENTRIES_DEFAULT: u64 = 20_000;
+
+/// Everything that a node must be told.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Who it is; never used by another node of the cluster, not even after removal.
+    pub node_id: NodeId,
+    /// Where it listens; port 0 lets the system choose (tests).
+    pub listen: SocketAddr,
+    /// Where clients and peers reach it.
+    pub advertise: NodeAddress,
+    /// Where its data live.
+    pub data_dir: PathBuf,
+    /// The name of its cluster.
+    pub cluster: String,
+    /// Who forms the cluster at the very first start. Empty: the node waits until it is added to one.
+    pub initial_members: BTreeMap<NodeId, NodeAddress>,
+    /// Its certificate and whom it trusts.
+    pub tls: TlsFiles,
+    /// When its state is checkpointed.
+    pub checkpoint: CheckpointConfig,
+    /// What it logs, and how.
+    pub log: LogConfig,
+}
+
+/// When a node writes what changed to `state.db`: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointConfig {
+    /// After this time.
+    pub interval: Duration,
+    /// After this many log entries.
+    pub entries: u64,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { interval: CHECKPOINT_INTERVAL_DEFAULT, entries: CHECKPOINT_ENTRIES_DEFAULT }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Levels, in the syntax of `tracing_subscriber::EnvFilter`: `info`, `warn,jobraft_node=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Human }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl NodeConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// Any [`ConfigError`]; each names the file, and the line and the key where there is one.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        Self::from_source(&Source::read(file)?)
+    }
+
+    /// Checks a configuration that has been read already.
+    ///
+    /// # Errors
+    /// As for [`NodeConfig::load`].
+    pub fn from_source(source: &Source) -> Result<Self, ConfigError> {
+        file::NodeFile::check(source)
+    }
+}
