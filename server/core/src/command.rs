@@ -209,11 +209,13 @@ pub enum Table {
     Module,
     /// Module names, pointing to digests.
     ModuleName,
+    /// Jobs that ended lately, page by page: their ids, and under which token a worker ended them.
+    Ended,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 3] = [Self::Queue, Self::Module, Self::ModuleName];
+    pub const ALL: [Self; 4] = [Self::Queue, Self::Module, Self::ModuleName, Self::Ended];
 
     /// The table's name on disk.
     #[must_use]
@@ -222,6 +224,7 @@ impl Table {
             Self::Queue => "queue",
             Self::Module => "module",
             Self::ModuleName => "module_name",
+            Self::Ended => "ended",
         }
     }
 }

@@ -1,3 +1,40 @@
-//! The replicated state machine.
+//! The replicated state machine: what every node computes alike from the same log.
+//!
+//! [`Core::apply`] takes an [`Entry`] and answers each of its [`Command`]s. It is pure: no clock (time comes with the
+//! entry), no randomness, no I/O, no async, and nothing that depends on the order of a hash table. Whoever feeds the
+//! same entries to two cores gets the same answers and the same [`Core::state_hash`] from both, also when one of them
+//! was restored from a checkpoint in between.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`command`] | entries, commands, outcomes, events, checkpoint rows: the contract with the rest of the node |
+//! | [`transition`] | the states of a job and the table of legal steps between them |
+//! | `core` | the state, `apply`, time and timers |
+//! | `enqueue`, `lease`, `report`, `cancel` | the commands |
+//! | `job`, `queue`, `index`, `ended`, `catalog` | the parts of the state |
+//! | `record`, `checkpoint`, `restore`, `state_hash` | how it rests on disk, comes back, and is compared |
+//!
+//! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
 
 pub mod command;
+pub mod transition;
+
+mod backoff;
+mod cancel;
+mod catalog;
+mod checkpoint;
+mod core;
+mod ended;
+mod enqueue;
+mod index;
+mod job;
+mod lease;
+mod queue;
+mod record;
+mod report;
+mod restore;
+mod state_hash;
+
+pub use crate::core::Core;
+pub use command::*;
+pub use restore::{Restore, RestoreError};

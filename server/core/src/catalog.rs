@@ -1,0 +1,93 @@
+//! Modules that jobs may name: manifests by digest, and names that point to them.
+
+use crate::record;
+use crate::{Row, Table};
+use jobraft_protocol::{Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All modules. Each manifest carries the names that point to it, sorted; `names` says the same the other way round.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalog {
+    modules: BTreeMap<Digest, ModuleManifest>,
+    names: BTreeMap<ModuleName, Digest>,
+    dirty_modules: BTreeSet<Digest>,
+    dirty_names: BTreeSet<ModuleName>,
+}
+
+impl Catalog {
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+        self.modules.contains_key(digest)
+    }
+
+    /// All manifests, by digest.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &ModuleManifest> {
+        self.modules.values()
+    }
+
+    pub(crate) fn resolve(&self, module: &ModuleRef) -> Option<&ModuleManifest> {
+        match module {
+            ModuleRef::Digest(digest) => self.modules.get(digest),
+            ModuleRef::Name(name) => self.modules.get(self.names.get(name)?),
+        }
+    }
+
+    /// Adds a module that is not known yet and points a name to it. Says whether it is new; a known one stays as it is.
+    pub(crate) fn put(&mut self, manifest: &ModuleManifest, name: Option<&ModuleName>) -> Result<bool, Error> {
+        if manifest.size > limits::MODULE_BYTES_MAX {
+            let text = format!("the module has {} bytes, the limit is {}", manifest.size, limits::MODULE_BYTES_MAX);
+            return Err(Error::new(ErrorCode::TooLarge, text));
+        }
+        let is_new = !self.contains(&manifest.digest);
+        let name_is_new = name.is_some_and(|name| !self.names.contains_key(name));
+        if (is_new && self.modules.len() >= limits::MODULES_MAX)
+            || (name_is_new && self.names.len() >= limits::MODULES_MAX)
+        {
+            let text = format!("the cluster has {} modules or module names, the most it takes", limits::MODULES_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        if is_new {
+            self.insert(ModuleManifest { names: Vec::new(), ..manifest.clone() });
+            self.dirty_modules.insert(manifest.digest);
+        }
+        if let Some(name) = name {
+            self.point(name.clone(), manifest.digest);
+            self.dirty_names.insert(name.clone());
+        }
+        Ok(is_new)
+    }
+
+    /// Inserts a manifest without names.
+    pub(crate) fn insert(&mut self, manifest: ModuleManifest) {
+        self.modules.insert(manifest.digest, manifest);
+    }
+
+    /// Points a name to a module, away from the one that it pointed to.
+    pub(crate) fn point(&mut self, name: ModuleName, to: Digest) {
+        if let Some(former) = self.names.insert(name.clone(), to)
+            && let Some(manifest) = self.modules.get_mut(&former)
+        {
+            manifest.names.retain(|other| *other != name);
+        }
+        if let Some(manifest) = self.modules.get_mut(&to)
+            && let Err(place) = manifest.names.binary_search(&name)
+        {
+            manifest.names.insert(place, name);
+        }
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
+        for digest in std::mem::take(&mut self.dirty_modules) {
+            if let Some(manifest) = self.modules.get(&digest) {
+                let body = record::encode(&ModuleManifest { names: Vec::new(), ..manifest.clone() });
+                rows.push(Row { table: Table::Module, key: digest.to_string(), body: Some(body) });
+            }
+        }
+        for name in std::mem::take(&mut self.dirty_names) {
+            if let Some(digest) = self.names.get(&name) {
+                let body = Some(record::encode(digest));
+                rows.push(Row { table: Table::ModuleName, key: name.as_str().to_owned(), body });
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Restore: the state from the rows of its checkpoints.
+//!
+//! The bytes come from a disk or from another node: nothing in them is taken on trust, and nothing in them may panic.
+//! What is restored answers every later entry as the state that was written would have.
+
+use crate::ended::{EndedJob, REMEMBERED_MS};
+use crate::job::Job;
+use crate::record::{self, Counters, Header, JobRecord, QueueRecord};
+use crate::{Core, Table};
+use jobraft_protocol::{Digest, JobId, JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// No counter gets here in the life of a cluster; one beyond was not written by it, and might overflow.
+const COUNTER_MAX: u64 = u64::MAX / 2;
+
+/// Why rows do not make a state. None of these can be retried: restore a copy, or let the node fetch a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Not what this version writes, nor any older one.
+    #[error("the {what} on disk is malformed ({reason}): restore the data directory from a healthy copy")]
+    Malformed {
+        /// Which kind of row.
+        what: &'static str,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// Written by a newer version.
+    #[error("the {what} on disk has format {version}, this version reads up to {}: run a newer one", record::FORMAT)]
+    Newer {
+        /// Which kind of row.
+        what: &'static str,
+        /// Its format.
+        version: u8,
+    },
+    /// Rows that contradict each other.
+    #[error("the rows on disk contradict each other ({reason}): restore the data directory from a healthy copy")]
+    Inconsistent {
+        /// How.
+        reason: String,
+    },
+}
+
+/// A state on its way back into memory: feed it every row, in any order, then [`Restore::finish`].
+#[derive(Debug)]
+pub struct Restore {
+    core: Core,
+    seqs: BTreeSet<u64>,
+    names: Vec<(ModuleName, Digest)>,
+    pages: BTreeMap<u64, Vec<(JobId, EndedJob)>>,
+    remembered: Vec<(JobId, LogTime)>,
+}
+
+impl Core {
+    /// Begins to restore a state whose header this is.
+    ///
+    /// # Errors
+    /// If the bytes are no header, or one of a newer version.
+    pub fn restore(header: &[u8]) -> Result<Restore, RestoreError> {
+        let header: Header = record::decode("header", header)?;
+        let Counters { seq, token, worker } = header.counters;
+        if [seq, token, worker, header.ended_count].into_iter().any(|count| count > COUNTER_MAX) {
+            return Err(inconsistent("a counter of the header is beyond all reason".to_owned()));
+        }
+        let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
+        core.ended.count = header.ended_count;
+        core.ended.digest = header.ended_digest;
+        Ok(Restore { core, seqs: BTreeSet::new(), names: Vec::new(), pages: BTreeMap::new(), remembered: Vec::new() })
+    }
+}
+
+impl Restore {
+    /// Takes the row of a live job. Rows in a terminal state stay on disk.
+    ///
+    /// # Errors
+    /// If it is malformed or newer, or contradicts the header or another row.
+    pub fn job(&mut self, body: &[u8]) -> Result<(), RestoreError> {
+        let record: JobRecord = record::decode("job", body)?;
+        let id = record.view.id;
+        self.check_job(&record).map_err(|reason| inconsistent(format!("job {id}: {reason}")))?;
+        if !self.seqs.insert(record.seq) {
+            return Err(inconsistent(format!("job {id} has the place of another")));
+        }
+        let queue = self.intern(&record.view.queue)?;
+        let job = Box::new(Job::from_record(record, queue));
+        self.core.index.enter(id, &job);
+        if self.core.jobs.insert(id, job).is_some() {
+            return Err(inconsistent(format!("two rows for job {id}")));
+        }
+        Ok(())
+    }
+
+    fn check_job(&self, record: &JobRecord) -> Result<(), &'static str> {
+        let JobView { state, attempt, max_attempts, priority, lease, .. } = &record.view;
+        let counters = &self.core.counters;
+        let check = |holds: bool, otherwise| if holds { Ok(()) } else { Err(otherwise) };
+        check(
+            matches!(state, JobState::Scheduled | JobState::Ready | JobState::Leased),
+            "its state is not one of a live job",
+        )?;
+        check((1..=limits::ATTEMPTS_MAX).contains(max_attempts), "its limit of attempts is out of range")?;
+        let leased = *state == JobState::Leased;
+        check(lease.is_some() == leased && record.lease_ms.is_some() == leased, "its lease does not fit its state")?;
+        let attempts_begun = u32::from(leased)..=(if leased { *max_attempts } else { max_attempts.saturating_sub(1) });
+        check(attempts_begun.contains(attempt), "its attempts are not within its limit")?;
+        check(*priority <= limits::PRIORITY_MAX, "its priority is out of range")?;
+        check((1..=counters.seq).contains(&record.seq), "its place was never given")?;
+        if let Some(lease) = lease {
+            check((1..=counters.token).contains(&lease.token.0), "its token was never given")?;
+            check((1..=counters.worker).contains(&lease.worker.0), "its worker was never registered")?;
+        }
+        Ok(())
+    }
+
+    /// Takes a row of a small table.
+    ///
+    /// # Errors
+    /// If its key or body is malformed, newer, or contradicts another row.
+    pub fn row(&mut self, table: Table, key: &str, body: &[u8]) -> Result<(), RestoreError> {
+        match table {
+            Table::Queue => {
+                let record: QueueRecord = record::decode("queue", body)?;
+                let QueueRecord { completed, dead, cancelled, expired } = record;
+                if [completed, dead, cancelled, expired].into_iter().any(|count| count > COUNTER_MAX) {
+                    return Err(inconsistent(format!("a counter of queue {key} is beyond all reason")));
+                }
+                let index = self.intern(&parse("queue", key)?)?;
+                record.write_to(&mut self.core.index.queues.get_mut(index).stats);
+            }
+            Table::Module => {
+                let manifest: ModuleManifest = record::decode("module", body)?;
+                if manifest.digest != parse("module", key)? || !manifest.names.is_empty() {
+                    return Err(inconsistent(format!("the manifest of module {key} is another's")));
+                }
+                self.core.catalog.insert(manifest);
+            }
+            Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),
+            Table::Ended => {
+                self.pages.insert(parse("page of ended jobs", key)?, record::decode("page of ended jobs", body)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Terminal rows that ended at or after this time must be passed to [`Self::remember`].
+    #[must_use]
+    pub fn remember_since(&self) -> LogTime {
+        LogTime::from_ms(self.core.now.as_ms().saturating_sub(REMEMBERED_MS))
+    }
+
+    /// Names a terminal row that ended lately: [`Self::finish`] checks that [`Table::Ended`] knows it, without which a
+    /// retry could make a second job of it.
+    pub fn remember(&mut self, id: JobId, finished_at: LogTime) {
+        self.remembered.push((id, finished_at));
+    }
+
+    /// The state.
+    ///
+    /// # Errors
+    /// If the rows contradict each other.
+    pub fn finish(self) -> Result<Core, RestoreError> {
+        let Self { mut core, names, pages, remembered, .. } = self;
+        for (name, digest) in names {
+            if !core.catalog.contains(&digest) {
+                return Err(inconsistent(format!("module name {name} points to sha256:{digest}, which is not there")));
+            }
+            core.catalog.point(name, digest);
+        }
+        for (key, page) in pages {
+            core.ended.load_page(key, page);
+        }
+        for (id, finished_at) in remembered {
+            let known = core.ended.get(id, core.now).is_some_and(|ended| ended.finished_at == finished_at);
+            if !known && finished_at.plus_ms(REMEMBERED_MS) >= core.now {
+                return Err(inconsistent(format!("job {id} ended at {finished_at}, which no page of ended jobs says")));
+            }
+        }
+        for queue in core.index.queues.iter_mut() {
+            queue.dirty = false;
+        }
+        core.index.queues.take_announced().for_each(drop);
+        Ok(core)
+    }
+
+    fn intern(&mut self, name: &QueueName) -> Result<crate::queue::QueueIndex, RestoreError> {
+        let queues = &mut self.core.index.queues;
+        if queues.index_of(name).is_none() && queues.len() >= self.core.bounds.queues {
+            return Err(inconsistent(format!("more than {} queues", self.core.bounds.queues)));
+        }
+        Ok(queues.intern(name))
+    }
+}
+
+fn inconsistent(reason: String) -> RestoreError {
+    RestoreError::Inconsistent { reason }
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(what: &'static str, key: &str) -> Result<T, RestoreError> {
+    key.parse().map_err(|error| RestoreError::Malformed { what, reason: format!("key {key:?}: {error}") })
+}
