@@ -22,7 +22,7 @@ impl Core {
             self.events.push(Event::Revoked { worker, lease: LeaseRef { job: id, token } });
         }
         job.past_mut().cancel_reason = Some(cut(reason, limits::REASON_BYTES_MAX));
-        self.transition(id, Next::Ended { state: JobState::Cancelled, at: self.now, token: None });
+        self.transition(id, Next::Ended { state: JobState::Cancelled, at: self.now });
         Ok(Outcome::Done)
     }
 }

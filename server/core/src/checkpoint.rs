@@ -35,17 +35,11 @@ impl Core {
             rows.push(Row { table: Table::Queue, key: queue.stats.queue.as_str().to_owned(), body: Some(body) });
         }
         self.catalog.take_rows(&mut rows);
-        self.ended.take_rows(self.now, &mut rows);
         Changes { header: record::encode(&self.header()).into(), jobs, rows }
     }
 
     /// What there is once.
     pub(crate) fn header(&self) -> Header {
-        Header {
-            now: self.now,
-            counters: self.counters,
-            ended_count: self.ended.count,
-            ended_digest: self.ended.digest,
-        }
+        Header { now: self.now, counters: self.counters, ended_digest: self.ended.digest }
     }
 }

@@ -209,13 +209,11 @@ pub enum Table {
     Module,
     /// Module names, pointing to digests.
     ModuleName,
-    /// Jobs that ended lately, page by page: their ids, and under which token a worker ended them.
-    Ended,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Module, Self::ModuleName, Self::Ended];
+    pub const ALL: [Self; 3] = [Self::Queue, Self::Module, Self::ModuleName];
 
     /// The table's name on disk.
     #[must_use]
@@ -224,7 +222,6 @@ impl Table {
             Self::Queue => "queue",
             Self::Module => "module",
             Self::ModuleName => "module_name",
-            Self::Ended => "ended",
         }
     }
 }

@@ -10,12 +10,13 @@ use crate::index::Index;
 use crate::job::Job;
 use crate::record::{self, Counters, JobRecord};
 use crate::transition::{Next, transition};
-use crate::{Applied, Command, Entry, Event, Outcome, RestoreError};
+use crate::{Applied, Command, Event, Outcome, RestoreError};
 use jobraft_protocol::{
     Error, ErrorCode, JobId, JobState, JobView, LogTime, ModuleManifest, ModuleRef, QueueName, QueueStats, WorkerId,
     limits,
 };
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The replicated state machine of one Raft group.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +58,7 @@ impl Core {
     }
 
     /// Applies one entry and answers its commands. Never fails: a command that cannot be done is refused on its own.
-    pub fn apply(&mut self, entry: &Entry) -> Applied {
+    pub fn apply(&mut self, entry: &crate::Entry) -> Applied {
         let before = self.now;
         self.now = before.max(entry.at);
         if entry.leader_change {
@@ -115,21 +116,23 @@ impl Core {
     /// If the job is not live or the step not legal: a defect of the caller.
     pub(crate) fn transition(&mut self, id: JobId, next: Next) {
         let job = self.jobs.get_mut(&id).expect("callers name a live job");
-        let end = match next {
-            Next::Ended { state, at, token } => Some(EndedJob { state, token, finished_at: at }),
-            _ => None,
-        };
         self.index.leave(id, job);
         transition(job, next);
         self.index.enter(id, job);
         self.touch(id);
-        if let Some(end) = end
-            && let Some(job) = self.jobs.remove(&id)
-        {
-            self.ended.add(id, end, &job);
-            self.departing.insert(id, job);
-            self.events.push(Event::Ended(id));
-        }
+        self.retire(id);
+    }
+
+    /// Takes a job that ended out of the live ones; it stays known for a while.
+    fn retire(&mut self, id: JobId) {
+        let Entry::Occupied(entry) = self.jobs.entry(id) else { return };
+        let Some(past) = entry.get().past.as_ref() else { return };
+        let Some(finished_at) = past.finished_at else { return };
+        let ended = EndedJob { state: entry.get().state, token: past.reported, finished_at };
+        let job = entry.remove();
+        self.ended.add(id, ended, &job);
+        self.departing.insert(id, job);
+        self.events.push(Event::Ended(id));
     }
 
     /// Notes that the job's row is behind.

@@ -1,11 +1,9 @@
 //! Jobs whose life is over: remembered for a while, so that a retry of what was answered is answered alike.
 //!
 //! Whether a job is still known depends on log time alone: [`EndedJobs::get`] looks at the time, whatever memory holds.
-//! When an entry is forgotten, and whether its row was written, must not show anywhere.
+//! When an entry leaves memory must not show anywhere.
 
 use crate::job::Job;
-use crate::record;
-use crate::{Row, Table};
 use jobraft_protocol::{FencingToken, JobId, JobState, LogTime, limits};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -22,16 +20,9 @@ const FORGOTTEN_PER_ENTRY_MAX: usize = 2 * (limits::ENTRY_COMMANDS_MAX + limits:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndedJob {
     pub(crate) state: JobState,
-    /// The lease under which a worker reported it; none if no worker did.
+    /// The lease under which a worker reported it; without meaning where none did.
     pub(crate) token: Option<FencingToken>,
     pub(crate) finished_at: LogTime,
-}
-
-/// A row of [`Table::Ended`]: what ended between two checkpoints.
-#[derive(Clone, Debug)]
-struct Page {
-    key: u64,
-    newest: LogTime,
 }
 
 /// The jobs that ended lately, and a digest over all that ever did.
@@ -40,11 +31,6 @@ pub(crate) struct EndedJobs {
     known: HashMap<JobId, EndedJob>,
     /// In the order in which they ended.
     order: VecDeque<JobId>,
-    /// How many at the back of `order` no page holds yet.
-    unsaved: usize,
-    pages: VecDeque<Page>,
-    /// How many jobs ever ended.
-    pub(crate) count: u64,
     /// Chains every end to the one before, so that the state hash covers jobs that memory no longer holds.
     pub(crate) digest: [u8; 32],
 }
@@ -57,11 +43,14 @@ impl EndedJobs {
 
     /// Notes the end of a job.
     pub(crate) fn add(&mut self, id: JobId, ended: EndedJob, job: &Job) {
-        self.count += 1;
         self.digest = chain(self.digest, id, ended, job);
+        self.remember(id, ended);
+    }
+
+    /// Takes back what a checkpoint holds; to be called in the order of ending, or memory is freed later.
+    pub(crate) fn remember(&mut self, id: JobId, ended: EndedJob) {
         self.known.insert(id, ended);
         self.order.push_back(id);
-        self.unsaved += 1;
     }
 
     /// Drops what is no longer known, a bounded number at a time.
@@ -75,38 +64,6 @@ impl EndedJobs {
                 _ => break,
             }
         }
-        self.unsaved = self.unsaved.min(self.order.len());
-    }
-
-    /// What to write so that [`Self::load_page`] finds it: a page of what ended since, and the end of old pages.
-    pub(crate) fn take_rows(&mut self, now: LogTime, rows: &mut Vec<Row>) {
-        while let Some(page) = self.pages.front()
-            && page.newest.plus_ms(REMEMBERED_MS) < now
-        {
-            rows.push(Row { table: Table::Ended, key: page_key(page.key), body: None });
-            self.pages.pop_front();
-        }
-        let saved = self.order.len() - self.unsaved;
-        let fresh: Vec<(JobId, EndedJob)> =
-            self.order.iter().skip(saved).filter_map(|id| Some((*id, *self.known.get(id)?))).collect();
-        self.unsaved = 0;
-        if let Some((_, last)) = fresh.last() {
-            // Log time never goes back, so the last one is the newest; the count is a number never used before.
-            self.pages.push_back(Page { key: self.count, newest: last.finished_at });
-            let body = Some(record::encode(&fresh));
-            rows.push(Row { table: Table::Ended, key: page_key(self.count), body });
-        }
-    }
-
-    /// Takes a page back, in the order of keys.
-    pub(crate) fn load_page(&mut self, key: u64, jobs: Vec<(JobId, EndedJob)>) {
-        if let Some((_, last)) = jobs.last() {
-            self.pages.push_back(Page { key, newest: last.finished_at });
-        }
-        for (id, ended) in jobs {
-            self.known.insert(id, ended);
-            self.order.push_back(id);
-        }
     }
 
     /// Everything known at `now`, by time of ending, then by id.
@@ -119,11 +76,6 @@ impl EndedJobs {
 
 fn is_known(ended: &EndedJob, now: LogTime) -> bool {
     ended.finished_at.plus_ms(REMEMBERED_MS) >= now
-}
-
-/// Keys sort as numbers do.
-fn page_key(count: u64) -> String {
-    format!("{count:020}")
 }
 
 /// Covers what the end added to the job; what was there before is covered while the job lives.

@@ -44,8 +44,8 @@ pub(crate) struct Lease {
 /// What only a job with a history has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
-    /// The token under which the last attempt was reported failed, until the job is leased again.
-    pub(crate) failed: Option<FencingToken>,
+    /// The token under which the last attempt was reported failed or completed, until the job is leased again.
+    pub(crate) reported: Option<FencingToken>,
     pub(crate) finished_at: Option<LogTime>,
     pub(crate) result: Bytes,
     pub(crate) log: Bytes,
@@ -112,19 +112,19 @@ impl Job {
         JobRecord {
             seq: self.seq,
             lease_ms: self.lease.as_ref().map(|lease| lease.lease_ms),
-            failed: self.past.as_ref().and_then(|past| past.failed),
+            reported: self.past.as_ref().and_then(|past| past.reported),
             view: self.view(id, queue),
         }
     }
 
     /// The job from its record, in a queue that the caller has interned. The caller has checked the record.
     pub(crate) fn from_record(record: JobRecord, queue: QueueIndex) -> Self {
-        let JobRecord { seq, lease_ms, failed, view } = record;
+        let JobRecord { seq, lease_ms, reported, view } = record;
         let lease = view.lease.zip(lease_ms).map(|(lease, lease_ms)| {
             Box::new(Lease { worker: lease.worker, token: lease.token, expires_at: lease.expires_at, lease_ms })
         });
         let past = Past {
-            failed,
+            reported,
             finished_at: view.finished_at,
             result: view.result,
             log: view.log,
@@ -152,7 +152,7 @@ impl Job {
 
 impl Past {
     fn is_empty(&self) -> bool {
-        self.failed.is_none()
+        self.reported.is_none()
             && self.finished_at.is_none()
             && self.result.is_empty()
             && self.log.is_empty()

@@ -117,7 +117,7 @@ impl Core {
         let next = if job.attempt < job.max_attempts {
             Next::Ready(now)
         } else {
-            Next::Ended { state: JobState::Dead, at: now, token: None }
+            Next::Ended { state: JobState::Dead, at: now }
         };
         self.transition(id, next);
     }

@@ -4,7 +4,7 @@
 //! an older version would misread raises [`FORMAT`], and older versions then refuse by name what they would spoil.
 
 use crate::RestoreError;
-use jobraft_protocol::{FencingToken, JobView, LogTime, QueueStats};
+use jobraft_protocol::{FencingToken, JobId, JobState, JobView, LogTime, QueueStats};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,25 @@ pub(crate) struct JobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lease_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failed: Option<FencingToken>,
+    pub(crate) reported: Option<FencingToken>,
     pub(crate) view: JobView,
+}
+
+/// What is remembered of an ended job's row: the same bytes as [`JobRecord`], of which the rest is passed over.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EndedRecord {
+    #[serde(default)]
+    pub(crate) reported: Option<FencingToken>,
+    pub(crate) view: EndedView,
+}
+
+/// The part of a [`JobView`] that [`EndedRecord`] needs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EndedView {
+    pub(crate) id: JobId,
+    pub(crate) state: JobState,
+    #[serde(default)]
+    pub(crate) finished_at: Option<LogTime>,
 }
 
 /// The numbers that were given last: each is followed by the next greater one, and none is ever given twice.
@@ -38,7 +55,6 @@ pub(crate) struct Counters {
 pub(crate) struct Header {
     pub(crate) now: LogTime,
     pub(crate) counters: Counters,
-    pub(crate) ended_count: u64,
     pub(crate) ended_digest: [u8; 32],
 }
 

@@ -17,9 +17,10 @@ impl Core {
             return if self.was_ended_by(lease, JobState::Completed) { Ok(Outcome::Done) } else { Err(lost) };
         }
         let past = self.job_mut(lease.job).past_mut();
+        past.reported = Some(lease.token);
         past.result = completion.result.clone();
         past.log = completion.log.clone();
-        let next = Next::Ended { state: JobState::Completed, at: self.now, token: Some(lease.token) };
+        let next = Next::Ended { state: JobState::Completed, at: self.now };
         self.transition(lease.job, next);
         Ok(Outcome::Done)
     }
@@ -33,12 +34,12 @@ impl Core {
         let job = self.job_mut(lease.job);
         job.record_error(now, failure.kind, cut(&failure.message, limits::FAILURE_MESSAGE_BYTES_MAX));
         let past = job.past_mut();
-        past.failed = Some(lease.token);
+        past.reported = Some(lease.token);
         if !failure.log.is_empty() {
             past.log = failure.log.clone();
         }
         if !failure.retryable || job.attempt >= job.max_attempts {
-            self.transition(lease.job, Next::Ended { state: JobState::Dead, at: now, token: Some(lease.token) });
+            self.transition(lease.job, Next::Ended { state: JobState::Dead, at: now });
             return Ok(Outcome::Failed { state: JobState::Dead, retry_at: None });
         }
         let retry_at = now.plus_ms(backoff_ms(lease.job, job.attempt));
@@ -52,7 +53,7 @@ impl Core {
             return Some(Outcome::Failed { state: JobState::Dead, retry_at: None });
         }
         let job = self.jobs.get(&lease.job)?;
-        let repeated = job.past.as_ref()?.failed == Some(lease.token);
+        let repeated = job.past.as_ref()?.reported == Some(lease.token);
         // Its time may have come since, but the first answer was this one; until it is leased again `run_at` stays.
         repeated.then_some(Outcome::Failed { state: JobState::Scheduled, retry_at: Some(job.run_at) })
     }

@@ -5,10 +5,10 @@
 
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
-use crate::record::{self, Counters, Header, JobRecord, QueueRecord};
+use crate::record::{self, Counters, EndedRecord, Header, JobRecord, QueueRecord};
 use crate::{Core, Table};
-use jobraft_protocol::{Digest, JobId, JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, limits};
-use std::collections::{BTreeMap, BTreeSet};
+use jobraft_protocol::{Digest, JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, limits};
+use std::collections::BTreeSet;
 
 /// No counter gets here in the life of a cluster; one beyond was not written by it, and might overflow.
 const COUNTER_MAX: u64 = u64::MAX / 2;
@@ -40,14 +40,13 @@ pub enum RestoreError {
     },
 }
 
-/// A state on its way back into memory: feed it every row, in any order, then [`Restore::finish`].
+/// A state on its way back into memory: feed it the rows of live jobs, of jobs
+/// that ended lately, and of the small tables, in any order, then [`Restore::finish`].
 #[derive(Debug)]
 pub struct Restore {
     core: Core,
     seqs: BTreeSet<u64>,
     names: Vec<(ModuleName, Digest)>,
-    pages: BTreeMap<u64, Vec<(JobId, EndedJob)>>,
-    remembered: Vec<(JobId, LogTime)>,
 }
 
 impl Core {
@@ -58,13 +57,12 @@ impl Core {
     pub fn restore(header: &[u8]) -> Result<Restore, RestoreError> {
         let header: Header = record::decode("header", header)?;
         let Counters { seq, token, worker } = header.counters;
-        if [seq, token, worker, header.ended_count].into_iter().any(|count| count > COUNTER_MAX) {
+        if [seq, token, worker].into_iter().any(|count| count > COUNTER_MAX) {
             return Err(inconsistent("a counter of the header is beyond all reason".to_owned()));
         }
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
-        core.ended.count = header.ended_count;
         core.ended.digest = header.ended_digest;
-        Ok(Restore { core, seqs: BTreeSet::new(), names: Vec::new(), pages: BTreeMap::new(), remembered: Vec::new() })
+        Ok(Restore { core, seqs: BTreeSet::new(), names: Vec::new() })
     }
 }
 
@@ -134,9 +132,6 @@ impl Restore {
                 self.core.catalog.insert(manifest);
             }
             Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),
-            Table::Ended => {
-                self.pages.insert(parse("page of ended jobs", key)?, record::decode("page of ended jobs", body)?);
-            }
         }
         Ok(())
     }
@@ -147,10 +142,20 @@ impl Restore {
         LogTime::from_ms(self.core.now.as_ms().saturating_sub(REMEMBERED_MS))
     }
 
-    /// Names a terminal row that ended lately: [`Self::finish`] checks that [`Table::Ended`] knows it, without which a
-    /// retry could make a second job of it.
-    pub fn remember(&mut self, id: JobId, finished_at: LogTime) {
-        self.remembered.push((id, finished_at));
+    /// Takes the row of a job that ended lately, so that a retry of it is still recognised. To be called in the order
+    /// of ending.
+    ///
+    /// # Errors
+    /// If it is malformed or newer, or the row of a live job.
+    pub fn remember(&mut self, body: &[u8]) -> Result<(), RestoreError> {
+        let EndedRecord { reported: token, view } = record::decode("job", body)?;
+        match view.finished_at {
+            Some(finished_at) if view.state.is_terminal() => {
+                self.core.ended.remember(view.id, EndedJob { state: view.state, token, finished_at });
+                Ok(())
+            }
+            _ => Err(inconsistent(format!("job {} stands among the ended ones and is {}", view.id, view.state))),
+        }
     }
 
     /// The state.
@@ -158,21 +163,12 @@ impl Restore {
     /// # Errors
     /// If the rows contradict each other.
     pub fn finish(self) -> Result<Core, RestoreError> {
-        let Self { mut core, names, pages, remembered, .. } = self;
+        let Self { mut core, names, .. } = self;
         for (name, digest) in names {
             if !core.catalog.contains(&digest) {
                 return Err(inconsistent(format!("module name {name} points to sha256:{digest}, which is not there")));
             }
             core.catalog.point(name, digest);
-        }
-        for (key, page) in pages {
-            core.ended.load_page(key, page);
-        }
-        for (id, finished_at) in remembered {
-            let known = core.ended.get(id, core.now).is_some_and(|ended| ended.finished_at == finished_at);
-            if !known && finished_at.plus_ms(REMEMBERED_MS) >= core.now {
-                return Err(inconsistent(format!("job {id} ended at {finished_at}, which no page of ended jobs says")));
-            }
         }
         for queue in core.index.queues.iter_mut() {
             queue.dirty = false;

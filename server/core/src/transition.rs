@@ -23,7 +23,7 @@
 //! no command of this version leads there, so no step from or to them is legal.
 
 use crate::job::{Job, Lease};
-use jobraft_protocol::{FencingToken, JobState, LogTime};
+use jobraft_protocol::{JobState, LogTime};
 
 /// Whether a job may go from one state to the other: the only table of it.
 #[must_use]
@@ -52,8 +52,6 @@ pub(crate) enum Next {
         state: JobState,
         /// When.
         at: LogTime,
-        /// Under which lease a worker reported the end; none if no worker did.
-        token: Option<FencingToken>,
     },
 }
 
@@ -83,7 +81,7 @@ pub(crate) fn transition(job: &mut Job, next: Next) {
         Next::Leased(lease) => {
             job.lease = Some(Box::new(lease));
             if let Some(past) = &mut job.past {
-                past.failed = None;
+                past.reported = None;
             }
         }
         Next::Ended { at, .. } => job.past_mut().finished_at = Some(at),

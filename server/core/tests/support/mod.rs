@@ -2,16 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unreachable_pub, reason = "shared by several test programs")]
 
-use jobraft_core::{Applied, Changes, Core, Entry, Table};
+use jobraft_core::{Applied, Changes, Core, Entry, RestoreError, Table};
 use jobraft_protocol::{JobId, JobView, LogTime};
 use std::collections::BTreeMap;
 
 /// What `state.db` would hold.
 #[derive(Clone, Default)]
 pub struct Disk {
-    header: Vec<u8>,
-    jobs: BTreeMap<JobId, (bool, Option<LogTime>, Vec<u8>)>,
-    rows: BTreeMap<(Table, String), Vec<u8>>,
+    pub header: Vec<u8>,
+    pub jobs: BTreeMap<JobId, (bool, Option<LogTime>, Vec<u8>)>,
+    pub rows: BTreeMap<(Table, String), Vec<u8>>,
 }
 
 impl Disk {
@@ -30,23 +30,27 @@ impl Disk {
     }
 
     pub fn load(&self) -> Core {
-        let mut restore = Core::restore(&self.header).unwrap();
+        self.try_load().unwrap()
+    }
+
+    pub fn try_load(&self) -> Result<Core, RestoreError> {
+        let mut restore = Core::restore(&self.header)?;
         let mut ended = Vec::new();
-        for (id, (terminal, finished_at, body)) in &self.jobs {
+        for (terminal, finished_at, body) in self.jobs.values() {
             match finished_at {
-                Some(at) if *terminal && *at >= restore.remember_since() => ended.push((*at, *id)),
+                Some(at) if *terminal && *at >= restore.remember_since() => ended.push((*at, body)),
                 Some(_) => {}
-                None => restore.job(body).unwrap(),
+                None => restore.job(body)?,
             }
         }
         for ((table, key), body) in &self.rows {
-            restore.row(*table, key, body).unwrap();
+            restore.row(*table, key, body)?;
         }
         ended.sort_unstable();
-        for (at, id) in ended {
-            restore.remember(id, at);
+        for (_, body) in ended {
+            restore.remember(body)?;
         }
-        restore.finish().unwrap()
+        restore.finish()
     }
 
     pub fn view(&self, id: JobId) -> Option<JobView> {

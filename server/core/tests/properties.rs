@@ -1,0 +1,269 @@
+//! Random logs, and the design's invariants checked after each entry.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use jobraft_core::{Command, Core, Entry, Outcome};
+use jobraft_protocol::{
+    Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, JobId, JobState, LeaseRef, LogTime, NewJob, Start,
+    Task, WorkerId,
+};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use support::{Disk, Trio};
+
+const JOBS: u8 = 6;
+const WORKERS: u64 = 3;
+
+/// What happens, before it is known which ids and tokens there are.
+#[derive(Clone, Debug)]
+enum Step {
+    Enqueue { job: u8, delay_ms: u64, attempts: u32, priority: u8, minted_ago_ms: u64 },
+    Lease { worker: u64, max: u32, lease_ms: u64 },
+    Extend { job: u8, age: u64 },
+    Complete { job: u8, age: u64 },
+    Fail { job: u8, age: u64, retryable: bool },
+    Release { job: u8, age: u64 },
+    Disconnect { worker: u64 },
+    Cancel { job: u8 },
+    Nothing,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let job = 0..JOBS;
+    // Mostly the newest token, at times an older one or one never given.
+    let age = prop_oneof![6 => Just(0_u64), 1 => Just(1), 1 => 2..6_u64];
+    let delay = prop_oneof![2 => Just(0_u64), 1 => 1..20_000_u64];
+    let minted = prop_oneof![3 => Just(0_u64), 1 => 0..400_000_u64];
+    prop_oneof![
+        4 => (job.clone(), delay, 1..4_u32, 0..3_u8, minted).prop_map(|(job, delay_ms, attempts, priority, minted_ago_ms)|
+            Step::Enqueue { job, delay_ms, attempts, priority, minted_ago_ms }),
+        5 => (1..=WORKERS + 1, 0..4_u32, 0..20_000_u64).prop_map(|(worker, max, lease_ms)| Step::Lease { worker, max, lease_ms }),
+        2 => (job.clone(), age.clone()).prop_map(|(job, age)| Step::Extend { job, age }),
+        3 => (job.clone(), age.clone()).prop_map(|(job, age)| Step::Complete { job, age }),
+        3 => (job.clone(), age.clone(), any::<bool>()).prop_map(|(job, age, retryable)| Step::Fail { job, age, retryable }),
+        1 => (job.clone(), age).prop_map(|(job, age)| Step::Release { job, age }),
+        1 => (1..=WORKERS).prop_map(|worker| Step::Disconnect { worker }),
+        1 => job.prop_map(|job| Step::Cancel { job }),
+        2 => Just(Step::Nothing),
+    ]
+}
+
+/// One entry: time passes (or, on a skewed leader, goes back), perhaps leaders change, then a step.
+fn log() -> impl Strategy<Value = Vec<(i64, bool, Step)>> {
+    let passed = prop_oneof![6 => 0..3_000_i64, 2 => 3_000..60_000_i64, 1 => 60_000..400_000_i64, 1 => -5_000..0_i64];
+    prop::collection::vec((passed, prop::bool::weighted(0.05), step()), 1..80)
+}
+
+/// The world outside: which ids and tokens were given, and what must stay true about them.
+#[derive(Default)]
+struct World {
+    trio: Trio,
+    at: i64,
+    ids: BTreeMap<u8, JobId>,
+    tokens: BTreeMap<JobId, FencingToken>,
+    newest_token: u64,
+    created: BTreeSet<JobId>,
+    ended: BTreeMap<JobId, JobState>,
+    entries: Vec<Entry>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self { at: 1_000_000_000, ..Self::default() };
+        let register = || Command::RegisterWorker { name: String::new() };
+        world.apply(false, (0..WORKERS).map(|_| register()).collect());
+        world
+    }
+
+    fn apply(&mut self, leader_change: bool, commands: Vec<Command>) -> Vec<Result<Outcome, jobraft_protocol::Error>> {
+        let entry = Entry { at: LogTime::from_ms(self.at as u64), leader_change, commands };
+        let outcomes = self.trio.apply(&entry).outcomes;
+        self.entries.push(entry);
+        outcomes
+    }
+
+    fn id(&self, job: u8) -> JobId {
+        self.ids.get(&job).copied().unwrap_or_else(|| JobId::new(LogTime::from_ms(self.at as u64), [job; 10]))
+    }
+
+    fn lease(&self, job: u8, age: u64) -> LeaseRef {
+        let id = self.id(job);
+        let newest = self.tokens.get(&id).map_or(1, |token| token.0);
+        LeaseRef { job: id, token: FencingToken(newest.saturating_sub(age)) }
+    }
+
+    fn command(&mut self, step: &Step) -> Option<Command> {
+        Some(match *step {
+            Step::Enqueue { job, delay_ms, attempts, priority, minted_ago_ms } => {
+                let minted = LogTime::from_ms((self.at as u64).saturating_sub(minted_ago_ms));
+                let known = self.ids.get(&job).copied().filter(|id| minted_ago_ms > 0 || !self.ended.contains_key(id));
+                let id = known.unwrap_or_else(|| {
+                    let mut random = [job; 10];
+                    random[9] = self.entries.len() as u8;
+                    JobId::new(minted, random)
+                });
+                self.ids.insert(job, id);
+                let task = Task::Handler("t".parse().unwrap());
+                let new = NewJob {
+                    start: if delay_ms == 0 { Start::Now } else { Start::AfterMs(delay_ms) },
+                    max_attempts: Some(attempts),
+                    priority: Some(priority),
+                    ..NewJob::new(id, if job % 2 == 0 { "even" } else { "odd" }.parse().unwrap(), task, vec![job; 8])
+                };
+                Command::Enqueue { jobs: vec![new] }
+            }
+            Step::Lease { worker, max, lease_ms } => Command::Lease {
+                worker: WorkerId(worker),
+                queues: vec!["odd".parse().unwrap(), "even".parse().unwrap()],
+                max,
+                lease_ms,
+            },
+            Step::Extend { job, age } => Command::Extend { leases: vec![self.lease(job, age)], lease_ms: 5_000 },
+            Step::Complete { job, age } => Command::Complete {
+                lease: self.lease(job, age),
+                completion: Completion { result: vec![job; 5].into(), ..Completion::default() },
+            },
+            Step::Fail { job, age, retryable } => Command::Fail {
+                lease: self.lease(job, age),
+                failure: Failure { retryable, ..Failure::retryable("broken") },
+            },
+            Step::Release { job, age } => Command::Release { lease: self.lease(job, age) },
+            Step::Disconnect { worker } => Command::Disconnect { worker: WorkerId(worker) },
+            Step::Cancel { job } => Command::Cancel { job: self.id(job), reason: "enough".to_owned() },
+            Step::Nothing => return None,
+        })
+    }
+
+    fn run(&mut self, passed: i64, leader_change: bool, step: &Step) {
+        self.at += passed;
+        let before = self.trio.plain.now();
+        self.apply(leader_change, Vec::new());
+        let now = self.trio.plain.now();
+        assert!(now >= before, "7: log time went back");
+        self.check_jobs();
+        let Some(command) = self.command(step) else { return };
+        let hash = self.trio.plain.state_hash();
+        let former: BTreeMap<JobId, _> = self.ids.values().map(|&id| (id, self.trio.view(id))).collect();
+        let outcome = self.apply(false, vec![command.clone()]).remove(0);
+        match &outcome {
+            Err(_) => assert_eq!(self.trio.plain.state_hash(), hash, "4: a refused command changed something"),
+            Ok(Outcome::Enqueued(outcomes)) => self.check_enqueued(&command, &outcomes[0]),
+            Ok(Outcome::Leased(jobs)) => {
+                for job in jobs {
+                    assert!(job.token.0 > self.newest_token, "4: tokens must increase");
+                    self.newest_token = job.token.0;
+                    self.tokens.insert(job.id, job.token);
+                    let view = former[&job.id].as_ref().expect("a leased job was there before");
+                    assert_eq!(view.state, JobState::Ready, "5: two leases of one job");
+                    assert!(view.run_at <= now, "9: leased before its time");
+                    assert!(job.attempt <= job.max_attempts, "8: an attempt beyond the limit");
+                    assert!(!self.ended.contains_key(&job.id), "6: an ended job runs again");
+                }
+            }
+            Ok(_) => {}
+        }
+        if let Command::Complete { lease, .. } | Command::Fail { lease, .. } = &command
+            && outcome.is_ok()
+        {
+            assert_eq!(self.tokens.get(&lease.job), Some(&lease.token), "4: a stale token was taken");
+        }
+        self.check_jobs();
+    }
+
+    fn check_enqueued(&mut self, command: &Command, outcome: &EnqueueOutcome) {
+        let Command::Enqueue { jobs } = command else { unreachable!() };
+        let id = jobs[0].id;
+        match outcome {
+            EnqueueOutcome::Created => assert!(self.created.insert(id), "2: a second job under one id"),
+            EnqueueOutcome::Existing => assert!(self.created.contains(&id), "2: a retry of nothing"),
+            EnqueueOutcome::Refused(error) => assert_eq!(error.code, ErrorCode::IdOutsideWindow),
+        }
+    }
+
+    fn check_jobs(&mut self) {
+        let now = self.trio.plain.now();
+        for &id in self.ids.values() {
+            let Some(view) = self.trio.view(id) else {
+                assert!(!self.created.contains(&id), "8: a job was dropped");
+                continue;
+            };
+            assert!(view.attempt <= view.max_attempts, "8: an attempt beyond the limit");
+            assert_eq!(view.lease.is_some(), view.state == JobState::Leased, "5: a lease without a leased job");
+            assert!(view.lease.is_none_or(|lease| lease.expires_at > now), "7: a lease outlived its time");
+            if let Some(state) = self.ended.get(&id) {
+                assert_eq!(view.state, *state, "6: a terminal state was left");
+            } else if view.state.is_terminal() {
+                self.ended.insert(id, view.state);
+            } else {
+                let waits_in_vain = view.state == JobState::Ready && view.attempt >= view.max_attempts;
+                assert!(!waits_in_vain, "8: ready without an attempt left");
+            }
+        }
+    }
+}
+
+/// A copy in which one byte differs: the one that `choose` picks of all.
+fn corrupted(disk: &Disk, choose: impl FnOnce(usize) -> usize, flip: u8) -> Disk {
+    let mut copy = disk.clone();
+    let jobs = copy.jobs.values_mut().map(|(_, _, body)| body);
+    let mut bodies: Vec<&mut Vec<u8>> = jobs.chain(copy.rows.values_mut()).collect();
+    bodies.push(&mut copy.header);
+    let mut place = choose(bodies.iter().map(|body| body.len()).sum());
+    for body in bodies {
+        match body.get_mut(place) {
+            Some(byte) => {
+                *byte ^= flip;
+                break;
+            }
+            None => place -= body.len(),
+        }
+    }
+    copy
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_logs_keep_the_invariants(log in log()) {
+        let mut world = World::new();
+        for (passed, leader_change, step) in &log {
+            world.run(*passed, *leader_change, step);
+        }
+    }
+
+    #[test]
+    fn checkpoint_and_tail_equal_full_replay(log in log(), cuts in prop::collection::btree_set(0..160_usize, 0..4)) {
+        let mut world = World::new();
+        for (passed, leader_change, step) in &log {
+            world.run(*passed, *leader_change, step);
+        }
+        let (mut core, mut disk) = (Core::new(), Disk::default());
+        for (index, entry) in world.entries.iter().enumerate() {
+            core.apply(entry);
+            if cuts.contains(&index) {
+                disk.write(core.take_changes());
+                core = disk.load();
+            }
+        }
+        prop_assert_eq!(core.state_hash(), world.trio.plain.state_hash());
+    }
+
+    #[test]
+    fn corrupt_rows_are_refused_without_panic(log in log(), place in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+        let mut world = World::new();
+        for (passed, leader_change, step) in &log {
+            world.run(*passed, *leader_change, step);
+        }
+        // Whatever a flipped byte makes of the rows: an error, or a state that applies entries.
+        if let Ok(mut core) = corrupted(&world.trio.disk, |total| place.index(total), flip).try_load() {
+            for ms in 0..3 {
+                let queues = vec!["odd".parse().unwrap(), "even".parse().unwrap()];
+                let lease = Command::Lease { worker: WorkerId(1), queues, max: 9, lease_ms: 1_000 };
+                core.apply(&Entry { at: core.now().plus_ms(ms * 100_000), leader_change: true, commands: vec![lease] });
+                let _ = core.state_hash();
+            }
+        }
+    }
+}
