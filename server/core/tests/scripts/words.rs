@@ -1,0 +1,47 @@
+//! The words of a script's line, and the values in them.
+
+use jobraft_protocol::Digest;
+
+/// The words of a step: a verb, positional ones, and `key=value`.
+pub(crate) struct Words<'a>(pub(crate) Vec<&'a str>);
+
+impl<'a> Words<'a> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
+        self.0.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    pub(crate) fn at(&self, index: usize) -> &'a str {
+        let plain: Vec<_> = self.0.iter().filter(|word| !word.contains('=')).collect();
+        plain.get(index).unwrap_or_else(|| panic!("a word is missing in {:?}", self.0))
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        self.get(key).map(|text| text.parse().unwrap_or_else(|_| panic!("{key}={text} is no number")))
+    }
+
+    pub(crate) fn ms(&self, key: &str) -> Option<i64> {
+        self.get(key).map(milliseconds)
+    }
+
+    pub(crate) fn bytes(&self, key: &str) -> bytes::Bytes {
+        vec![b'x'; self.number(key).unwrap_or(0) as usize].into()
+    }
+}
+
+pub(crate) fn milliseconds(text: &str) -> i64 {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        unit => panic!("no unit of time: {unit}"),
+    };
+    digits.parse::<i64>().unwrap() * unit
+}
+
+/// Modules are named by a letter.
+pub(crate) fn digest(name: &str) -> Digest {
+    Digest([name.as_bytes()[0]; 32])
+}
