@@ -127,27 +127,22 @@ impl Run {
         });
 
         let ended = watch.bound(call(&module, &mut store)).await;
+        let log = stderr.take();
         let failure = match ended {
-            Err(stop) => Failure::from(stop),
-            Ok(Ok(())) if !stdout.exceeded() => {
-                return Ok(Completion { result: stdout.take(), log: stderr.take() });
-            }
-            Ok(ended) => {
-                let log = stderr.take();
-                let error = ended.err();
-                // The epoch's callback may have seen the end of the lease before this task was asked again.
-                let stop = error.as_ref().filter(|e| verdict::is_interrupt(e)).and_then(|_| watch.stop());
-                let mut failure = match (stop, store.data().limiter.refused_bytes, &error) {
-                    (Some(stop), _, _) => Failure::from(stop),
-                    (None, Some(wanted), _) => verdict::out_of_memory(wanted, limits.memory_bytes),
-                    (None, None, Some(error)) if !stdout.exceeded() => verdict::of(error, &log),
-                    (None, None, _) => verdict::output_limit(limits.stdout_bytes),
-                };
-                failure.log = log;
-                return Err(failure);
+            Ok(Ok(())) => return Ok(Completion { result: stdout.take(), log }),
+            Err(stop) => stop.into(),
+            Ok(Err(error)) => {
+                // The epoch's callback may have stopped the guest before this task was asked again.
+                let stop = if verdict::is_interrupt(&error) { watch.stop() } else { None };
+                match (stop, store.data().limiter.refused_bytes) {
+                    (Some(stop), _) => stop.into(),
+                    (None, Some(wanted)) => verdict::out_of_memory(wanted, limits.memory_bytes),
+                    (None, None) if stdout.exceeded() => verdict::output_limit(limits.stdout_bytes),
+                    (None, None) => verdict::of(&error, &log),
+                }
             }
         };
-        Err(Failure { log: stderr.take(), ..failure })
+        Err(Failure { log, ..failure })
     }
 }
 
