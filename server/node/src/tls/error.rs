@@ -1,0 +1,136 @@
+//! What can be wrong with certificates and keys. None of it is retryable: each message names the file and the way out.
+
+use super::IdentityError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why certificates cannot be made, loaded or used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is there already.
+    #[error("{} exists already and is not overwritten; choose another place or move it away", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others on the machine can read the private key.
+    #[error("{} can be read by others (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
+    KeyExposed {
+        /// The key's file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file does not hold what it should.
+    #[error("{} is not {expected}: {reason}; name the right file or issue it anew with: jobraft certs issue", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate was valid once.
+    #[error("the certificate {} expired on {not_after}; issue a new one with: jobraft certs issue", path.display())]
+    Expired {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Its last moment.
+        not_after: String,
+    },
+    /// The certificate will be valid later.
+    #[error("the certificate {} is valid only from {not_before} on; check this machine's clock", path.display())]
+    NotYetValid {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Its first moment.
+        not_before: String,
+    },
+    /// The file given as the authority holds an ordinary certificate.
+    #[error("{} is not the certificate of an authority; name the ca.crt made by: jobraft certs init", path.display())]
+    NotAuthority {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another authority signed the certificate.
+    #[error("the certificate {} is not signed by the authority {}; issue it with that authority's key", path.display(), ca.display())]
+    ForeignAuthority {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The authority's file.
+        ca: PathBuf,
+    },
+    /// The certificate is signed by the authority but not fit for its purpose.
+    #[error("the certificate {} cannot be used: {reason}; issue a new one with: jobraft certs issue", path.display())]
+    Unfit {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("the key {} does not belong to the certificate {}; name the pair that was issued together", key.display(), certificate.display())]
+    KeyMismatch {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// The certificate does not say whose it is.
+    #[error("the certificate {} has no usable role: {source}; issue it with: jobraft certs issue", path.display())]
+    Identity {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong.
+        source: IdentityError,
+    },
+    /// A role that cannot stand in a certificate.
+    #[error(transparent)]
+    Role(#[from] IdentityError),
+    /// Neither an IP address nor a DNS name.
+    #[error("{host:?} is neither an IP address nor a DNS name")]
+    InvalidHost {
+        /// The text.
+        host: String,
+    },
+    /// A validity that makes no sense.
+    #[error("a validity of {days} days is outside 1 to {max}")]
+    InvalidValidity {
+        /// What was asked for.
+        days: u32,
+        /// The most.
+        max: u32,
+    },
+    /// The cryptographic library refused: a defect of Jobraft or of the machine.
+    #[error("cryptography failed: {0}")]
+    Cryptography(String),
+}
+
+impl From<rcgen::Error> for TlsError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Cryptography(error.to_string())
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Cryptography(error.to_string())
+    }
+}

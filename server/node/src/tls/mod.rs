@@ -1,0 +1,26 @@
+//! Who is who: certificates, their making, their checking, and the TLS configurations built from them.
+//!
+//! Everything that crosses a network runs under mutual TLS 1.3. The role of a certificate's holder stands in exactly
+//! one SAN URI, `jobraft://node/<id>` or `jobraft://client/<name>`, and nowhere else. Whatever is wrong with a file is
+//! found when it is loaded, by the same verifier that the handshake uses, and named together with the way out.
+//!
+//! The *ring* provider is always named explicitly: no process-wide default is read or set. 0-RTT and session
+//! resumption are off, so that each connection proves its certificate anew. Private keys never reach a log or an error.
+
+pub mod authority;
+pub mod certificate;
+pub mod credentials;
+pub mod error;
+mod files;
+pub mod identity;
+#[cfg(test)]
+mod tests;
+
+pub use authority::{
+    CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
+    VALIDITY_DAYS_MAX,
+};
+pub use certificate::{CertificateInfo, Validity, describe};
+pub use credentials::{Credentials, TlsFiles};
+pub use error::TlsError;
+pub use identity::{Identity, IdentityError};

@@ -1,0 +1,122 @@
+//! A connection whose other side has proved who it is.
+
+use super::endpoint::Protocol;
+use super::limits::{CLIENT_BUFFER_KEPT_BYTES, PEER_BUFFER_KEPT_BYTES, STREAM_OPEN_TIMEOUT};
+use super::refusals::Refusals;
+use super::{CloseCode, FrameReceiver, FrameSender, TransportError};
+use crate::tls::{Identity, IdentityError};
+use jobraft_protocol::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
+use quinn::{RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+/// Where a connection's streams come from: what they need to report, and what lives as long as any of them.
+pub(super) struct Origin {
+    remote: SocketAddr,
+    refusals: Arc<Refusals>,
+    /// The connection's place among those of its kind; given back with the last stream.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Origin {
+    pub(super) fn refuse(&self, kind: &'static str, reason: &dyn Display) {
+        self.refusals.record(self.remote, kind, reason);
+    }
+}
+
+/// A connection; cheap to clone. It closes when the last clone and the last stream are dropped, or by
+/// [`Connection::close`].
+#[derive(Clone)]
+pub struct Connection {
+    quic: quinn::Connection,
+    identity: Identity,
+    protocol: Protocol,
+    origin: Arc<Origin>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        quic: quinn::Connection,
+        identity: Identity,
+        protocol: Protocol,
+        refusals: Arc<Refusals>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let origin = Arc::new(Origin { remote: quic.remote_address(), refusals, _place: place });
+        Self { quic, identity, protocol, origin }
+    }
+
+    /// Opens a stream. The other side learns of it with the first bytes that are flushed.
+    ///
+    /// # Errors
+    /// When the connection is lost, or no stream became free within [`STREAM_OPEN_TIMEOUT`].
+    pub async fn open(&self) -> Result<(FrameSender, FrameReceiver), TransportError> {
+        let opened = timeout(STREAM_OPEN_TIMEOUT, self.quic.open_bi()).await;
+        let streams =
+            opened.map_err(|_| TransportError::TimedOut { what: "opening a stream", limit: STREAM_OPEN_TIMEOUT })??;
+        Ok(self.framed(streams))
+    }
+
+    /// The next stream that the other side opens; `None` when the connection is closed ([`Connection::closed`] says
+    /// why). Cancel-safe.
+    pub async fn accept(&self) -> Option<(FrameSender, FrameReceiver)> {
+        self.quic.accept_bi().await.ok().map(|streams| self.framed(streams))
+    }
+
+    /// Who is on the other side, as its certificate proves.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What is spoken.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Where the other side is now.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.quic.remote_address()
+    }
+
+    /// Closes the connection at once, with all its streams; the other side learns `code` and `reason`.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.quic.close(code.var_int(), reason.as_bytes());
+    }
+
+    /// Waits until the connection is closed and says why.
+    pub async fn closed(&self) -> TransportError {
+        self.quic.closed().await.into()
+    }
+
+    /// Whether the connection is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.quic.close_reason().is_some()
+    }
+
+    pub(super) fn refuse(&self, kind: &'static str, reason: &dyn Display) {
+        self.origin.refuse(kind, reason);
+    }
+
+    fn framed(&self, (send, recv): (SendStream, RecvStream)) -> (FrameSender, FrameReceiver) {
+        let (frame_max, kept) = match self.protocol {
+            Protocol::Peer => (PEER_FRAME_BYTES_MAX, PEER_BUFFER_KEPT_BYTES),
+            Protocol::Client => (CLIENT_FRAME_BYTES_MAX, CLIENT_BUFFER_KEPT_BYTES),
+        };
+        (FrameSender::new(send, frame_max), FrameReceiver::new(recv, Arc::clone(&self.origin), frame_max, kept))
+    }
+}
+
+/// The role that the other side's certificate proves.
+pub(super) fn identity_of(connection: &quinn::Connection) -> Result<Identity, IdentityError> {
+    let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let chain = chain.ok_or(IdentityError::NotCertificate)?;
+    Identity::of_certificate(chain.first().ok_or(IdentityError::NotCertificate)?)
+}

@@ -1,0 +1,165 @@
+//! A node's place on the network: one UDP port, both protocols, both directions.
+
+use super::accept::Acceptor;
+use super::connection::identity_of;
+use super::limits::{ACCEPTED_WAITING_MAX, ADDRESSES_MAX, CLOSE_TIMEOUT, CONNECT_TIMEOUT};
+use super::refusals::Refusals;
+use super::{CloseCode, Connection, TransportError, quic};
+use crate::tls::{Credentials, Identity};
+use jobraft_protocol::NodeAddress;
+use quinn::{ClientConfig, TokioRuntime};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+
+/// What is spoken on a connection, agreed by ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `jobraft-peer/1`: nodes among themselves.
+    Peer,
+    /// `jobraft/1`: everybody else.
+    Client,
+}
+
+/// A connection that came in, its other side proved.
+pub struct Accepted {
+    /// The connection.
+    pub connection: Connection,
+    /// Who is on the other side; a node, if the protocol is [`Protocol::Peer`].
+    pub identity: Identity,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
+
+/// A bound UDP port; cheap to clone. It closes with [`Endpoint::close`] or when the last clone is dropped.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Inner>);
+
+struct Inner {
+    quic: quinn::Endpoint,
+    local: SocketAddr,
+    identity: Identity,
+    peer: ClientConfig,
+    client: ClientConfig,
+    accepted: Mutex<mpsc::Receiver<Accepted>>,
+    refusals: Arc<Refusals>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.quic.close(CloseCode::Shutdown.var_int(), b"the node is stopping");
+    }
+}
+
+impl Endpoint {
+    /// Binds `listen` and begins to answer handshakes. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransportError::AddressInUse`], [`TransportError::Bind`], or [`TransportError::Tls`] for a defect.
+    pub fn bind(listen: SocketAddr, credentials: &Credentials) -> Result<Self, TransportError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => TransportError::AddressInUse { address: listen },
+            _ => TransportError::Bind { address: listen, source },
+        };
+        let server = quic::server_config(credentials)?;
+        let (peer, client) =
+            (quic::client_config(credentials, Protocol::Peer)?, quic::client_config(credentials, Protocol::Client)?);
+        let socket = UdpSocket::bind(listen).map_err(failed)?;
+        let config = quic::endpoint_config(credentials);
+        let quic = quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let local = quic.local_addr().map_err(failed)?;
+
+        let refusals = Arc::new(Refusals::default());
+        let (sender, accepted) = mpsc::channel(ACCEPTED_WAITING_MAX);
+        tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals)).run(quic.clone()));
+        let identity = credentials.identity().clone();
+        Ok(Self(Arc::new(Inner { quic, local, identity, peer, client, accepted: Mutex::new(accepted), refusals })))
+    }
+
+    /// The next connection that came in and proved its role; `None` once the endpoint is closed. Handshakes go on
+    /// meanwhile, so that a slow one holds up nobody. Cancel-safe.
+    pub async fn accept(&self) -> Option<Accepted> {
+        self.0.accepted.lock().await.recv().await
+    }
+
+    /// Connects to a node. The certificate at `address` must be valid for its host and be a node's; which node's is
+    /// for the caller to check.
+    ///
+    /// # Errors
+    /// When the name cannot be resolved, nobody answers in time, or either side refuses the other. A server may refuse
+    /// after this has returned: then the first use of the connection fails with the reason.
+    pub async fn connect(&self, address: &NodeAddress, protocol: Protocol) -> Result<Connection, TransportError> {
+        let late = |_| TransportError::TimedOut { what: "connecting", limit: CONNECT_TIMEOUT };
+        timeout(CONNECT_TIMEOUT, self.connect_to_any(address, protocol)).await.map_err(late)?
+    }
+
+    /// The address that is bound, with the port that was chosen if none was given.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local
+    }
+
+    /// Whose endpoint it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// How many connections and streams were refused since the start.
+    #[must_use]
+    pub fn refused_total(&self) -> u64 {
+        self.0.refusals.total()
+    }
+
+    /// Closes all connections, tells the other sides, and waits until they know, at most [`CLOSE_TIMEOUT`].
+    pub async fn close(&self) {
+        self.0.quic.close(CloseCode::Shutdown.var_int(), b"the node is stopping");
+        // Who has not heard by then will find out by the idle timeout.
+        let _ = timeout(CLOSE_TIMEOUT, self.0.quic.wait_idle()).await;
+    }
+
+    async fn connect_to_any(&self, address: &NodeAddress, protocol: Protocol) -> Result<Connection, TransportError> {
+        let unresolved = |reason: String| TransportError::Resolve { address: address.clone(), reason };
+        let found = tokio::net::lookup_host(address.as_str()).await.map_err(|error| unresolved(error.to_string()))?;
+        // A socket of one family cannot reach the other; one bound to IPv6 may reach both.
+        let reachable = found.filter(|found| found.is_ipv4() || self.0.local.is_ipv6());
+        let reachable: Vec<SocketAddr> = reachable.take(ADDRESSES_MAX).collect();
+        let share = CONNECT_TIMEOUT / u32::try_from(reachable.len().max(1)).unwrap_or(1);
+        let mut last = unresolved("no address of this socket's family".to_owned());
+        for remote in reachable {
+            match timeout(share, self.connect_to(remote, address.host(), protocol)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = TransportError::TimedOut { what: "connecting", limit: share },
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(
+        &self,
+        remote: SocketAddr,
+        host: &str,
+        protocol: Protocol,
+    ) -> Result<Connection, TransportError> {
+        let config = match protocol {
+            Protocol::Peer => self.0.peer.clone(),
+            Protocol::Client => self.0.client.clone(),
+        };
+        let connecting = self.0.quic.connect_with(config, remote, host);
+        let quic = connecting.map_err(|error| TransportError::Handshake(error.to_string()))?.await?;
+        let refusal = match identity_of(&quic) {
+            Ok(identity @ Identity::Node(_)) => {
+                return Ok(Connection::new(quic, identity, protocol, Arc::clone(&self.0.refusals), None));
+            }
+            Ok(Identity::Client(name)) => {
+                TransportError::WrongRole(format!("client {name} answers at {remote}, not a node"))
+            }
+            Err(error) => error.into(),
+        };
+        quic.close(refusal.close_code().var_int(), refusal.to_string().as_bytes());
+        Err(refusal)
+    }
+}

@@ -1,0 +1,122 @@
+//! What the transport's tests share: an authority in a temporary directory, and endpoints with its certificates.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::{Endpoint, PeerGate, PeerHello, PeerWelcome, TransportError};
+use crate::tls::{CertificateAuthority, Credentials, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsFiles};
+use jobraft_protocol::{Error, ErrorCode, NodeAddress, NodeId};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A test that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the test hangs")
+}
+
+pub(super) fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// An authority and the certificates it issued.
+pub(super) struct Authority {
+    directory: TempDir,
+    ca: CertificateAuthority,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let ca = CertificateAuthority::create(directory.path(), 3_650).unwrap();
+        Self { directory, ca }
+    }
+
+    pub(super) fn files(&self, identity: &Identity, issued_at: OffsetDateTime, days: u32) -> TlsFiles {
+        let stem = identity.to_string().replace(' ', "-");
+        let pair = self.ca.issue(identity, &["127.0.0.1".into(), "localhost".into()], days, issued_at).unwrap();
+        pair.write(self.directory.path(), &stem, Overwrite::Replace).unwrap();
+        TlsFiles::in_directory(self.directory.path(), &stem)
+    }
+
+    pub(super) fn credentials(&self, identity: &Identity) -> Credentials {
+        let files = self.files(identity, OffsetDateTime::now_utc(), LEAF_VALIDITY_DAYS_DEFAULT);
+        Credentials::load(&files).unwrap()
+    }
+
+    /// What was issued to `identity` before, loaded again.
+    pub(super) fn load(&self, identity: &Identity) -> Credentials {
+        let stem = identity.to_string().replace(' ', "-");
+        Credentials::load(&TlsFiles::in_directory(self.directory.path(), &stem)).unwrap()
+    }
+
+    pub(super) fn node(&self, id: u64) -> Endpoint {
+        Endpoint::bind(loopback(), &self.credentials(&Identity::Node(NodeId(id)))).unwrap()
+    }
+
+    pub(super) fn client(&self, name: &str) -> Endpoint {
+        Endpoint::bind(loopback(), &self.credentials(&Identity::Client(name.into()))).unwrap()
+    }
+}
+
+pub(super) fn address(endpoint: &Endpoint) -> NodeAddress {
+    endpoint.local_addr().into()
+}
+
+/// Connects with settings that no honest program would choose: the certificate in `pair` if any, trusting `trusted`,
+/// offering `alpns`. Returns why the server ended it.
+pub(super) async fn intrude(
+    server: &Endpoint,
+    trusted: &TlsFiles,
+    pair: Option<&TlsFiles>,
+    alpns: &[&[u8]],
+) -> TransportError {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&trusted.ca).unwrap()).unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut tls = match pair {
+        Some(files) => {
+            let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&files.key).unwrap()).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    tls.alpn_protocols = alpns.iter().map(|alpn| alpn.to_vec()).collect();
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let endpoint = quinn::Endpoint::client(loopback()).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(tls));
+    let connecting = endpoint.connect_with(config, server.local_addr(), "127.0.0.1").unwrap();
+    match soon(connecting).await {
+        Ok(connection) => soon(connection.closed()).await.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// Admits whoever names the right cluster.
+pub(super) struct Gate {
+    pub(super) node: NodeId,
+    pub(super) instance: Uuid,
+}
+
+pub(super) const CLUSTER: &str = "test";
+
+impl PeerGate for Gate {
+    fn admit(&self, hello: &PeerHello, _: NodeId) -> Result<PeerWelcome, Error> {
+        if hello.cluster == CLUSTER {
+            Ok(PeerWelcome { node: self.node, instance: self.instance })
+        } else {
+            Err(Error::new(ErrorCode::Membership, format!("this is cluster {CLUSTER}, not {}", hello.cluster)))
+        }
+    }
+}
