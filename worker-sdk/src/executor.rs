@@ -40,6 +40,7 @@ pub trait ModuleSource: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct JobContext {
     job: JobId,
+    attempt: u32,
     cancelled: CancellationToken,
     deadline: Arc<dyn Fn() -> Instant + Send + Sync>,
 }
@@ -53,13 +54,26 @@ impl JobContext {
         cancelled: CancellationToken,
         deadline: impl Fn() -> Instant + Send + Sync + 'static,
     ) -> Self {
-        Self { job, cancelled, deadline: Arc::new(deadline) }
+        Self { job, attempt: 1, cancelled, deadline: Arc::new(deadline) }
+    }
+
+    /// The same, for the attempt of this number.
+    #[must_use]
+    pub fn with_attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
     }
 
     /// The job.
     #[must_use]
     pub fn job(&self) -> JobId {
         self.job
+    }
+
+    /// Which attempt this is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// Fires when the job was cancelled, its lease was lost, or the worker stops and its grace is over.

@@ -1,0 +1,303 @@
+//! The client: one request in, one answer out, whatever the cluster goes through meanwhile.
+//!
+//! What is sent again, and when:
+//! - nothing was done (`not_leader`, `unavailable`, `overloaded`, `shutting_down`, no connection): any request, until
+//!   its time is up, with growing pauses; a hint at the leader is followed without a pause;
+//! - it may have been done (the connection broke, `outcome_unknown`): only a request that is idempotent, see
+//!   [`Client`]. The others end as [`SdkError::OutcomeUnknown`].
+
+use crate::config::ClientConfig;
+use crate::error::SdkError;
+use crate::frames::encode;
+use crate::router::Router;
+use crate::session::{CallError, Session};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use bytes::Bytes;
+use jobraft_protocol::{ClientFrame, JobId, LeasedJob, LogTime, Request, Response, Retry};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often in a row a hint is followed without a pause.
+const HOPS_MAX: u32 = 3;
+
+/// A connection to the cluster. Cheap to clone; all clones share one connection.
+///
+/// Calls are made from within a tokio runtime; the connection itself lives on a thread of its own. Each call takes at
+/// most [`ClientConfig::request_timeout`], retries included, unless it says otherwise.
+///
+/// Requests that are safe to repeat are repeated when the connection breaks: enqueue (ids are made by the client, so
+/// the same id is the same job), extend, complete, fail, release, cancel, disconnect, and all that only read. The
+/// others (lease, register a worker, change the members, hand over leadership) end as
+/// [`SdkError::OutcomeUnknown`]; leasing again is then safe too, for what the lost answer leased comes back to its
+/// queue when that lease ends.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    router: Router,
+    next_id: AtomicU64,
+}
+
+/// What [`Client::call`] learnt on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    /// An attempt whose outcome is unknown was made.
+    pub(crate) maybe_done: bool,
+    under_way: bool,
+    last: Option<String>,
+}
+
+impl Client {
+    /// Connects to the cluster: to its leader, or, if there is none for now, to any node.
+    ///
+    /// # Errors
+    /// [`SdkError::Tls`] if the certificates or the key are not usable, [`SdkError::Unreachable`] if no node answers
+    /// within [`ClientConfig::connect_timeout`]: it says what each endpoint said.
+    pub async fn connect(config: ClientConfig) -> Result<Self, SdkError> {
+        let router = Router::new(config)?;
+        let deadline = Instant::now() + router.config().connect_timeout;
+        let mut pauses = backoff();
+        loop {
+            match router.session().await {
+                Ok(_) => break,
+                Err(error) => match pauses.next() {
+                    Some(pause) if error.retryable() && Instant::now() + pause < deadline => {
+                        tokio::time::sleep(pause).await;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(Self { inner: Arc::new(Inner { router, next_id: AtomicU64::new(1) }) })
+    }
+
+    /// Ends the connection of this client and all its clones, and tells the node so.
+    pub async fn close(&self) {
+        self.inner.router.close().await;
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &ClientConfig {
+        self.inner.router.config()
+    }
+
+    /// Log time now, to within the round trip of the connection's beginning.
+    #[must_use]
+    pub fn log_time(&self) -> LogTime {
+        self.inner.router.clock().map_or_else(machine_time, |clock| clock.estimate(Instant::now()))
+    }
+
+    /// Makes an id for a new job, by the cluster's time.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        JobId::new(self.log_time(), rand::random())
+    }
+
+    /// The instant at which a lease that was just granted for `granted_for` must be taken for lost: never later than
+    /// its true end. See [`ClockAnchor::lease_deadline`](crate::clock::ClockAnchor::lease_deadline).
+    #[must_use]
+    pub fn lease_deadline(&self, job: &LeasedJob, granted_for: Duration) -> Instant {
+        self.deadline_of(job.expires_at, Instant::now(), granted_for)
+    }
+
+    pub(crate) fn deadline_of(&self, end: LogTime, granted_at: Instant, granted_for: Duration) -> Instant {
+        match self.inner.router.clock() {
+            Some(clock) => clock.lease_deadline(end, granted_at, granted_for),
+            None => granted_at + granted_for,
+        }
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.inner.router
+    }
+
+    /// Asks within the configured time.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Response, SdkError> {
+        self.call(request, self.config().request_timeout, &mut Trail::default()).await
+    }
+
+    /// Asks within `timeout`, over as many sessions as it takes.
+    pub(crate) async fn call(
+        &self,
+        request: Request,
+        timeout: Duration,
+        trail: &mut Trail,
+    ) -> Result<Response, SdkError> {
+        let (name, repeatable) = (name(&request), is_idempotent(&request));
+        let (id, frame) = self.frame(request)?;
+        match tokio::time::timeout(timeout, self.attempts(id, frame, name, repeatable, trail)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(SdkError::Timeout {
+                request: name,
+                after: timeout,
+                outcome_unknown: (trail.maybe_done || trail.under_way) && changes_something(name),
+                last: trail.last.take(),
+            }),
+        }
+    }
+
+    /// Asks on this session alone, once.
+    pub(crate) async fn call_on(
+        &self,
+        session: &Session,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Response, SdkError> {
+        let name = name(&request);
+        let (id, frame) = self.frame(request)?;
+        match tokio::time::timeout(timeout, session.call(id, frame)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(CallError::Refused(error))) => Err(SdkError::Refused(error)),
+            Ok(Err(CallError::Lost { reason, .. })) => Err(SdkError::OutcomeUnknown { request: name, reason }),
+            Err(_) => Err(SdkError::Timeout { request: name, after: timeout, outcome_unknown: true, last: None }),
+        }
+    }
+
+    /// Numbers are the client's, not the session's: the same frame can go out on another session.
+    fn frame(&self, request: Request) -> Result<(u64, Bytes), SdkError> {
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = encode(&ClientFrame { id, request }).map_err(|error| SdkError::TooLarge(error.to_string()))?;
+        Ok((id, frame.into()))
+    }
+
+    async fn attempts(
+        &self,
+        id: u64,
+        frame: Bytes,
+        name: &'static str,
+        repeatable: bool,
+        trail: &mut Trail,
+    ) -> Result<Response, SdkError> {
+        let mut pauses = backoff();
+        let mut hops = 0;
+        loop {
+            let mut wish = None;
+            match self.router().session().await {
+                Ok(session) => {
+                    trail.under_way = true;
+                    let outcome = session.call(id, frame.clone()).await;
+                    trail.under_way = false;
+                    match outcome {
+                        Ok(response) => return Ok(response),
+                        Err(CallError::Refused(error)) => {
+                            match error.code.retry() {
+                                Retry::Never => return Err(SdkError::Refused(error)),
+                                Retry::Safe => {}
+                                Retry::IfIdempotent if repeatable => trail.maybe_done = true,
+                                Retry::IfIdempotent => {
+                                    return Err(SdkError::OutcomeUnknown { request: name, reason: error.message });
+                                }
+                            }
+                            wish = error.retry_after_ms.map(Duration::from_millis);
+                            let moved = self.router().refused(&session, &error);
+                            trail.last = Some(error.to_string());
+                            if moved && hops < HOPS_MAX {
+                                hops += 1;
+                                continue;
+                            }
+                        }
+                        Err(CallError::Lost { reason, sent }) => {
+                            trail.maybe_done |= sent;
+                            if sent && !repeatable {
+                                return Err(SdkError::OutcomeUnknown { request: name, reason });
+                            }
+                            trail.last = Some(format!("the connection to {} was lost: {reason}", session.address));
+                        }
+                    }
+                }
+                Err(error) if error.retryable() => trail.last = Some(error.to_string()),
+                Err(error) => return Err(error),
+            }
+            let pause = pauses.next().unwrap_or(PAUSE_MAX);
+            tokio::time::sleep(wish.unwrap_or(pause)).await;
+        }
+    }
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(1_000);
+
+/// Endless pauses from [`PAUSE_MIN`], doubling up to [`PAUSE_MAX`], each with up to as much again at random.
+pub(crate) fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(PAUSE_MIN)
+        .with_max_delay(PAUSE_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Only until the first hello is this needed.
+fn machine_time() -> LogTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LogTime::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// An answer of another kind than the request asks for.
+pub(crate) fn unexpected(wanted: &str, got: &Response) -> SdkError {
+    let got = format!("{got:?}");
+    let kind = got.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    SdkError::Protocol(format!("it answered {kind} where {wanted} was due"))
+}
+
+/// Whether the request, carried out twice, does no more than once.
+fn is_idempotent(request: &Request) -> bool {
+    match request {
+        Request::Enqueue { .. }
+        | Request::Extend { .. }
+        | Request::Complete { .. }
+        | Request::Fail { .. }
+        | Request::Release { .. }
+        | Request::Disconnect { .. }
+        | Request::Cancel { .. }
+        | Request::GetJob { .. }
+        | Request::ListQueues { .. }
+        | Request::ListModules { .. }
+        | Request::ResolveModule { .. }
+        | Request::ClusterStatus => true,
+        Request::RegisterWorker { .. }
+        | Request::Lease { .. }
+        | Request::Subscribe { .. }
+        | Request::AddCredits { .. }
+        | Request::Unsubscribe { .. }
+        | Request::AddNode { .. }
+        | Request::RemoveNode { .. }
+        | Request::TransferLeader { .. } => false,
+    }
+}
+
+const READS: [&str; 5] = ["get job", "list queues", "list modules", "resolve module", "cluster status"];
+
+fn changes_something(name: &str) -> bool {
+    !READS.contains(&name)
+}
+
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Enqueue { .. } => "enqueue",
+        Request::RegisterWorker { .. } => "register worker",
+        Request::Lease { .. } => "lease",
+        Request::Subscribe { .. } => "subscribe",
+        Request::AddCredits { .. } => "add credits",
+        Request::Unsubscribe { .. } => "unsubscribe",
+        Request::Extend { .. } => "extend",
+        Request::Complete { .. } => "complete",
+        Request::Fail { .. } => "fail",
+        Request::Release { .. } => "release",
+        Request::Disconnect { .. } => "disconnect",
+        Request::Cancel { .. } => "cancel",
+        Request::GetJob { .. } => "get job",
+        Request::ListQueues { .. } => "list queues",
+        Request::ListModules { .. } => "list modules",
+        Request::ResolveModule { .. } => "resolve module",
+        Request::ClusterStatus => "cluster status",
+        Request::AddNode { .. } => "add node",
+        Request::RemoveNode { .. } => "remove node",
+        Request::TransferLeader { .. } => "transfer leader",
+    }
+}

@@ -1,0 +1,97 @@
+//! What a client must be told: where the cluster is, and who it is itself.
+
+use jobraft_protocol::NodeAddress;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call may take, retries included, unless [`ClientConfig::request_timeout`] says otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long [`Client::connect`](crate::Client::connect) looks for a node unless told otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// PEM text: a file, read anew for each connection so that renewed certificates are picked up, or the bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// The file.
+    File(PathBuf),
+    /// The text itself.
+    Bytes(Vec<u8>),
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            // It may be the private key.
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Pem {
+    fn from(path: P) -> Self {
+        Self::File(path.into())
+    }
+}
+
+/// The settings of a [`Client`](crate::Client).
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Nodes of the cluster; one suffices, more survive the loss of one. The leader is found from there.
+    pub endpoints: Vec<NodeAddress>,
+    /// The cluster's CA certificates.
+    pub ca: Pem,
+    /// This client's certificate, and those between it and the CA.
+    pub cert: Pem,
+    /// Its private key; a file must be readable by its owner only.
+    pub key: Pem,
+    /// Program and version, for the nodes' logs.
+    pub agent: String,
+    /// How long a call may take, retries included.
+    pub request_timeout: Duration,
+    /// How long to look for a node on connect.
+    pub connect_timeout: Duration,
+}
+
+impl ClientConfig {
+    /// A configuration with the default timeouts and this crate as the agent.
+    #[must_use]
+    pub fn new(
+        endpoints: impl IntoIterator<Item = NodeAddress>,
+        ca: impl Into<Pem>,
+        cert: impl Into<Pem>,
+        key: impl Into<Pem>,
+    ) -> Self {
+        Self {
+            endpoints: endpoints.into_iter().collect(),
+            ca: ca.into(),
+            cert: cert.into(),
+            key: key.into(),
+            agent: concat!("jobraft-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
+            request_timeout: REQUEST_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+
+    /// The same, under another agent name.
+    #[must_use]
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = agent.into();
+        self
+    }
+
+    /// The same, with another time for each call.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// The same, with another time to look for a node on connect.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+}

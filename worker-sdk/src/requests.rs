@@ -1,0 +1,302 @@
+//! The client's methods for jobs, leases and the cluster, one for each request.
+
+use crate::client::{Client, Trail, unexpected};
+use crate::error::SdkError;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
+use jobraft_protocol::{
+    ClusterStatus, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Failure, JobId, JobState, JobView,
+    LeaseRef, LeasedJob, LogTime, NewJob, NodeAddress, NodeId, QueueName, QueueStats, Request, Response, WorkerId,
+};
+use std::time::{Duration, Instant};
+
+/// Parts of one large enqueue that are under way at once.
+const ENQUEUES_UNDER_WAY: usize = 4;
+/// How long a change of the members may take: a new node first receives everything.
+pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Where a failed job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailOutcome {
+    /// `scheduled`, `ready` or `dead`.
+    pub state: JobState,
+    /// When it will be tried again.
+    pub retry_at: Option<LogTime>,
+}
+
+/// `answered!(answer, Variant(x) => x)`: the answer's content, or the error that it is of another kind.
+macro_rules! answered {
+    ($answer:expr, $variant:ident) => {
+        match $answer {
+            Response::$variant => Ok(()),
+            other => Err(unexpected(stringify!($variant), &other)),
+        }
+    };
+    ($answer:expr, $variant:ident($value:ident)) => {
+        match $answer {
+            Response::$variant($value) => Ok($value),
+            other => Err(unexpected(stringify!($variant), &other)),
+        }
+    };
+}
+pub(crate) use answered;
+
+impl Client {
+    /// Enqueues any number of jobs; the outcomes are in their order. What exceeds one request's limits goes in several,
+    /// each of which is durable when it is answered.
+    ///
+    /// # Errors
+    /// If any part fails. Calling again with the same jobs is safe: what is there already is
+    /// [`EnqueueOutcome::Existing`].
+    pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        let parts = split(jobs).into_iter().map(|jobs| async move {
+            let count = jobs.len();
+            let outcomes = answered!(self.ask(Request::Enqueue { jobs }).await?, Enqueued(outcomes))?;
+            if outcomes.len() == count {
+                Ok(outcomes)
+            } else {
+                Err(SdkError::Protocol(format!("it answered {} outcomes for {count} jobs", outcomes.len())))
+            }
+        });
+        stream::iter(parts).buffered(ENQUEUES_UNDER_WAY).try_concat().await
+    }
+
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if there is none of that id, or its retention is over.
+    pub async fn get_job(&self, job: JobId, consistency: Consistency) -> Result<JobView, SdkError> {
+        let request = Request::GetJob { job, consistency, wait_ms: 0 };
+        Ok(*answered!(self.ask(request).await?, Job(view))?)
+    }
+
+    /// Waits until the job's life is over, for at most `timeout`, and reads it.
+    ///
+    /// # Errors
+    /// [`SdkError::Timeout`] if it goes on, and those of [`get_job`](Self::get_job).
+    pub async fn wait_job(&self, job: JobId, timeout: Duration) -> Result<JobView, SdkError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(WAIT_MS_MAX);
+            let request = Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms };
+            let patience = Duration::from_millis(wait_ms) + self.config().request_timeout;
+            let view = answered!(self.call(request, patience, &mut Trail::default()).await?, Job(view))?;
+            if view.state.is_terminal() {
+                return Ok(*view);
+            }
+            if Instant::now() >= deadline {
+                return Err(SdkError::Timeout {
+                    request: "wait job",
+                    after: timeout,
+                    outcome_unknown: false,
+                    last: Some(format!("the job is {}", view.state)),
+                });
+            }
+        }
+    }
+
+    /// Calls a job off, whatever non-terminal state it is in.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], or [`ErrorCode::WrongState`] if its life is over.
+    pub async fn cancel(&self, job: JobId, reason: impl Into<String>) -> Result<(), SdkError> {
+        answered!(self.ask(Request::Cancel { job, reason: reason.into() }).await?, Done)
+    }
+
+    /// Lists the queues with their counts.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn queues(&self, consistency: Consistency) -> Result<Vec<QueueStats>, SdkError> {
+        answered!(self.ask(Request::ListQueues { consistency }).await?, Queues(queues))
+    }
+
+    /// The cluster as one node knows it: the node at `endpoint`, or whichever this client is connected to. Works
+    /// without a quorum.
+    ///
+    /// # Errors
+    /// If that node does not answer.
+    pub async fn cluster_status(&self, endpoint: Option<&NodeAddress>) -> Result<ClusterStatus, SdkError> {
+        let answer = match endpoint {
+            None => self.ask(Request::ClusterStatus).await?,
+            Some(address) => {
+                let session = self.router().dial(address).await?;
+                self.call_on(&session, Request::ClusterStatus, self.config().request_timeout).await?
+            }
+        };
+        answered!(answer, Cluster(status))
+    }
+
+    /// Adds a node that runs with an empty data directory; returns once it votes, or has caught up if it is to stay a
+    /// `learner`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Membership`] if that cannot be; [`SdkError::OutcomeUnknown`] if it may have been done.
+    pub async fn add_node(&self, node: NodeId, address: NodeAddress, learner: bool) -> Result<(), SdkError> {
+        answered!(self.change_members(Request::AddNode { node, address, learner }).await?, Done)
+    }
+
+    /// Removes a node.
+    ///
+    /// # Errors
+    /// As [`add_node`](Self::add_node).
+    pub async fn remove_node(&self, node: NodeId) -> Result<(), SdkError> {
+        answered!(self.change_members(Request::RemoveNode { node }).await?, Done)
+    }
+
+    /// Hands leadership to `to`, or to the voter that is furthest; returns who leads then.
+    ///
+    /// # Errors
+    /// As [`add_node`](Self::add_node).
+    pub async fn transfer_leader(&self, to: Option<NodeId>) -> Result<NodeId, SdkError> {
+        answered!(self.change_members(Request::TransferLeader { to }).await?, Leader(node))
+    }
+
+    async fn change_members(&self, request: Request) -> Result<Response, SdkError> {
+        self.call(request, MEMBERSHIP_TIMEOUT, &mut Trail::default()).await
+    }
+
+    /// Mints an incarnation of a worker. [`Worker`](crate::Worker) does all that follows by itself.
+    ///
+    /// # Errors
+    /// If the cluster does not answer. Calling again is safe: an incarnation that holds no lease costs nothing.
+    pub async fn register_worker(&self, name: impl Into<String>) -> Result<WorkerId, SdkError> {
+        answered!(self.ask(Request::RegisterWorker { name: name.into() }).await?, Registered(worker))
+    }
+
+    /// Leases up to `max` jobs for `lease`, waiting up to `wait` for the first: from the first queue that has some.
+    /// See [`lease_deadline`](Self::lease_deadline) for how long they may be worked on.
+    ///
+    /// # Errors
+    /// [`SdkError::OutcomeUnknown`] if the answer was lost. Leasing again is safe: what the lost answer leased comes
+    /// back when that lease ends.
+    pub async fn lease(
+        &self,
+        worker: WorkerId,
+        queues: Vec<QueueName>,
+        max: u32,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<LeasedJob>, SdkError> {
+        let wait_ms = millis(wait).min(WAIT_MS_MAX);
+        let request = Request::Lease { worker, queues, max, lease_ms: millis(lease), wait_ms };
+        let patience = Duration::from_millis(wait_ms) + self.config().request_timeout;
+        answered!(self.call(request, patience, &mut Trail::default()).await?, Leased(jobs))
+    }
+
+    /// Completes a job.
+    ///
+    /// # Errors
+    /// [`ErrorCode::LeaseLost`] or [`ErrorCode::Cancelled`] if it is not this lease's any more.
+    pub async fn complete(&self, lease: LeaseRef, completion: Completion) -> Result<(), SdkError> {
+        answered!(self.ask(Request::Complete { lease, completion }).await?, Done)
+    }
+
+    /// Fails an attempt.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn fail(&self, lease: LeaseRef, failure: Failure) -> Result<FailOutcome, SdkError> {
+        match self.ask(Request::Fail { lease, failure }).await? {
+            Response::Failed { state, retry_at } => Ok(FailOutcome { state, retry_at }),
+            other => Err(unexpected("Failed", &other)),
+        }
+    }
+
+    /// Extends leases to `lease` from now; for each, in order, its new end or why it is lost.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn extend(&self, leases: &[LeaseRef], lease: Duration) -> Result<Vec<Result<LogTime, Error>>, SdkError> {
+        self.extend_within(leases, lease, self.config().request_timeout).await
+    }
+
+    pub(crate) async fn extend_within(
+        &self,
+        leases: &[LeaseRef],
+        lease: Duration,
+        timeout: Duration,
+    ) -> Result<Vec<Result<LogTime, Error>>, SdkError> {
+        let mut ends = Vec::with_capacity(leases.len());
+        for part in leases.chunks(EXTEND_LEASES_MAX) {
+            let request = Request::Extend { leases: part.to_vec(), lease_ms: millis(lease) };
+            let answer = answered!(self.call(request, timeout, &mut Trail::default()).await?, Extended(ends))?;
+            if answer.len() != part.len() {
+                return Err(SdkError::Protocol("it answered another number of leases than were sent".to_owned()));
+            }
+            ends.extend(answer);
+        }
+        Ok(ends)
+    }
+
+    /// Gives a job back unfinished; the attempt does not count.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn release(&self, lease: LeaseRef) -> Result<(), SdkError> {
+        let mut trail = Trail::default();
+        match self.call(Request::Release { lease }, self.config().request_timeout, &mut trail).await {
+            // The attempt whose answer was lost has released it.
+            Err(SdkError::Refused(error)) if trail.maybe_done && error.code == ErrorCode::LeaseLost => Ok(()),
+            other => answered!(other?, Done),
+        }
+    }
+
+    /// The worker goes away: all its leases are released at once.
+    ///
+    /// # Errors
+    /// If the cluster does not answer; the leases then end by themselves.
+    pub async fn disconnect(&self, worker: WorkerId) -> Result<(), SdkError> {
+        answered!(self.ask(Request::Disconnect { worker }).await?, Done)
+    }
+}
+
+/// A duration as the wire has it.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Cuts jobs into parts that fit in one request. A single job that is too large stays for the node to refuse.
+fn split(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
+    let mut parts: Vec<Vec<NewJob>> = Vec::new();
+    let mut bytes = 0;
+    for job in jobs {
+        let size = job.payload.len();
+        match parts.last_mut() {
+            Some(part) if part.len() < BULK_JOBS_MAX && bytes + size <= BULK_BYTES_MAX => {
+                bytes += size;
+                part.push(job);
+            }
+            _ => {
+                bytes = size;
+                parts.push(vec![job]);
+            }
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use jobraft_protocol::{Task, TaskName};
+
+    fn job(bytes: usize) -> NewJob {
+        let id = JobId::new(LogTime::from_ms(1), rand::random());
+        NewJob::new(id, QueueName::new("q").unwrap(), Task::Handler(TaskName::new("t").unwrap()), vec![0; bytes])
+    }
+
+    #[test]
+    fn no_part_exceeds_a_limit_and_order_is_kept() {
+        let jobs: Vec<NewJob> = (0..2_500).map(|n| job(if n % 100 == 0 { 900_000 } else { 10 })).collect();
+        let parts = split(jobs.clone());
+        for part in &parts {
+            assert!(part.len() <= BULK_JOBS_MAX);
+            assert!(part.iter().map(|job| job.payload.len()).sum::<usize>() <= BULK_BYTES_MAX);
+        }
+        assert_eq!(parts.concat(), jobs);
+    }
+}

@@ -1,0 +1,249 @@
+//! Where the leader is: one session with it, remembered until it proves wrong, found again when it does.
+//!
+//! A search asks the likeliest node first and the others a little later, all at the same time in the end: a node that
+//! died without a word must not cost its whole time-out. A follower's session is better than none: it refuses what
+//! only a leader can do, and answers the rest.
+
+use crate::clock::ClockAnchor;
+use crate::config::ClientConfig;
+use crate::dial::Dialer;
+use crate::error::{ConnectFailure, FailedAttempt, SdkError};
+use crate::io_thread::IoThread;
+use crate::session::{Session, Subscribers};
+use crate::sync::lock;
+use crate::tls;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress};
+use rand::seq::SliceRandom;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long one node has the word before the next is asked too.
+const STAGGER: Duration = Duration::from_millis(200);
+/// How long a search goes on for the leader once a follower has answered.
+const LEADER_WAIT: Duration = Duration::from_millis(600);
+/// Addresses remembered beyond the configured ones; the oldest goes first.
+const LEARNT_MAX: usize = 16;
+/// After so many refusals in a row without a leader, another node is asked: this one may be cut off.
+const STRIKES_MAX: u32 = 3;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Router {
+    config: ClientConfig,
+    io: IoThread,
+    pub(crate) subscribers: Arc<Subscribers>,
+    state: Mutex<State>,
+    /// Held while searching, so that many callers make one search.
+    search: tokio::sync::Mutex<()>,
+    closed: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Arc<Session>>,
+    /// Who leads, as last heard.
+    hint: Option<NodeAddress>,
+    /// Addresses that hints have named.
+    learnt: VecDeque<NodeAddress>,
+    strikes: u32,
+    clock: Option<ClockAnchor>,
+}
+
+impl Router {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, SdkError> {
+        if config.endpoints.is_empty() {
+            return Err(SdkError::NoEndpoint);
+        }
+        // A mistake in the files is told before anything is sent.
+        tls::client_config(&config)?;
+        Ok(Self {
+            config,
+            io: IoThread::start()?,
+            subscribers: Arc::default(),
+            state: Mutex::default(),
+            search: tokio::sync::Mutex::new(()),
+            closed: CancellationToken::new(),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    pub(crate) fn io(&self) -> &IoThread {
+        &self.io
+    }
+
+    /// The latest reading of log time.
+    pub(crate) fn clock(&self) -> Option<ClockAnchor> {
+        lock(&self.state).clock
+    }
+
+    /// Ends the session; later calls get [`SdkError::Closed`].
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
+        let session = lock(&self.state).current.take();
+        if let Some(session) = session {
+            session.close();
+            let idle = session.connection.closed();
+            let _ = tokio::time::timeout(STAGGER, idle).await;
+        }
+    }
+
+    /// The session with the leader, or with whoever answers.
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, SdkError> {
+        if let Some(session) = self.current()? {
+            return Ok(session);
+        }
+        let _search = self.search.lock().await;
+        if let Some(session) = self.current()? {
+            return Ok(session);
+        }
+        let session = self.find().await?;
+        let mut state = lock(&self.state);
+        // Closed meanwhile: nobody would end this session.
+        if self.closed.is_cancelled() {
+            return Err(SdkError::Closed);
+        }
+        state.clock = Some(session.clock);
+        state.strikes = 0;
+        state.current = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    fn current(&self) -> Result<Option<Arc<Session>>, SdkError> {
+        if self.closed.is_cancelled() {
+            return Err(SdkError::Closed);
+        }
+        Ok(lock(&self.state).current.clone().filter(|session| !session.is_closed()))
+    }
+
+    /// Learns from a refusal; tells whether another node should be asked, at once.
+    pub(crate) fn refused(&self, session: &Arc<Session>, error: &Error) -> bool {
+        match error.code {
+            ErrorCode::NotLeader | ErrorCode::Unavailable | ErrorCode::ShuttingDown => {
+                self.moved(session, error.leader.as_ref(), error.code == ErrorCode::ShuttingDown)
+            }
+            _ => false,
+        }
+    }
+
+    /// `session`'s node does not lead; `hint` may do. Tells whether a new leader is known. Without a hint the session
+    /// is kept for a few times, for its node will learn who leads, unless it `stops`.
+    pub(crate) fn moved(&self, session: &Arc<Session>, hint: Option<&LeaderHint>, stops: bool) -> bool {
+        let mut state = lock(&self.state);
+        if !state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            // Somebody else has learnt it before.
+            return state.current.is_some();
+        }
+        let hint = hint.filter(|hint| hint.node != session.hello.node);
+        state.strikes += 1;
+        if let Some(hint) = hint {
+            state.remember(&hint.address, &self.config.endpoints);
+            state.hint = Some(hint.address.clone());
+        } else if stops || state.strikes >= STRIKES_MAX {
+            state.hint = None;
+        } else {
+            return false;
+        }
+        state.current = None;
+        hint.is_some()
+    }
+
+    /// A session with exactly this node, apart from the current one.
+    pub(crate) async fn dial(&self, address: &NodeAddress) -> Result<Arc<Session>, SdkError> {
+        if self.closed.is_cancelled() {
+            return Err(SdkError::Closed);
+        }
+        let failed = |failure| SdkError::Unreachable(vec![FailedAttempt { address: address.clone(), failure }]);
+        self.dialer().map_err(failed)?.dial(address).await.map_err(failed)
+    }
+
+    fn dialer(&self) -> Result<Dialer, ConnectFailure> {
+        let tls = tls::client_config(&self.config).map_err(|error| ConnectFailure::Tls(error.to_string()))?;
+        Dialer::new(tls, self.config.agent.clone(), Arc::clone(&self.subscribers), self.io.handle().clone())
+    }
+
+    /// The hinted node, then all others in random order, so that a cluster's clients spread.
+    fn candidates(&self) -> VecDeque<NodeAddress> {
+        let mut state = lock(&self.state);
+        // A hint serves once: if it leads nowhere, the next search has no favourite.
+        let mut candidates: VecDeque<NodeAddress> = state.hint.take().into_iter().collect();
+        let mut others: Vec<NodeAddress> = self.config.endpoints.iter().chain(&state.learnt).cloned().collect();
+        others.shuffle(&mut rand::rng());
+        candidates.extend(others);
+        candidates
+    }
+
+    async fn find(&self) -> Result<Arc<Session>, SdkError> {
+        let mut waiting = self.candidates();
+        let dialer = self.dialer().map_err(|failure| {
+            let address = waiting.front().cloned();
+            SdkError::Unreachable(address.map(|address| FailedAttempt { address, failure }).into_iter().collect())
+        })?;
+        let mut tried = BTreeSet::new();
+        let mut dialing: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
+        let dial = |address: NodeAddress| -> BoxFuture<'_, _> {
+            let dialer = &dialer;
+            Box::pin(async move { (dialer.dial(&address).await, address) })
+        };
+        let mut failures = Vec::new();
+        let mut follower: Option<Arc<Session>> = None;
+        let mut patience = std::pin::pin!(tokio::time::sleep(Duration::MAX));
+        let mut start_next = true;
+        loop {
+            while start_next && let Some(next) = waiting.pop_front() {
+                if tried.insert(next.clone()) {
+                    dialing.push(dial(next));
+                    start_next = false;
+                }
+            }
+            tokio::select! {
+                Some((outcome, address)) = dialing.next() => match outcome {
+                    Ok(session) => {
+                        let leader = session.hello.leader.clone();
+                        if leader.as_ref().is_some_and(|leader| leader.node == session.hello.node) {
+                            return Ok(session);
+                        }
+                        if follower.replace(session).is_none() {
+                            patience.as_mut().reset(tokio::time::Instant::now() + LEADER_WAIT);
+                        }
+                        match leader {
+                            Some(leader) if tried.insert(leader.address.clone()) => {
+                                lock(&self.state).remember(&leader.address, &self.config.endpoints);
+                                dialing.push(dial(leader.address));
+                            }
+                            Some(_) => {}
+                            None => start_next = true,
+                        }
+                    }
+                    Err(failure) => {
+                        tracing::debug!(%address, %failure, "no session");
+                        failures.push(FailedAttempt { address, failure });
+                        start_next = true;
+                    }
+                },
+                () = tokio::time::sleep(STAGGER), if !waiting.is_empty() => start_next = true,
+                () = &mut patience, if follower.is_some() => break,
+                else => break,
+            }
+        }
+        follower.ok_or(SdkError::Unreachable(failures))
+    }
+}
+
+impl State {
+    fn remember(&mut self, address: &NodeAddress, configured: &[NodeAddress]) {
+        if configured.contains(address) || self.learnt.contains(address) {
+            return;
+        }
+        if self.learnt.len() == LEARNT_MAX {
+            self.learnt.pop_front();
+        }
+        self.learnt.push_back(address.clone());
+    }
+}

@@ -1,0 +1,171 @@
+//! The client's side of mutual TLS: its own certificate and key, the cluster's CA, and who a node says it is.
+//!
+//! TLS 1.3 only. A private key that others can read is refused; nothing secret reaches an error's text.
+
+use crate::config::{ClientConfig, Pem};
+use jobraft_protocol::{ALPN_CLIENT, NodeId};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// Why the client's certificates or key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read the {what} {}: {source}", .path.display())]
+    Read {
+        /// Which of the three.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The key's file is open to others.
+    #[error("the private key {file} can be read by others (mode {mode:03o}); run: chmod 600 {file}", file = .path.display())]
+    KeyReadable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The text holds no such thing.
+    #[error("{origin} holds no usable {what}: {reason}")]
+    Malformed {
+        /// Where it came from.
+        origin: String,
+        /// What was looked for.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate is past its end.
+    #[error("the certificate {origin} expired on {end}; issue a new one")]
+    Expired {
+        /// Where it came from.
+        origin: String,
+        /// Its end.
+        end: String,
+    },
+    /// The certificate has not begun, or this machine's clock is wrong.
+    #[error("the certificate {origin} is valid only from {start}; check this machine's clock")]
+    NotYetValid {
+        /// Where it came from.
+        origin: String,
+        /// Its beginning.
+        start: String,
+    },
+    /// rustls does not take them, such as a key that is not the certificate's.
+    #[error("the certificate {origin} and its key cannot be used: {source}")]
+    Rejected {
+        /// Where the certificate came from.
+        origin: String,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// The configuration of a connection to a node; reads the files anew.
+pub(crate) fn client_config(config: &ClientConfig) -> Result<rustls::ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for ca in certificates("CA certificate", &config.ca)? {
+        roots.add(ca).map_err(|error| malformed("CA certificate", &config.ca, &error))?;
+    }
+    let chain = certificates("client certificate", &config.cert)?;
+    check_validity(&chain[0], &config.cert)?;
+    let key = private_key(&config.key)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|source| TlsError::Rejected { origin: origin(&config.cert), source })?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(|source| TlsError::Rejected { origin: origin(&config.cert), source })?;
+    tls.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+    Ok(tls)
+}
+
+/// The node that a certificate names, in its SAN URI `jobraft://node/ID`.
+pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Option<NodeId> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("jobraft://node/")?.parse().ok().map(NodeId),
+        _ => None,
+    })
+}
+
+fn check_validity(certificate: &CertificateDer<'_>, pem: &Pem) -> Result<(), TlsError> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|error| malformed("client certificate", pem, &error))?;
+    let validity = certificate.validity();
+    let now = x509_parser::time::ASN1Time::now();
+    if now > validity.not_after {
+        return Err(TlsError::Expired { origin: origin(pem), end: validity.not_after.to_string() });
+    }
+    if now < validity.not_before {
+        return Err(TlsError::NotYetValid { origin: origin(pem), start: validity.not_before.to_string() });
+    }
+    Ok(())
+}
+
+/// At least one certificate, or an error.
+fn certificates(what: &'static str, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(what, pem)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| malformed(what, pem, &error))?;
+    if found.is_empty() {
+        return Err(malformed(what, pem, &"there is no BEGIN CERTIFICATE in it"));
+    }
+    Ok(found)
+}
+
+fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if let Pem::File(path) = pem {
+        refuse_readable_by_others(path)?;
+    }
+    let text = read("private key", pem)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| malformed("private key", pem, &error))
+}
+
+#[cfg(unix)]
+fn refuse_readable_by_others(path: &Path) -> Result<(), TlsError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::metadata(path).map_err(|source| TlsError::Read {
+        what: "private key",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 { Err(TlsError::KeyReadable { path: path.to_owned(), mode }) } else { Ok(()) }
+}
+
+#[cfg(not(unix))]
+fn refuse_readable_by_others(_: &Path) -> Result<(), TlsError> {
+    Ok(())
+}
+
+fn read<'a>(what: &'static str, pem: &'a Pem) -> Result<Cow<'a, [u8]>, TlsError> {
+    match pem {
+        Pem::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+        Pem::File(path) => {
+            std::fs::read(path).map(Cow::Owned).map_err(|source| TlsError::Read { what, path: path.clone(), source })
+        }
+    }
+}
+
+fn origin(pem: &Pem) -> String {
+    match pem {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Bytes(_) => "given as bytes".to_owned(),
+    }
+}
+
+fn malformed(what: &'static str, pem: &Pem, reason: &dyn std::fmt::Display) -> TlsError {
+    TlsError::Malformed { origin: origin(pem), what, reason: reason.to_string() }
+}

@@ -1,0 +1,168 @@
+//! One attempt: run the job, stop it when it must stop, report what became of it.
+//!
+//! The job's own code runs on the program's runtime; this supervision runs on the client's thread, so that a handler
+//! that blocks cannot delay the end of its own lease. The slot stays taken until the code has really ended.
+
+use super::Shared;
+use super::handler::bounded;
+use super::table::{Slot, Stop};
+use crate::client::Trail;
+use crate::error::SdkError;
+use crate::executor::JobContext;
+use jobraft_protocol::{Completion, ErrorCode, Failure, FailureKind, LeaseRef, LeasedJob, Request, Response};
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long code that was stopped may take to end before its job is reported or given back.
+const STOP_WAIT: Duration = Duration::from_secs(1);
+/// The least time given to one sending of a report.
+const REPORT_TRY_MIN: Duration = Duration::from_millis(50);
+
+type Outcome = Result<Completion, Failure>;
+
+enum End {
+    Finished(Result<Outcome, JoinError>),
+    TimedOut,
+    Stopped(Stop),
+}
+
+/// Runs `job` in `slot`, from its arrival to the answer to its report.
+pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot) {
+    let (lease, limit) = (job.lease(), Duration::from_millis(job.run_timeout_ms));
+    let cancelled = CancellationToken::new();
+    let deadline = slot.deadline.clone();
+    let context = JobContext::new(job.id, cancelled.clone(), move || *deadline.borrow()).with_attempt(job.attempt);
+    // However this ends, the job's code learns of it.
+    let cancel = cancelled.drop_guard();
+    let running = shared.tasks.start(Arc::new(job), context);
+    let mut code = AbortOnDropHandle::new(shared.runtime.spawn(running));
+    let stop = slot.stop.take();
+    let end = tokio::select! {
+        outcome = &mut code => End::Finished(outcome),
+        why = stopped(stop) => End::Stopped(why),
+        () = past(slot.deadline.clone()) => End::Stopped(Stop::Lost),
+        () = tokio::time::sleep(limit) => End::TimedOut,
+    };
+    drop(cancel);
+    let ended = matches!(end, End::Finished(_));
+    if !ended {
+        code.abort();
+        let _ = tokio::time::timeout(STOP_WAIT, &mut code).await;
+    }
+    match settle_how(end, limit) {
+        Ok(outcome) => report(&shared, lease, bounded(outcome), &slot.deadline).await,
+        Err(Stop::Lost) => {
+            tracing::info!(job = %lease.job, "lease lost, job stopped");
+            shared.counts.lost.fetch_add(1, Relaxed);
+        }
+        Err(Stop::Drain) => give_back(&shared, lease).await,
+    }
+    slot.settle();
+    if !ended && !code.is_finished() {
+        tracing::warn!(job = %lease.job, "the handler does not yield; its slot stays taken until it does");
+        let _ = code.await;
+    }
+}
+
+/// Releases a job unfinished.
+pub(super) async fn give_back(shared: &Shared, lease: LeaseRef) {
+    match shared.client.release(lease).await {
+        Ok(()) => {
+            shared.counts.released.fetch_add(1, Relaxed);
+        }
+        Err(error) => tracing::info!(job = %lease.job, %error, "job not released; its lease will end"),
+    }
+}
+
+fn settle_how(end: End, limit: Duration) -> Result<Outcome, Stop> {
+    match end {
+        End::Finished(Ok(outcome)) => Ok(outcome),
+        End::Finished(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => Ok(Err(Failure::of_kind(FailureKind::Panic, true, panic_text(&*panic)))),
+            // The program's runtime goes away under the worker.
+            Err(_) => Err(Stop::Drain),
+        },
+        End::TimedOut => {
+            Ok(Err(Failure::of_kind(FailureKind::Timeout, true, format!("it ran longer than the {limit:?} it may"))))
+        }
+        End::Stopped(why) => Err(why),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the handler panicked: {}", text.unwrap_or("no text"))
+}
+
+/// Waits for the word to stop; for ever once nobody can say it.
+async fn stopped(stop: Option<tokio::sync::oneshot::Receiver<Stop>>) -> Stop {
+    match stop {
+        Some(stop) => match stop.await {
+            Ok(why) => why,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the deadline, as it moves, is past.
+async fn past(mut deadline: watch::Receiver<Instant>) {
+    loop {
+        let at = *deadline.borrow_and_update();
+        tokio::select! {
+            () = tokio::time::sleep_until(at.into()) => return,
+            changed = deadline.changed() => if changed.is_err() {
+                // No longer extended: this deadline is the last.
+                return tokio::time::sleep_until(at.into()).await;
+            },
+        }
+    }
+}
+
+/// Reports until it is answered or the lease is over. Heartbeats go on meanwhile, so that an election does not cost
+/// the work done.
+async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline: &watch::Receiver<Instant>) {
+    loop {
+        let left = deadline.borrow().saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            tracing::warn!(job = %lease.job, "the lease ended before the job could be reported");
+            shared.counts.lost.fetch_add(1, Relaxed);
+            return;
+        }
+        let timeout = left.min(shared.client.config().request_timeout).max(REPORT_TRY_MIN);
+        let request = match &outcome {
+            Ok(completion) => Request::Complete { lease, completion: completion.clone() },
+            Err(failure) => Request::Fail { lease, failure: failure.clone() },
+        };
+        match shared.client.call(request, timeout, &mut Trail::default()).await {
+            Ok(Response::Done | Response::Failed { .. }) => return shared.counts.add(&outcome),
+            Err(error) if error.retryable() => tracing::debug!(job = %lease.job, %error, "report not answered"),
+            Err(SdkError::Refused(error)) => match error.code {
+                ErrorCode::LeaseLost | ErrorCode::Cancelled | ErrorCode::NotFound | ErrorCode::WrongState => {
+                    tracing::info!(job = %lease.job, %error, "report refused");
+                    shared.counts.lost.fetch_add(1, Relaxed);
+                    return;
+                }
+                // The completion itself is not acceptable: that fails the attempt, rather than let it expire.
+                _ if outcome.is_ok() => {
+                    let text = format!("the completion was refused: {error}");
+                    outcome = bounded(Err(Failure::of_kind(FailureKind::Error, true, text)));
+                }
+                _ => return unreportable(shared, lease, &error.to_string()),
+            },
+            Err(error) => return unreportable(shared, lease, &error.to_string()),
+            Ok(other) => return unreportable(shared, lease, &crate::client::unexpected("Done", &other).to_string()),
+        }
+    }
+}
+
+fn unreportable(shared: &Shared, lease: LeaseRef, why: &str) {
+    tracing::error!(job = %lease.job, why, "the job cannot be reported; its lease will end");
+    shared.counts.lost.fetch_add(1, Relaxed);
+}

@@ -1,0 +1,155 @@
+//! How a worker is set up; every mistake is told by [`WorkerBuilder::build`].
+
+use super::Worker;
+use super::handler::{JobError, Tasks};
+use crate::client::Client;
+use crate::error::SdkError;
+use crate::executor::{Executor, JobContext};
+use jobraft_protocol::limits::{CREDITS_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN, WORKER_QUEUES_MAX};
+use jobraft_protocol::{QueueName, TaskName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long running jobs may go on after the worker was told to end.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// Sets up a [`Worker`].
+pub struct WorkerBuilder {
+    client: Client,
+    name: String,
+    queues: Vec<String>,
+    concurrency: usize,
+    lease: Duration,
+    grace: Duration,
+    tasks: Tasks,
+    mistake: Option<SdkError>,
+}
+
+impl WorkerBuilder {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            name: format!("worker-{}", std::process::id()),
+            queues: Vec::new(),
+            concurrency: std::thread::available_parallelism().map_or(1, usize::from),
+            lease: Duration::from_millis(LEASE_MS_DEFAULT),
+            grace: GRACE,
+            tasks: Tasks::default(),
+            mistake: None,
+        }
+    }
+
+    /// The worker's name, for people; `worker-PID` unless told otherwise.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Where jobs come from, the first with work first.
+    #[must_use]
+    pub fn queues<S: Into<String>>(mut self, queues: impl IntoIterator<Item = S>) -> Self {
+        self.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many jobs run at once, 1 to 4,096; as many as there are cores unless told otherwise.
+    #[must_use]
+    pub fn concurrency(mut self, jobs: usize) -> Self {
+        self.concurrency = jobs;
+        self
+    }
+
+    /// How long a lease is, 1 s to 12 h; 30 s unless told otherwise. It is extended three times as often, so it bounds
+    /// how long a job stands still when the worker dies, not how long a job may run.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long running jobs may go on after the worker was told to end; 25 s unless told otherwise.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Runs tasks of this name: an async function of the context and the payload, which is read from JSON; what it
+    /// returns is written as JSON. A payload that is not of its type fails for good.
+    ///
+    /// The function runs on the runtime that [`Worker::run`] is called from, and is dropped where it waits when its
+    /// lease is lost, its job is cancelled, its time is up, or the worker's grace is over. One that computes for long
+    /// belongs in `tokio::task::spawn_blocking`, where it has to look at [`JobContext::cancelled`] itself.
+    #[must_use]
+    pub fn handler<F, Fut, T, R>(mut self, name: &str, handler: F) -> Self
+    where
+        F: Fn(JobContext, T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, JobError>> + Send + 'static,
+        T: DeserializeOwned,
+        R: Serialize,
+    {
+        match TaskName::new(name) {
+            Ok(name) => self.tasks.add_handler(name, handler),
+            Err(error) => self.mistake = Some(error.into()),
+        }
+        self
+    }
+
+    /// Runs the tasks that this executor accepts and no handler has.
+    #[must_use]
+    pub fn executor(mut self, executor: impl Executor) -> Self {
+        self.tasks.add_executor(Arc::new(executor));
+        self
+    }
+
+    /// The worker.
+    ///
+    /// # Errors
+    /// If there is no queue, no handler and no executor, or a setting is outside its domain; the text names it.
+    pub fn build(self) -> Result<Worker, SdkError> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        let invalid = |text: String| Err(SdkError::Invalid(text));
+        let queues: Vec<QueueName> = self.queues.iter().map(|queue| QueueName::new(queue)).collect::<Result<_, _>>()?;
+        if queues.is_empty() || queues.len() > WORKER_QUEUES_MAX {
+            return invalid(format!("a worker needs 1 to {WORKER_QUEUES_MAX} queues, not {}", queues.len()));
+        }
+        if self.tasks.is_empty() {
+            return invalid("a worker needs at least one handler or executor".to_owned());
+        }
+        let concurrency = match u32::try_from(self.concurrency) {
+            Ok(jobs @ 1..=CREDITS_MAX) => jobs,
+            _ => return invalid(format!("a worker runs 1 to {CREDITS_MAX} jobs at once, not {}", self.concurrency)),
+        };
+        let (shortest, longest) = (Duration::from_millis(LEASE_MS_MIN), Duration::from_millis(LEASE_MS_MAX));
+        if self.lease < shortest || self.lease > longest {
+            return invalid(format!("a lease lasts {shortest:?} to {longest:?}, not {:?}", self.lease));
+        }
+        Ok(Worker {
+            client: self.client,
+            name: self.name,
+            queues,
+            concurrency,
+            lease: self.lease,
+            grace: self.grace,
+            tasks: self.tasks,
+        })
+    }
+}
+
+impl std::fmt::Debug for WorkerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerBuilder").field("name", &self.name).field("queues", &self.queues).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("name", &self.name).field("queues", &self.queues).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! Native handlers: async functions over typed payloads, made alike for the worker to call.
+
+use crate::executor::{Executor, JobContext};
+use bytes::Bytes;
+use jobraft_protocol::limits::{FAILURE_MESSAGE_BYTES_MAX, LOG_TAIL_BYTES_MAX, RESULT_BYTES_MAX};
+use jobraft_protocol::{Completion, Failure, FailureKind, LeasedJob, Task, TaskName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Why a handler failed, and whether trying again may help.
+///
+/// Any [`std::error::Error`] becomes a retryable one through `?`. It is no such error itself, for that reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobError {
+    message: String,
+    retryable: bool,
+}
+
+impl JobError {
+    /// A failure that the next attempt may not have.
+    #[must_use]
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self { message: message.into(), retryable: true }
+    }
+
+    /// A failure that every attempt would have: the job is dead at once.
+    #[must_use]
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self { message: message.into(), retryable: false }
+    }
+}
+
+impl<E: StdError> From<E> for JobError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::retryable(message)
+    }
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        let JobError { message, retryable } = error;
+        Self::of_kind(FailureKind::Error, retryable, message)
+    }
+}
+
+type Outcome = Result<Completion, Failure>;
+type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Handler = Arc<dyn Fn(JobContext, Bytes) -> Running + Send + Sync>;
+
+/// What a worker can run.
+#[derive(Clone, Default)]
+pub(super) struct Tasks {
+    handlers: BTreeMap<TaskName, Handler>,
+    executors: Vec<Arc<dyn Executor>>,
+}
+
+impl Tasks {
+    pub(super) fn add_handler<F, Fut, T, R>(&mut self, name: TaskName, handler: F)
+    where
+        F: Fn(JobContext, T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, JobError>> + Send + 'static,
+        T: DeserializeOwned,
+        R: Serialize,
+    {
+        let handler = move |context, payload: Bytes| -> Running {
+            // No payload is the payload `()`.
+            let text = if payload.is_empty() { b"null" } else { &payload[..] };
+            let started = match serde_json::from_slice(text) {
+                Ok(payload) => Ok(handler(context, payload)),
+                Err(error) => Err(Failure::final_error(format!("the payload is not what the handler takes: {error}"))),
+            };
+            Box::pin(async move {
+                let result = started?.await?;
+                let result = serde_json::to_vec(&result)
+                    .map_err(|error| Failure::final_error(format!("the result cannot be written as JSON: {error}")))?;
+                Ok(Completion { result: result.into(), log: Bytes::new() })
+            })
+        };
+        self.handlers.insert(name, Arc::new(handler));
+    }
+
+    pub(super) fn add_executor(&mut self, executor: Arc<dyn Executor>) {
+        self.executors.push(executor);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.handlers.is_empty() && self.executors.is_empty()
+    }
+
+    /// One attempt: by the handler of that name, else by the first executor that accepts the task.
+    pub(super) fn start(&self, job: Arc<LeasedJob>, context: JobContext) -> Running {
+        if let Task::Handler(name) = &job.task
+            && let Some(handler) = self.handlers.get(name)
+        {
+            let handler = Arc::clone(handler);
+            // The handler's own beginning runs within its task too: it may panic or block.
+            return Box::pin(async move { handler(context, job.payload.clone()).await });
+        }
+        match self.executors.iter().find(|executor| executor.accepts(&job.task)) {
+            Some(executor) => {
+                let executor = Arc::clone(executor);
+                Box::pin(async move { executor.run(&job, context).await })
+            }
+            None => {
+                let text = format!("this worker has neither a handler nor an executor for {}", job.task);
+                Box::pin(std::future::ready(Err(Failure::of_kind(FailureKind::UnknownTask, true, text))))
+            }
+        }
+    }
+}
+
+/// An outcome within the limits of a report: logs and messages are cut, a result that is too large is a failure.
+pub(super) fn bounded(outcome: Outcome) -> Outcome {
+    match outcome {
+        Ok(completion) if completion.result.len() > RESULT_BYTES_MAX => {
+            let bytes = completion.result.len();
+            let text = format!("the result has {bytes} bytes, more than the {RESULT_BYTES_MAX} that are kept");
+            let log = tail(completion.log);
+            Err(Failure { log, ..Failure::of_kind(FailureKind::OutputLimit, false, text) })
+        }
+        Ok(Completion { result, log }) => Ok(Completion { result, log: tail(log) }),
+        Err(mut failure) => {
+            failure.message.truncate(failure.message.floor_char_boundary(FAILURE_MESSAGE_BYTES_MAX));
+            failure.log = tail(failure.log);
+            Err(failure)
+        }
+    }
+}
+
+fn tail(log: Bytes) -> Bytes {
+    log.slice(log.len().saturating_sub(LOG_TAIL_BYTES_MAX)..)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_result_beyond_the_limit_is_a_final_failure() {
+        let result = Bytes::from(vec![0; RESULT_BYTES_MAX + 1]);
+        let failure = bounded(Ok(Completion { result, log: Bytes::new() })).unwrap_err();
+        assert_eq!((failure.kind, failure.retryable), (FailureKind::OutputLimit, false));
+    }
+
+    #[test]
+    fn messages_are_cut_between_characters_and_logs_keep_their_end() {
+        let mut failure = Failure::retryable("é".repeat(FAILURE_MESSAGE_BYTES_MAX));
+        failure.log = Bytes::from([vec![b'a'; LOG_TAIL_BYTES_MAX], b"end".to_vec()].concat());
+        let failure = bounded(Err(failure)).unwrap_err();
+        assert_eq!(failure.message.len(), FAILURE_MESSAGE_BYTES_MAX);
+        assert_eq!(failure.log.len(), LOG_TAIL_BYTES_MAX);
+        assert!(failure.log.ends_with(b"end"));
+    }
+
+    #[test]
+    fn an_error_tells_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("no mail sent")]
+        struct Outer(#[source] std::num::ParseIntError);
+        let error = JobError::from(Outer("x".parse::<u8>().unwrap_err()));
+        assert_eq!(error, JobError::retryable("no mail sent: invalid digit found in string"));
+    }
+}

@@ -1,0 +1,371 @@
+//! The worker: leases jobs as they become ready, runs them, reports them, and goes away cleanly.
+//!
+//! - `table`: what it holds now: leases, slots, credits.
+//! - `subscription`: being pushed jobs by whoever leads.
+//! - `heartbeat`: extending all leases at once.
+//! - `attempt`: one job, from arrival to the answer to its report.
+//! - `handler`: native handlers and executors, made alike.
+//!
+//! What must hold: never more jobs than slots; a job's code is stopped, and nothing of it reported, once its lease may
+//! be over; nothing of all this depends on the handlers' good manners, for it runs on the client's own thread.
+
+mod attempt;
+mod builder;
+mod handler;
+mod heartbeat;
+mod subscription;
+mod table;
+
+pub use builder::WorkerBuilder;
+pub use handler::JobError;
+
+use crate::client::{Client, backoff};
+use crate::error::SdkError;
+use crate::sync::lock;
+use attempt::{attempt, give_back};
+use handler::Tasks;
+use jobraft_protocol::limits::CREDITS_MAX;
+use jobraft_protocol::{Completion, Failure, LeaderHint, LogTime, Push, QueueName, WorkerId};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use table::{Admission, Stop, Table};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Pushes that wait for the worker. A node that sends more than its credits permit loses the session.
+const PUSHES_WAITING_MAX: usize = 2 * CREDITS_MAX as usize;
+/// How long jobs that were told to stop at the end of the grace may take to be given back.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs jobs. See the crate's front page for a complete one.
+pub struct Worker {
+    client: Client,
+    name: String,
+    queues: Vec<QueueName>,
+    concurrency: u32,
+    lease: Duration,
+    grace: Duration,
+    tasks: Tasks,
+}
+
+/// What a worker did in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Jobs completed, and the completion accepted.
+    pub completed: u64,
+    /// Attempts reported as failed.
+    pub failed: u64,
+    /// Attempts that lost their lease, or were cancelled, before they could be reported.
+    pub lost: u64,
+    /// Jobs given back unfinished.
+    pub released: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    completed: AtomicU64,
+    failed: AtomicU64,
+    lost: AtomicU64,
+    released: AtomicU64,
+}
+
+impl Counts {
+    fn add(&self, outcome: &Result<Completion, Failure>) {
+        match outcome {
+            Ok(_) => self.completed.fetch_add(1, Relaxed),
+            Err(_) => self.failed.fetch_add(1, Relaxed),
+        };
+    }
+
+    fn report(&self) -> WorkerReport {
+        WorkerReport {
+            completed: self.completed.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            lost: self.lost.load(Relaxed),
+            released: self.released.load(Relaxed),
+        }
+    }
+}
+
+/// What the parts of a running worker share.
+struct Shared {
+    client: Client,
+    name: String,
+    queues: Vec<QueueName>,
+    lease: Duration,
+    tasks: Tasks,
+    table: Arc<Table>,
+    /// Where the jobs' code runs.
+    runtime: Handle,
+    drain: CancellationToken,
+    counts: Counts,
+    worker: Mutex<WorkerId>,
+    pushes: mpsc::Sender<Push>,
+    /// The subscription's end, as pushed.
+    ended: Mutex<Option<Option<LeaderHint>>>,
+    ended_told: Notify,
+}
+
+impl Shared {
+    fn worker(&self) -> WorkerId {
+        *lock(&self.worker)
+    }
+
+    /// Registers, as often as it takes, and sees to it that pushes come here.
+    async fn register(&self) -> Result<(), SdkError> {
+        let mut pauses = backoff();
+        let worker = loop {
+            match self.client.register_worker(self.name.clone()).await {
+                Ok(worker) => break worker,
+                Err(error) if error.retryable() => {
+                    tracing::warn!(%error, "not registered; trying again");
+                    tokio::time::sleep(pauses.next().unwrap_or(FAREWELL)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let subscribers = &self.client.router().subscribers;
+        let before = std::mem::replace(&mut *lock(&self.worker), worker);
+        subscribers.remove(before);
+        subscribers.add(worker, self.pushes.clone());
+        Ok(())
+    }
+
+    /// When a lease that ends at `end`, granted at `granted_at` or later, must be taken for lost: a little early, for
+    /// stopping takes time too.
+    fn deadline(&self, end: LogTime, granted_at: Instant) -> Instant {
+        let margin = (self.lease / 20).min(Duration::from_secs(1));
+        let deadline = self.client.deadline_of(end, granted_at, self.lease);
+        deadline.checked_sub(margin).unwrap_or(deadline)
+    }
+
+    /// Waits for word that the subscription is over.
+    async fn ended(&self) -> Option<LeaderHint> {
+        loop {
+            if let Some(hint) = lock(&self.ended).take() {
+                return hint;
+            }
+            self.ended_told.notified().await;
+        }
+    }
+
+    /// A new subscription is not ended by the word on an old one.
+    fn forget_ended(&self) {
+        lock(&self.ended).take();
+    }
+}
+
+/// Whatever way a worker ends, its pushes end too, and its leases are given back as far as the cluster can be told.
+struct Farewell {
+    shared: Arc<Shared>,
+    /// The worker has said goodbye and heard the answer.
+    said: bool,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let (client, worker) = (self.shared.client.clone(), self.shared.worker());
+        client.router().subscribers.remove(worker);
+        if !self.said {
+            let io = client.router().io().handle().clone();
+            io.spawn(async move { client.disconnect(worker).await });
+        }
+    }
+}
+
+impl Worker {
+    /// Begins a worker of this client.
+    #[must_use]
+    pub fn builder(client: Client) -> WorkerBuilder {
+        WorkerBuilder::new(client)
+    }
+
+    /// Runs until `shutdown` is ready, then drains: takes no more jobs, gives those that run the grace to end, gives
+    /// the others back, and says goodbye. Dropping the future stops everything at once.
+    ///
+    /// # Errors
+    /// If the cluster refuses the worker for good, such as for want of a permission. Mere absence of the cluster is
+    /// waited out.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<WorkerReport, SdkError> {
+        self.run_until(shutdown, std::future::pending()).await
+    }
+
+    /// Runs until the process is told to end (SIGTERM, SIGINT), then drains as [`run`](Self::run) does. A second signal
+    /// ends the grace.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); or [`SdkError::Machine`] if signals cannot be had.
+    pub async fn run_until_signal(self) -> Result<WorkerReport, SdkError> {
+        let signals = Arc::new(tokio::sync::Mutex::new(Signals::listen()?));
+        let (first, second) = (Arc::clone(&signals), signals);
+        let shutdown = async move { first.lock().await.next().await };
+        // The lock is free once the first signal has come.
+        let hurry = async move { second.lock().await.next().await };
+        self.run_until(shutdown, hurry).await
+    }
+
+    async fn run_until(
+        self,
+        shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<WorkerReport, SdkError> {
+        let (drain, hurried) = (CancellationToken::new(), CancellationToken::new());
+        let client = self.client.clone();
+        let body = self.serve(Handle::current(), drain.clone(), hurried.clone());
+        let mut body = AbortOnDropHandle::new(client.router().io().spawn(body));
+        tokio::select! {
+            ended = &mut body => return flatten(ended),
+            () = shutdown => drain.cancel(),
+        }
+        tokio::select! {
+            ended = &mut body => return flatten(ended),
+            () = hurry => hurried.cancel(),
+        }
+        flatten(body.await)
+    }
+
+    async fn serve(
+        self,
+        runtime: Handle,
+        drain: CancellationToken,
+        hurried: CancellationToken,
+    ) -> Result<WorkerReport, SdkError> {
+        let (pushes, mut pushed) = mpsc::channel(PUSHES_WAITING_MAX);
+        let shared = Arc::new(Shared {
+            client: self.client,
+            name: self.name,
+            queues: self.queues,
+            lease: self.lease,
+            tasks: self.tasks,
+            table: Table::new(self.concurrency),
+            runtime,
+            drain: drain.clone(),
+            counts: Counts::default(),
+            worker: Mutex::default(),
+            pushes,
+            ended: Mutex::default(),
+            ended_told: Notify::new(),
+        });
+        tokio::select! {
+            registered = shared.register() => registered?,
+            () = drain.cancelled() => return Ok(WorkerReport::default()),
+        }
+        let mut farewell = Farewell { shared: Arc::clone(&shared), said: false };
+        let mut jobs = JoinSet::new();
+        let mut heartbeats = std::pin::pin!(heartbeat::heartbeats(&shared));
+        let mut subscription = std::pin::pin!(subscription::subscribed(&shared));
+        let mut patience = std::pin::pin!(tokio::time::sleep(Duration::MAX));
+        let (mut draining, mut hurrying, mut stopping) = (false, false, false);
+        loop {
+            if draining && jobs.is_empty() {
+                break;
+            }
+            tokio::select! {
+                // Pushes first: what arrived before the subscription ended is seen before its end is.
+                biased;
+                Some(push) = pushed.recv() => handle(&shared, push, &mut jobs),
+                Some(_) = jobs.join_next() => {}
+                outcome = &mut subscription, if !draining => {
+                    outcome?;
+                    draining = true;
+                    patience.as_mut().reset(tokio::time::Instant::now() + self.grace);
+                }
+                () = hurried.cancelled(), if draining && !hurrying => {
+                    hurrying = true;
+                    patience.as_mut().reset(tokio::time::Instant::now());
+                }
+                () = &mut patience, if draining => {
+                    if stopping {
+                        break;
+                    }
+                    stopping = true;
+                    shared.table.stop_all(Stop::Drain);
+                    patience.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                }
+                () = &mut heartbeats => {}
+            }
+        }
+        farewell.said = true;
+        if let Err(error) = shared.client.disconnect(shared.worker()).await {
+            tracing::info!(%error, "not disconnected; what is still leased will expire");
+        }
+        Ok(shared.counts.report())
+    }
+}
+
+fn handle(shared: &Arc<Shared>, push: Push, jobs: &mut JoinSet<()>) {
+    match push {
+        Push::Leased { jobs: leased, .. } => {
+            let now = Instant::now();
+            for job in leased {
+                let (lease, deadline) = (job.lease(), shared.deadline(job.expires_at, now));
+                let shared = Arc::clone(shared);
+                match shared.table.admit(lease, deadline) {
+                    Admission::Admitted(slot) => jobs.spawn(attempt(shared, job, slot)),
+                    Admission::Full => jobs.spawn(async move { give_back(&shared, lease).await }),
+                    Admission::Duplicate => continue,
+                };
+            }
+        }
+        Push::Revoked { leases, .. } => leases.iter().for_each(|lease| shared.table.stop(lease, Stop::Lost)),
+        Push::SubscriptionEnded { leader, .. } => {
+            *lock(&shared.ended) = Some(leader);
+            shared.ended_told.notify_one();
+        }
+    }
+}
+
+fn flatten<T>(ended: Result<Result<T, SdkError>, tokio::task::JoinError>) -> Result<T, SdkError> {
+    match ended {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(SdkError::Closed),
+        },
+    }
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Result<Self, SdkError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let refused = |source| SdkError::Machine { what: "a signal handler", source };
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(refused)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Result<Self, SdkError> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
