@@ -1,0 +1,302 @@
+//! How every database here is made, opened, written and read: WAL, fsync on every commit, one writer.
+//!
+//! Checkpoints of the WAL are run here rather than by SQLite's automatic ones, which swallow a failed fsync and try
+//! again at the next commit; here it is as fatal as any other.
+
+use super::data_dir::{remove_if_there, sync_dir};
+use super::{StorageError, wal};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Pages written to the WAL before it is copied into the database: few enough for a short pause, many enough for
+/// pages that are written again and again to be copied once.
+const CHECKPOINT_PAGES: u64 = 4000;
+/// Idle read connections kept for the next reader; those above it are closed.
+const READERS_IDLE_MAX: usize = 4;
+const READER_CACHE_KIB: u32 = 4096;
+/// A WAL that a burst made longer than this is cut when it starts over.
+const WAL_BYTES_KEPT: u64 = 64 << 20;
+
+/// The table that every format has, and will have: a later build's format is read from it.
+const META_SCHEMA: &str =
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;";
+const META_FORMAT: &str = "format";
+
+/// What distinguishes one kind of database from another.
+pub(super) struct Kind {
+    /// Its file name.
+    pub(super) file: &'static str,
+    /// The newest format that this build reads, and the one that it writes.
+    pub(super) format: u64,
+    /// Its tables, apart from `meta`.
+    pub(super) schema: &'static str,
+    /// How much of it may be cached in memory.
+    pub(super) cache_kib: u32,
+}
+
+/// The one connection that writes.
+pub(super) struct Database {
+    connection: Connection,
+    path: PathBuf,
+    wal_pages: u64,
+    stopped: Option<String>,
+}
+
+impl Database {
+    /// Opens the database in `dir`, making it if it never was there.
+    pub(super) fn open(dir: &Path, kind: &Kind) -> Result<Self, StorageError> {
+        let path = dir.join(kind.file);
+        let marker = beside(&path, ".created");
+        if !path.exists() {
+            if marker.exists() {
+                return Err(StorageError::Missing { path });
+            }
+            create(&path, kind)?;
+        }
+        if !marker.exists() {
+            File::create(&marker).and_then(|file| file.sync_all()).map_err(StorageError::io("create", &marker))?;
+            sync_dir(dir)?;
+        }
+        wal::check(&beside(&path, "-wal"))?;
+        let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, kind.cache_kib)?;
+        check_format(&connection, &path, kind.format)?;
+        use_wal(&connection, &path)?;
+        let mut database = Self { connection, path, wal_pages: 0, stopped: None };
+        database.empty_wal()?;
+        Ok(database)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Runs `change` in one transaction that is durable on return. Whatever fails, nothing is written any more.
+    pub(super) fn write(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.check_running()?;
+        let result = {
+            let failed = StorageError::database(&self.path);
+            let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate);
+            transaction.map_err(&failed).and_then(|transaction| {
+                change(&transaction)?;
+                transaction.commit().map_err(&failed)
+            })
+        };
+        self.stop_on_error(result)
+    }
+
+    /// Notes that about `pages` pages went to the WAL, and copies it into the database if it has become long.
+    /// With readers in the way, the rest is left to the next time.
+    pub(super) fn wrote_pages(&mut self, pages: u64) -> Result<(), StorageError> {
+        self.wal_pages += pages;
+        if self.wal_pages < CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        self.wal_pages = 0;
+        let result = self.checkpoint_wal("PASSIVE").map(|_busy| ());
+        self.stop_on_error(result)
+    }
+
+    /// Closes the database with everything in its main file and its WAL empty.
+    pub(super) fn close(mut self) -> Result<(), StorageError> {
+        self.check_running()?;
+        self.empty_wal()?;
+        self.connection.close().map_err(|(_, error)| StorageError::database(&self.path)(error))
+    }
+
+    pub(super) fn check_running(&self) -> Result<(), StorageError> {
+        let Some(reason) = &self.stopped else { return Ok(()) };
+        Err(StorageError::Stopped { path: self.path.clone(), reason: reason.clone() })
+    }
+
+    fn stop_on_error(&mut self, result: Result<(), StorageError>) -> Result<(), StorageError> {
+        result.inspect_err(|error| {
+            self.stopped = Some(error.to_string());
+            // Closing must not try again what just failed. Should this fail too, SQLite tries once more to copy
+            // frames that had been fsynced before: harmless.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        })
+    }
+
+    fn empty_wal(&mut self) -> Result<(), StorageError> {
+        if self.checkpoint_wal("TRUNCATE")? {
+            return Err(StorageError::InUse { path: self.path.clone(), pid: None });
+        }
+        self.wal_pages = 0;
+        Ok(())
+    }
+
+    /// Whether a reader was in the way.
+    fn checkpoint_wal(&self, mode: &str) -> Result<bool, StorageError> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        self.connection.query_row(&sql, [], |row| row.get(0)).map_err(StorageError::database(&self.path))
+    }
+}
+
+/// Makes the database under another name first: one that is there under its own is complete.
+fn create(path: &Path, kind: &Kind) -> Result<(), StorageError> {
+    let new = beside(path, ".new");
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        remove_if_there(&beside(&new, suffix))?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut connection = connect(&new, flags, kind.cache_kib)?;
+    let failed = StorageError::database(path);
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(&failed)?;
+    use_wal(&connection, &new)?;
+    let transaction = connection.transaction().map_err(&failed)?;
+    transaction.execute_batch(META_SCHEMA).map_err(&failed)?;
+    transaction.execute_batch(kind.schema).map_err(&failed)?;
+    put_meta(&transaction, path, META_FORMAT, kind.format.to_string().as_bytes())?;
+    transaction.commit().map_err(&failed)?;
+    connection.close().map_err(|(_, error)| failed(error))?;
+    fs::rename(&new, path).map_err(StorageError::io("create", path))?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, StorageError> {
+    let failed = StorageError::database(path);
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&failed)?;
+    let pragmas = format!(
+        "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES_KEPT};
+         PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;
+         PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;"
+    );
+    connection.execute_batch(&pragmas).map_err(&failed)?;
+    Ok(connection)
+}
+
+fn use_wal(connection: &Connection, path: &Path) -> Result<(), StorageError> {
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(StorageError::database(path))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let source = std::io::Error::new(std::io::ErrorKind::Unsupported, "the file system does not support SQLite's WAL");
+    Err(StorageError::io("write", path)(source))
+}
+
+/// Refuses a database of a newer format, or of none.
+pub(super) fn check_format(connection: &Connection, path: &Path, supported: u64) -> Result<(), StorageError> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'meta'";
+    let has_meta: bool = connection.query_row(sql, [], |row| row.get(0)).map_err(StorageError::database(path))?;
+    let value = if has_meta { meta(connection, path, META_FORMAT)? } else { None };
+    let format = value.and_then(|value| String::from_utf8(value).ok()?.parse::<u64>().ok());
+    match format {
+        Some(found) if found > supported => Err(StorageError::NewerFormat { path: path.to_owned(), found, supported }),
+        Some(_) => Ok(()),
+        None => Err(StorageError::corrupt(path, "it names no format")),
+    }
+}
+
+/// Reads a value from the table `meta`.
+pub(super) fn meta(connection: &Connection, path: &Path, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+    let mut statement = connection
+        .prepare_cached("SELECT value, crc FROM meta WHERE key = ?1")
+        .map_err(StorageError::database(path))?;
+    let row = statement.query_row([key], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u32>(1)?))).optional();
+    match row.map_err(|error| unreadable(path, error, &format!("meta {key}")))? {
+        Some((value, crc)) if crc != crc32(&[key.as_bytes(), &value]) => {
+            Err(StorageError::corrupt(path, format!("the checksum of meta {key} is wrong")))
+        }
+        row => Ok(row.map(|(value, _)| value)),
+    }
+}
+
+/// Writes a value to the table `meta`.
+pub(super) fn put_meta(connection: &Connection, path: &Path, key: &str, value: &[u8]) -> Result<(), StorageError> {
+    let put = || {
+        connection.prepare_cached("INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?1, ?2, ?3)")?.execute((
+            key,
+            value,
+            crc32(&[key.as_bytes(), value]),
+        ))
+    };
+    put().map(drop).map_err(StorageError::database(path))
+}
+
+/// CRC-32 over fields, each with its length, so that a byte that moved from one field to the next shows.
+pub(super) fn crc32(fields: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for field in fields {
+        hasher.update(&(field.len() as u64).to_le_bytes());
+        hasher.update(field);
+    }
+    hasher.finalize()
+}
+
+/// A column that does not hold what it must is corruption like any other.
+pub(super) fn unreadable(path: &Path, error: rusqlite::Error, row: &str) -> StorageError {
+    match error {
+        rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::Utf8Error(..) => StorageError::corrupt(path, format!("{row}: {error}")),
+        error => StorageError::database(path)(error),
+    }
+}
+
+/// An integer column that may not be negative.
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// The path with `suffix` after its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Locks, whether or not a thread panicked while it held the lock: what is guarded here is never left half-changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Read connections, as many as read at the same time.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::default() }
+    }
+
+    /// Reads what was committed before the call.
+    pub(super) fn read<T, E: From<StorageError>>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let idle = lock(&self.idle).pop();
+        let connection = idle.map_or_else(|| open_read_only(&self.path), Ok)?;
+        let value = read(&connection)?;
+        let mut idle = lock(&self.idle);
+        if idle.len() < READERS_IDLE_MAX {
+            idle.push(connection);
+        }
+        Ok(value)
+    }
+
+    pub(super) fn close_idle(&self) {
+        lock(&self.idle).clear();
+    }
+}
+
+/// A connection that cannot write.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, StorageError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)
+}

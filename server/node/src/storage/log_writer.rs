@@ -1,0 +1,201 @@
+//! The thread that writes the log: everything that waits becomes one transaction and one fsync.
+//!
+//! Upkeep rides along: purged records are removed, and room is given back to the file system, a little with each
+//! transaction, or in transactions of its own when nothing waits.
+
+use super::database::{Database, crc32, lock, put_meta, unsigned};
+use super::log_index::{LogIndex, META_PURGED, encode_position};
+use super::log_queue::{Batch, Failure, LogQueue, Op};
+use super::{LogRecord, StorageError};
+use rusqlite::Transaction;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Free pages that the file keeps for what is appended next.
+const FREE_PAGES_KEPT: u64 = 4096;
+/// Pages given back per transaction.
+const VACUUM_PAGES: u64 = 128;
+/// Pages that a transaction touches apart from bodies: the last leaf, its parent, `meta`, the list of free pages.
+const PAGES_PER_COMMIT: u64 = 4;
+const PAGE_BYTES: u64 = 4096;
+/// What a record takes beyond its body, roughly.
+const RECORD_OVERHEAD_BYTES: u64 = 24;
+
+pub(super) const META_VOTE: &str = "vote";
+pub(super) const META_COMMITTED: &str = "committed";
+
+/// What the writer shares with everyone who holds the log.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) queue: LogQueue,
+    pub(super) index: Mutex<LogIndex>,
+    pub(super) commits: AtomicU64,
+}
+
+pub(super) struct LogWriter {
+    db: Database,
+    shared: Arc<Shared>,
+    shrinking: bool,
+}
+
+/// However the thread ends, nobody waits for it any longer.
+struct StopOnEnd(Arc<Shared>);
+
+impl Drop for StopOnEnd {
+    fn drop(&mut self) {
+        let reason = "the log is closed".to_owned();
+        self.0.queue.stop(Failure { kind: io::ErrorKind::Other, reason }, Vec::new());
+    }
+}
+
+impl LogWriter {
+    pub(super) fn new(db: Database, shared: Arc<Shared>) -> Self {
+        Self { db, shared, shrinking: false }
+    }
+
+    /// Writes until the log is closed or a write fails.
+    pub(super) fn run(mut self) {
+        let end = StopOnEnd(Arc::clone(&self.shared));
+        loop {
+            let idle = !self.shrinking && !lock(&self.shared.index).has_garbage();
+            let Some(batch) = self.shared.queue.take(idle) else { break };
+            let written = self.write(&batch);
+            let pages = match written {
+                Ok(pages) => {
+                    self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                    batch.ops.into_iter().for_each(|(_, done)| done(Ok(())));
+                    pages
+                }
+                Err(error) => return self.stop(error, batch),
+            };
+            if let Err(error) = self.db.wrote_pages(pages) {
+                return self.stop(error, Batch::default());
+            }
+        }
+        if let Err(error) = self.db.close() {
+            tracing::warn!(%error, "the log was closed without copying its WAL; the next start does it");
+        }
+        drop(end);
+    }
+
+    fn stop(&self, error: StorageError, batch: Batch) {
+        tracing::error!(%error, "the log takes no more writes");
+        let error = io::Error::from(error);
+        let failure = Failure { kind: error.kind(), reason: error.to_string() };
+        self.shared.queue.stop(failure, batch.ops);
+    }
+
+    /// Writes a batch durably, and says about how many pages that took.
+    fn write(&mut self, batch: &Batch) -> Result<u64, StorageError> {
+        let path = self.db.path().to_owned();
+        let mut change = Change { path: &path, shared: &self.shared, pages: PAGES_PER_COMMIT };
+        let shrinking = &mut self.shrinking;
+        self.db.write(|transaction| {
+            batch.ops.iter().try_for_each(|(op, _)| change.apply(transaction, op))?;
+            if let Some(committed) = &batch.committed {
+                put_meta(transaction, &path, META_COMMITTED, committed)?;
+            }
+            let collected = change.collect_garbage(transaction)?;
+            if collected || *shrinking {
+                *shrinking = change.shrink(transaction, *shrinking)?;
+            }
+            Ok(())
+        })?;
+        Ok(change.pages)
+    }
+}
+
+/// One transaction in the making. The index is changed along with it: should the transaction fail, nothing is
+/// written after it.
+struct Change<'a> {
+    path: &'a Path,
+    shared: &'a Shared,
+    pages: u64,
+}
+
+impl Change<'_> {
+    fn apply(&mut self, transaction: &Transaction<'_>, op: &Op) -> Result<(), StorageError> {
+        let failed = StorageError::database(self.path);
+        match op {
+            Op::Append(records) => self.append(transaction, records),
+            Op::SaveVote(vote) => put_meta(transaction, self.path, META_VOTE, vote),
+            Op::TruncateAfter(index) => {
+                lock(&self.shared.index).truncate_after(*index);
+                // An index that does not fit is beyond every record.
+                let first_gone = index.map_or(0, |index| index.saturating_add(1));
+                let first_gone = i64::try_from(first_gone).unwrap_or(i64::MAX);
+                transaction.execute("DELETE FROM log WHERE idx >= ?1", [first_gone]).map(drop).map_err(failed)
+            }
+            Op::Purge(upto) => {
+                self.column(upto.index)?;
+                if lock(&self.shared.index).purge(*upto).map_err(|what| self.refused(what))? {
+                    put_meta(transaction, self.path, META_PURGED, &encode_position(*upto))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn append(&mut self, transaction: &Transaction<'_>, records: &[LogRecord]) -> Result<(), StorageError> {
+        let failed = StorageError::database(self.path);
+        let mut insert = transaction
+            .prepare_cached("INSERT INTO log (idx, term, crc, body) VALUES (?1, ?2, ?3, ?4)")
+            .map_err(&failed)?;
+        let mut bytes = 0;
+        for record in records {
+            let (at, term) = (self.column(record.index)?, self.column(record.term)?);
+            let size = u32::try_from(record.body.len()).map_err(|_| self.refused("a record of over 4 GiB"))?;
+            // Locked for this alone: readers ask the index too.
+            lock(&self.shared.index).append(record.index, size).map_err(|what| self.refused(what))?;
+            let crc = record_crc(record.index, record.term, &record.body);
+            insert.execute((at, term, crc, &record.body[..])).map_err(&failed)?;
+            bytes += u64::from(size) + RECORD_OVERHEAD_BYTES;
+        }
+        self.pages += bytes / PAGE_BYTES;
+        Ok(())
+    }
+
+    fn collect_garbage(&mut self, transaction: &Transaction<'_>) -> Result<bool, StorageError> {
+        let Some(upto) = lock(&self.shared.index).take_garbage() else { return Ok(false) };
+        let upto = self.column(upto)?;
+        transaction
+            .prepare_cached("DELETE FROM log WHERE idx <= ?1")
+            .and_then(|mut delete| delete.execute([upto]))
+            .map_err(StorageError::database(self.path))?;
+        Ok(true)
+    }
+
+    /// Gives pages back if far more are free than are in use, down to what appends will need anyway.
+    fn shrink(&mut self, transaction: &Transaction<'_>, already: bool) -> Result<bool, StorageError> {
+        let failed = StorageError::database(self.path);
+        let free = pragma(transaction, "freelist_count").map_err(&failed)?;
+        let used = pragma(transaction, "page_count").map_err(&failed)?.saturating_sub(free);
+        if free <= FREE_PAGES_KEPT || !already && free <= used {
+            return Ok(false);
+        }
+        // One step gives back one page.
+        let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})")).map_err(&failed)?;
+        let mut steps = vacuum.query([]).map_err(&failed)?;
+        while steps.next().map_err(&failed)?.is_some() {}
+        self.pages += VACUUM_PAGES;
+        Ok(true)
+    }
+
+    fn column(&self, value: u64) -> Result<i64, StorageError> {
+        i64::try_from(value).map_err(|_| self.refused(format!("{value} is no index and no term")))
+    }
+
+    fn refused(&self, what: impl Into<String>) -> StorageError {
+        StorageError::Refused { path: self.path.to_owned(), what: what.into() }
+    }
+}
+
+fn pragma(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<u64> {
+    transaction.query_row(&format!("PRAGMA {name}"), [], |row| unsigned(row, 0))
+}
+
+pub(super) fn record_crc(index: u64, term: u64, body: &[u8]) -> u32 {
+    crc32(&[&index.to_le_bytes(), &term.to_le_bytes(), body])
+}

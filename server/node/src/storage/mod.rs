@@ -1,0 +1,33 @@
+//! What a node keeps on disk: who it is, its log, and its state.
+//!
+//! [`DataDir`] owns the directory and holds its lock; [`LogDb`] is the Raft log with the vote, [`StateDb`] the
+//! checkpointed state machine. This is the only module that names `rusqlite`, and it knows nothing of consensus:
+//! votes and memberships are opaque bytes here.
+//!
+//! What must hold:
+//! - Whatever was reported as written is still there after a kill or a loss of power at any moment: every commit is
+//!   an fsync, new files are fsynced together with their directory.
+//! - A write or fsync that failed is never tried again on the same handle. The kernel may have dropped the page that
+//!   it could not write, so a second success would prove nothing; the node stops and recovers from disk.
+//! - Every row carries a checksum. Corruption is named by file and row and is never served, skipped or repaired.
+//! - A format newer than this build's is refused before anything is changed.
+
+mod data_dir;
+mod database;
+mod error;
+mod log_db;
+mod log_index;
+mod log_queue;
+mod log_writer;
+mod snapshot;
+mod state_db;
+mod wal;
+
+pub use data_dir::DataDir;
+pub use error::StorageError;
+pub use log_db::{Done, LogDb, LogPosition, LogRecord, LogRecovered};
+pub use snapshot::SnapshotFile;
+pub use state_db::{CheckpointMeta, StateDb};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! The state machine as of its last checkpoint, in `state.db`.
+//!
+//! A checkpoint is one transaction: the rows that changed and the log position that they stand for. Live jobs are
+//! here to be loaded again at the next start; ended ones are nowhere else. What a row's body says is the state
+//! machine's business.
+
+use super::StorageError;
+use super::database::{Database, Kind, Readers, crc32, lock, meta, put_meta, unreadable};
+use jobraft_core::command::{Changes, JobRow, Row as StateRow, Table};
+use jobraft_protocol::{JobId, LogTime};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use uuid::Uuid;
+
+/// `jobs` keeps its rowid: rows are too large for the primary key's tree, and an update finds its page in two short
+/// walks. The index of live rows is by a column that never changes, so that a job's steps do not touch it.
+pub(super) const STATE: Kind = Kind {
+    file: "state.db",
+    format: 1,
+    schema: "CREATE TABLE jobs (
+                 id BLOB NOT NULL UNIQUE, queue TEXT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
+                 enqueued_at INTEGER NOT NULL, finished_at INTEGER, crc INTEGER NOT NULL, body BLOB NOT NULL);
+             CREATE INDEX jobs_live ON jobs (enqueued_at) WHERE live = 1;
+             CREATE INDEX jobs_ended ON jobs (finished_at) WHERE live = 0;
+             CREATE TABLE items (
+                 kind TEXT NOT NULL, key TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
+                 PRIMARY KEY (kind, key)) WITHOUT ROWID;",
+    cache_kib: 32 << 10,
+};
+
+/// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body.
+const PAGES_PER_ROW: u64 = 4;
+const PAGE_BYTES: u64 = 4096;
+
+const META_CHECKPOINT: &str = "checkpoint";
+const META_HEADER: &str = "header";
+const JOB_COLUMNS: &str = "id, queue, state, live, enqueued_at, finished_at, crc, body";
+
+/// What a checkpoint stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointMeta {
+    /// The last log index applied.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The membership as of that index, opaque to storage.
+    pub membership: Vec<u8>,
+}
+
+/// The checkpointed state. Clones share it. All methods block on the disk.
+#[derive(Clone)]
+pub struct StateDb {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) dir: PathBuf,
+    pub(super) path: PathBuf,
+    /// Readers hold it shared for as long as they read; a snapshot is installed alone. An error is why there is no
+    /// database open any more.
+    pub(super) open: RwLock<Result<Open, String>>,
+}
+
+pub(super) struct Open {
+    pub(super) writer: Mutex<Database>,
+    pub(super) readers: Readers,
+}
+
+impl Open {
+    pub(super) fn new(dir: &Path) -> Result<Self, StorageError> {
+        let database = Database::open(dir, &STATE)?;
+        Ok(Self { readers: Readers::new(database.path()), writer: Mutex::new(database) })
+    }
+}
+
+impl StateDb {
+    /// Opens the state in `dir`, making it if it never was there, and removes what an interrupted
+    /// [`StateDb::install`] left.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`], [`StorageError::NewerFormat`], [`StorageError::Missing`], or what SQLite and the
+    /// file system refuse.
+    pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        super::snapshot::remove_incoming(dir)?;
+        let open = RwLock::new(Ok(Open::new(dir)?));
+        let state = Self { inner: Arc::new(Inner { dir: dir.to_owned(), path: dir.join(STATE.file), open }) };
+        // Damage here would otherwise show only once the log has been replayed onto it.
+        state.meta()?;
+        Ok(state)
+    }
+
+    /// What the last checkpoint stands for; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] and what SQLite refuses, as with every read here.
+    pub fn meta(&self) -> Result<Option<CheckpointMeta>, StorageError> {
+        self.read(|connection| checkpoint_meta(connection, &self.inner.path))
+    }
+
+    /// The header of the last checkpoint.
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`].
+    pub fn header(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read(|connection| meta(connection, &self.inner.path, META_HEADER))
+    }
+
+    /// Writes a checkpoint: all of it, durable on return, or nothing.
+    ///
+    /// # Errors
+    /// Whatever failed; nothing can be written after that.
+    pub fn checkpoint(&self, checkpoint: &CheckpointMeta, changes: &Changes) -> Result<(), StorageError> {
+        let path = &self.inner.path;
+        self.with_open(|open| {
+            let mut database = lock(&open.writer);
+            database.write(|transaction| {
+                put_meta(transaction, path, META_HEADER, &changes.header)?;
+                put_meta(transaction, path, META_CHECKPOINT, &encode_meta(checkpoint))?;
+                put_jobs(transaction, &changes.jobs).map_err(StorageError::database(path))?;
+                put_items(transaction, &changes.rows).map_err(StorageError::database(path))
+            })?;
+            let rows = (changes.jobs.len() + changes.rows.len() + 2) as u64;
+            let bytes: usize = changes.jobs.iter().map(|job| job.body.len()).sum();
+            database.wrote_pages(rows * PAGES_PER_ROW + bytes as u64 / PAGE_BYTES)
+        })
+    }
+
+    /// Calls `f` with the body of every live job, the oldest first (those of the same time in any order).
+    /// `f` must not call this [`StateDb`].
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`], or the first error of `f`.
+    pub fn each_live_job<E: From<StorageError>>(&self, mut f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.each_job("live = 1 AND enqueued_at >= ?1 ORDER BY enqueued_at", LogTime::ZERO, |job| f(job.body))
+    }
+
+    /// Calls `f` with every job that ended at `since` or later, in the order in which they ended: its id, when it
+    /// ended, and its body. `f` must not call this [`StateDb`].
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`], or the first error of `f`.
+    pub fn each_ended_since<E: From<StorageError>>(
+        &self,
+        since: LogTime,
+        mut f: impl FnMut(JobId, LogTime, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_job("live = 0 AND finished_at >= ?1 ORDER BY finished_at, id", since, |job| {
+            f(job.id(&self.inner.path)?, LogTime::from_ms(job.finished_at.unwrap_or(0).cast_unsigned()), job.body)
+        })
+    }
+
+    /// Calls `f` with the key and body of every row of a small table, in the order of the keys.
+    /// `f` must not call this [`StateDb`].
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`], or the first error of `f`.
+    pub fn each_row<E: From<StorageError>>(
+        &self,
+        table: Table,
+        mut f: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let path = &self.inner.path;
+        let failed = StorageError::database(path);
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT kind, key, crc, body FROM items WHERE kind = ?1 ORDER BY key")
+                .map_err(&failed)?;
+            let mut rows = statement.query([table.as_str()]).map_err(&failed)?;
+            while let Some(row) = rows.next().map_err(&failed)? {
+                let (key, body) = checked_item(row, path)?;
+                f(key, body)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The body of a job, live or ended, as of the last checkpoint.
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`].
+    pub fn job(&self, id: JobId) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = &self.inner.path;
+        self.read(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?1"))
+                .and_then(|mut statement| {
+                    statement
+                        .query_row([&id.as_bytes()[..]], |row| Ok(checked_job(row, path).map(|job| job.body.to_vec())))
+                        .optional()
+                })
+                .map_err(StorageError::database(path))?
+                .transpose()
+        })
+    }
+
+    fn each_job<E: From<StorageError>>(
+        &self,
+        which: &str,
+        since: LogTime,
+        mut f: impl FnMut(&Job<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let path = &self.inner.path;
+        let failed = StorageError::database(path);
+        self.read(|connection| {
+            let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE {which}");
+            let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
+            let mut rows = statement.query([time(since)]).map_err(&failed)?;
+            while let Some(row) = rows.next().map_err(&failed)? {
+                f(&checked_job(row, path)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn read<T, E: From<StorageError>>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.with_open(|open| open.readers.read(read))
+    }
+
+    fn with_open<T, E: From<StorageError>>(&self, f: impl FnOnce(&Open) -> Result<T, E>) -> Result<T, E> {
+        match &*self.inner.open.read().unwrap_or_else(PoisonError::into_inner) {
+            Ok(open) => f(open),
+            Err(reason) => Err(StorageError::Stopped { path: self.inner.path.clone(), reason: reason.clone() }.into()),
+        }
+    }
+}
+
+/// A row of `jobs` whose checksum is right.
+struct Job<'a> {
+    id: &'a [u8],
+    finished_at: Option<i64>,
+    body: &'a [u8],
+}
+
+impl Job<'_> {
+    fn id(&self, path: &Path) -> Result<JobId, StorageError> {
+        let id = Uuid::from_slice(self.id).ok().and_then(|uuid| JobId::from_uuid(uuid).ok());
+        id.ok_or_else(|| StorageError::corrupt(path, "a job's id is no UUID of version 7"))
+    }
+}
+
+fn checked_job<'a>(row: &'a Row<'_>, path: &Path) -> Result<Job<'a>, StorageError> {
+    let read = || {
+        let job = Job { id: row.get_ref(0)?.as_blob()?, finished_at: row.get(5)?, body: row.get_ref(7)?.as_blob()? };
+        let (queue, state) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+        let crc = job_crc(job.id, queue, state, row.get(3)?, row.get(4)?, job.finished_at, job.body);
+        Ok((crc == row.get::<_, u32>(6)?, job))
+    };
+    match read().map_err(|error| unreadable(path, error, "a job's row"))? {
+        (true, job) => Ok(job),
+        (false, job) => {
+            let id = Uuid::from_slice(job.id).map_or_else(|_| "without an id".to_owned(), |id| id.to_string());
+            Err(StorageError::corrupt(path, format!("the checksum of job {id} is wrong")))
+        }
+    }
+}
+
+fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str, &'a [u8]), StorageError> {
+    let read = || {
+        let (kind, key) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        let body = row.get_ref(3)?.as_blob()?;
+        Ok((kind, key, body, row.get::<_, u32>(2)?))
+    };
+    let (kind, key, body, crc) = read().map_err(|error| unreadable(path, error, "an item's row"))?;
+    if crc == crc32(&[kind.as_bytes(), key.as_bytes(), body]) {
+        return Ok((key, body));
+    }
+    Err(StorageError::corrupt(path, format!("the checksum of {kind} {key:?} is wrong")))
+}
+
+fn job_crc(
+    id: &[u8],
+    queue: &str,
+    state: &str,
+    live: bool,
+    enqueued_at: i64,
+    finished_at: Option<i64>,
+    body: &[u8],
+) -> u32 {
+    let finished_at = finished_at.map(i64::to_le_bytes);
+    let finished_at = finished_at.as_ref().map_or(&[][..], |bytes| bytes);
+    let fields =
+        [id, queue.as_bytes(), state.as_bytes(), &[u8::from(live)], &enqueued_at.to_le_bytes(), finished_at, body];
+    crc32(&fields)
+}
+
+/// Log time as a column. The end of time for SQLite comes before that of log time.
+fn time(at: LogTime) -> i64 {
+    i64::try_from(at.as_ms()).unwrap_or(i64::MAX)
+}
+
+fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqlite::Result<()> {
+    let mut put = transaction.prepare_cached(
+        "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, crc, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, state = excluded.state, live = excluded.live,
+             enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, crc = excluded.crc,
+             body = excluded.body",
+    )?;
+    for job in jobs {
+        let (id, queue, state, live) =
+            (&job.id.as_bytes()[..], job.queue.as_str(), job.state.as_str(), !job.state.is_terminal());
+        let (enqueued_at, finished_at) = (time(job.enqueued_at), job.finished_at.map(time));
+        let crc = job_crc(id, queue, state, live, enqueued_at, finished_at, &job.body);
+        put.execute((id, queue, state, live, enqueued_at, finished_at, crc, &job.body))?;
+    }
+    Ok(())
+}
+
+fn put_items(transaction: &Transaction<'_>, rows: &[StateRow]) -> rusqlite::Result<()> {
+    for row in rows {
+        let (kind, key) = (row.table.as_str(), row.key.as_str());
+        match &row.body {
+            Some(body) => transaction
+                .prepare_cached("INSERT OR REPLACE INTO items (kind, key, crc, body) VALUES (?1, ?2, ?3, ?4)")?
+                .execute((kind, key, crc32(&[kind.as_bytes(), key.as_bytes(), body]), body))?,
+            None => {
+                transaction.prepare_cached("DELETE FROM items WHERE kind = ?1 AND key = ?2")?.execute((kind, key))?
+            }
+        };
+    }
+    Ok(())
+}
+
+/// The checkpoint that a database holds.
+pub(super) fn checkpoint_meta(connection: &Connection, path: &Path) -> Result<Option<CheckpointMeta>, StorageError> {
+    let Some(bytes) = meta(connection, path, META_CHECKPOINT)? else { return Ok(None) };
+    let decode = || {
+        let (index, rest) = bytes.split_first_chunk()?;
+        let (term, membership) = rest.split_first_chunk()?;
+        let (index, term) = (u64::from_be_bytes(*index), u64::from_be_bytes(*term));
+        Some(CheckpointMeta { index, term, membership: membership.to_vec() })
+    };
+    decode().map(Some).ok_or_else(|| StorageError::corrupt(path, "meta checkpoint is damaged"))
+}
+
+fn encode_meta(checkpoint: &CheckpointMeta) -> Vec<u8> {
+    [&checkpoint.index.to_be_bytes()[..], &checkpoint.term.to_be_bytes(), &checkpoint.membership].concat()
+}
+
+/// Checks the checksum of every row.
+pub(super) fn check_rows(connection: &Connection, path: &Path) -> Result<(), StorageError> {
+    let failed = StorageError::database(path);
+    let mut statement = connection.prepare(&format!("SELECT {JOB_COLUMNS} FROM jobs")).map_err(&failed)?;
+    let mut rows = statement.query([]).map_err(&failed)?;
+    while let Some(row) = rows.next().map_err(&failed)? {
+        checked_job(row, path)?;
+    }
+    let mut statement = connection.prepare("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
+    let mut rows = statement.query([]).map_err(&failed)?;
+    while let Some(row) = rows.next().map_err(&failed)? {
+        checked_item(row, path)?;
+    }
+    meta(connection, path, META_HEADER).map(drop)
+}

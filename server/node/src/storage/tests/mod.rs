@@ -1,0 +1,139 @@
+//! Storage, looked at from outside: what survives, what is refused.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod data_dir;
+mod log_crash;
+mod log_db;
+mod snapshot;
+mod state_db;
+
+use super::{CheckpointMeta, Done, LogDb, LogPosition, LogRecord, StateDb};
+use bytes::Bytes;
+use jobraft_core::command::{Changes, JobRow, Row, Table};
+use jobraft_protocol::{JobId, JobState, LogTime};
+use std::fs;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+
+/// A `done`, and where its result arrives.
+fn done() -> (Done, Receiver<io::Result<()>>) {
+    let (sender, receiver) = mpsc::channel();
+    (Box::new(move |result| drop(sender.send(result))), receiver)
+}
+
+fn record(index: u64) -> LogRecord {
+    LogRecord { index, term: 1, body: Bytes::from(format!("entry {index} ").repeat(20)) }
+}
+
+fn records(range: RangeInclusive<u64>) -> Vec<LogRecord> {
+    range.map(record).collect()
+}
+
+fn at(index: u64) -> LogPosition {
+    LogPosition { index, term: 1 }
+}
+
+/// Appends and waits until that is durable.
+fn append(log: &LogDb, records: Vec<LogRecord>) -> io::Result<()> {
+    let (done, result) = done();
+    log.append(records, done);
+    result.recv().unwrap()
+}
+
+fn purge(log: &LogDb, upto: u64) -> io::Result<()> {
+    let (done, result) = done();
+    log.purge(at(upto), done);
+    result.recv().unwrap()
+}
+
+fn truncate(log: &LogDb, after: Option<u64>) -> io::Result<()> {
+    let (done, result) = done();
+    log.truncate_after(after, done);
+    result.recv().unwrap()
+}
+
+fn all(log: &LogDb) -> Vec<LogRecord> {
+    log.read(0, u64::MAX, usize::MAX).unwrap()
+}
+
+/// What a kill would leave: the files as they are now. Only sound while nothing is being written.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        // The next process makes its own index of the WAL.
+        if entry.file_type().unwrap().is_file() && !entry.file_name().to_string_lossy().ends_with("-shm") {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Opens a database past all of storage's checks.
+fn tamper(path: &Path, sql: &str) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch(sql).unwrap();
+}
+
+fn job_id(number: u64) -> JobId {
+    JobId::new(LogTime::from_ms(1_700_000_000_000 + number), [7; 10])
+}
+
+fn job(number: u64, state: JobState) -> JobRow {
+    let finished_at = state.is_terminal().then(|| LogTime::from_ms(10_000 - number));
+    JobRow {
+        id: job_id(number),
+        queue: "mail".parse().unwrap(),
+        state,
+        enqueued_at: LogTime::from_ms(number),
+        finished_at,
+        body: format!("{state} {number}").into_bytes(),
+    }
+}
+
+fn checkpoint_at(index: u64) -> CheckpointMeta {
+    CheckpointMeta { index, term: 3, membership: format!("members at {index}").into_bytes() }
+}
+
+/// Jobs 1 to 4, of which 2 and 3 have ended, and a row of each table.
+fn some_changes() -> Changes {
+    Changes {
+        header: Bytes::from_static(b"header"),
+        jobs: vec![
+            job(1, JobState::Ready),
+            job(2, JobState::Completed),
+            job(3, JobState::Dead),
+            job(4, JobState::Scheduled),
+        ],
+        rows: Table::ALL
+            .iter()
+            .map(|&table| Row { table, key: "key".to_owned(), body: Some(table.as_str().as_bytes().to_vec()) })
+            .collect(),
+    }
+}
+
+/// All that can be read of a state, as text.
+fn contents(state: &StateDb) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut contents = vec![format!("{:?}", state.meta().unwrap()), format!("{:?}", state.header().unwrap())];
+    let mut live = |body: &[u8]| {
+        contents.push(format!("live {}", text(body)));
+        Ok::<_, super::StorageError>(())
+    };
+    state.each_live_job(&mut live).unwrap();
+    let mut ended = |id, at, body: &[u8]| {
+        contents.push(format!("ended {id} {at} {}", text(body)));
+        Ok::<_, super::StorageError>(())
+    };
+    state.each_ended_since(LogTime::ZERO, &mut ended).unwrap();
+    for table in Table::ALL {
+        let mut row = |key: &str, body: &[u8]| {
+            contents.push(format!("{} {key} {}", table.as_str(), text(body)));
+            Ok::<_, super::StorageError>(())
+        };
+        state.each_row(table, &mut row).unwrap();
+    }
+    contents
+}
