@@ -1,1 +1,11 @@
-//! placeholder
+//! A Jobraft node: consensus, storage, transport, TLS, and the API for clients.
+//!
+//! The way of a write: [`transport`] decodes, [`auth`] decides, [`api`] proposes, [`consensus`] makes it durable on a
+//! majority and applies it, and the answer goes back the same way. [`dispatch`] hands ready jobs to whoever waits.
+
+pub mod auth;
+pub mod config;
+pub mod consensus;
+pub mod storage;
+pub mod tls;
+pub mod transport;
