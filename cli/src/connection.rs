@@ -87,6 +87,15 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Writes a context file for clients that start anywhere.
+    pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
+        let doing = || format!("write {}", file.display());
+        let text = toml::to_string(self).map_err(|error| Failure::new(doing(), error))?;
+        std::fs::write(file, text).map_err(|error| Failure::new(doing(), error))
+    }
+}
+
 impl ConnectionArgs {
     /// The context file: the one that was named, else the default one if it is there.
     pub(crate) fn context(&self) -> Result<Context, Failure> {

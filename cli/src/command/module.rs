@@ -6,7 +6,7 @@ use crate::output::{Mood, Output, Progress, Table, human};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use jobraft_protocol::limits::MODULE_BYTES_MAX;
-use jobraft_protocol::{ModuleManifest, ModuleName, ModuleRef};
+use jobraft_protocol::{Consistency, ModuleManifest, ModuleName, ModuleRef};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ async fn push(connection: &ConnectionArgs, file: &Path, name: Option<ModuleName>
     let bytes = read(file)?;
     let client = connection.client().await?;
     let progress = Progress::bytes("push", bytes.len() as u64);
-    let pushed = client.push_module(bytes, name, |sent| progress.reach(sent)).await;
+    let pushed = client.upload_module(bytes, name, |sent, _| progress.reach(sent)).await;
     drop(progress);
     let manifest = pushed.map_err(|error| failed(format!("push {}", file.display()), &error))?;
     let output = Output::new();
@@ -101,7 +101,7 @@ fn read(file: &Path) -> Result<Bytes, Failure> {
 
 async fn list(connection: &ConnectionArgs, json: bool) -> Result<(), Failure> {
     let client = connection.client().await?;
-    let modules = client.modules().await.map_err(|error| failed("list modules", &error))?;
+    let modules = client.modules(Consistency::Linearizable).await.map_err(|error| failed("list modules", &error))?;
     let output = Output::new();
     if json {
         return output.json(&modules);
@@ -133,7 +133,7 @@ async fn get(
     let output = Output::new();
     let doing = format!("get module {module}");
     if let Some(file) = file {
-        let (_, bytes) = client.module(module.clone()).await.map_err(|error| failed(&doing, &error))?;
+        let (_, bytes) = client.download_module(module.clone()).await.map_err(|error| failed(&doing, &error))?;
         tokio::fs::write(&file, &bytes)
             .await
             .map_err(|error| Failure::usage(format!("write {}", file.display()), error))?;

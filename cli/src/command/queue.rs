@@ -4,7 +4,7 @@ use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Table};
 use clap::{Args, Subcommand};
-use jobraft_protocol::QueueStats;
+use jobraft_protocol::{Consistency, QueueStats};
 
 /// See queues
 #[derive(Args, Debug)]
@@ -30,7 +30,7 @@ impl QueueArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let QueueCommand::List { json } = self.command;
         let client = self.connection.client().await?;
-        let queues = client.queues().await.map_err(|error| failed("list queues", &error))?;
+        let queues = client.queues(Consistency::Linearizable).await.map_err(|error| failed("list queues", &error))?;
         let output = Output::new();
         if json { output.json(&queues) } else { output.table(table(&queues), "no queues yet: one begins with its first job") }
     }

@@ -3,11 +3,13 @@
 pub(crate) mod human;
 mod job;
 mod paint;
+mod program;
 mod progress;
 mod table;
 
 pub(crate) use job::JobJson;
 pub(crate) use paint::Paint;
+pub(crate) use program::{program, quoted};
 pub(crate) use progress::Progress;
 pub(crate) use table::{Mood, Table};
 
@@ -43,12 +45,13 @@ impl Output {
         self.line(format!("{} {value}", self.paint.faint(format!("{name:<10}"))))
     }
 
-    /// Writes bytes as they are, and a line's end if they are text that has none and a person is watching.
+    /// Writes bytes as they are; to a terminal as text, without what would steer it.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        if io::IsTerminal::is_terminal(&stdout) && !bytes.ends_with(b"\n") {
-            stdout.write_all(b"\n")?;
+        if io::IsTerminal::is_terminal(&stdout) {
+            writeln!(stdout, "{}", human::excerpt(bytes, usize::MAX))?;
+        } else {
+            stdout.write_all(bytes)?;
         }
         Ok(stdout.flush()?)
     }

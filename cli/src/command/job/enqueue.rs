@@ -155,7 +155,7 @@ impl EnqueueArgs {
     }
 
     fn job(&self, client: &Client, task: &Task, payload: Bytes) -> NewJob {
-        let id = self.id.unwrap_or_else(|| client.new_job_id());
+        let id = self.id.unwrap_or_else(|| client.job_id());
         let mut job = NewJob::new(id, self.queue.clone(), task.clone(), payload);
         job.priority = self.priority;
         job.start = self.delay.map_or(Start::Now, |delay| Start::AfterMs(milliseconds(delay)));

@@ -4,7 +4,7 @@ use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{JobJson, Output, human};
 use clap::Args;
-use jobraft_protocol::{JobId, JobView};
+use jobraft_protocol::{Consistency, JobId, JobView};
 use std::time::Duration;
 
 /// Bytes of a payload, a result or a log that are shown among other things; `--result` writes all.
@@ -32,7 +32,7 @@ impl GetArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
         let client = connection.client().await?;
         let job =
-            client.job(self.id).await.map_err(|error| failed(format!("get job {}", self.id), &error))?;
+            client.get_job(self.id, Consistency::Linearizable).await.map_err(|error| failed(format!("get job {}", self.id), &error))?;
         let output = Output::new();
         if self.json {
             output.json(&JobJson::from(&job))
@@ -69,7 +69,8 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
         output.field("cancelled", reason)?;
     }
     for error in &job.errors {
-        output.field("error", format!("attempt {}, {}: {}", error.attempt, error.kind, error.message))?;
+        let message = human::excerpt(error.message.as_bytes(), EXCERPT_BYTES);
+        output.field("error", format!("attempt {}, {}: {message}", error.attempt, error.kind))?;
     }
     for (name, bytes) in [("payload", &job.payload), ("result", &job.result), ("log", &job.log)] {
         if !bytes.is_empty() {

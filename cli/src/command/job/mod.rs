@@ -3,7 +3,7 @@
 mod cancel;
 mod enqueue;
 mod get;
-mod payload;
+pub(super) mod payload;
 mod wait;
 
 use crate::connection::ConnectionArgs;

@@ -8,10 +8,14 @@ use futures_util::{StreamExt, stream};
 use jobraft_protocol::{JobId, JobState, JobView};
 use jobraft_sdk::{Client, SdkError};
 use std::time::Duration;
-use tokio::time::Instant;
+use std::time::Instant;
 
 /// Jobs waited for at once; the others' turn comes as these end.
 const WAITS_AT_ONCE: usize = 256;
+/// Of a failure's message this much is shown.
+const MESSAGE_BYTES: usize = 500;
+/// As good as for ever, and still a time that clocks can add to.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// From this many jobs on there is a progress bar.
 const PROGRESS_FROM: usize = 20;
 
@@ -80,23 +84,27 @@ pub(super) async fn until_ended(
 /// The job once it has ended.
 async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>) -> Result<JobView, Failure> {
     let doing = || format!("wait for job {id}");
-    let waited = client.wait_until_ended(id);
-    let outcome: Result<JobView, SdkError> = match deadline {
-        None => waited.await,
-        Some(deadline) => tokio::time::timeout_at(deadline, waited).await.map_err(|_| {
-            Failure::new(doing(), "it has not ended in the time allowed").exit(Exit::Unavailable).hint(
-                "it goes on; wait longer with --timeout, see where it stands with `jobraft job get`",
-            )
-        })?,
-    };
-    outcome.map_err(|error| failed(doing(), &error))
+    let left = deadline.map_or(FOR_EVER, |deadline| deadline.saturating_duration_since(Instant::now()));
+    match client.wait_job(id, left).await {
+        Ok(job) => Ok(job),
+        Err(SdkError::Timeout { .. }) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+            Err(Failure::new(doing(), "it has not ended in the time allowed")
+                .exit(Exit::Unavailable)
+                .hint("it goes on; wait longer with --timeout, or see where it stands with `jobraft job get`"))
+        }
+        Err(error) => Err(failed(doing(), &error)),
+    }
 }
 
 /// One job alone: its result as it is, for pipes. One of several: a line that says which.
 fn show(output: &Output, job: &JobView, several: bool) -> Result<(), Failure> {
     let paint = output.paint();
     if job.state != JobState::Completed {
-        let reason = job.errors.last().map(|error| format!(": {}: {}", error.kind, error.message)).unwrap_or_default();
+        let reason = job.errors.last().map(|error| {
+            let message = human::excerpt(error.message.as_bytes(), MESSAGE_BYTES);
+            format!(": {}: {message}", error.kind)
+        });
+        let reason = reason.unwrap_or_default();
         return output.line(format!("{} {}{reason}", job.id, human::painted(paint, job.state)));
     }
     if several {

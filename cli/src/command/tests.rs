@@ -1,0 +1,109 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::{Cli, Command};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn refusal(line: &str) -> ErrorKind {
+    parse(line).expect_err(line).kind()
+}
+
+#[test]
+fn tree_is_sound() {
+    Cli::command().debug_assert();
+}
+
+/// Every line of every `after_help` that starts with `jobraft` and uses no shell syntax must be a command that parses.
+#[test]
+fn every_example_in_the_help_parses() {
+    fn examples(command: &clap::Command, found: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        found.extend(help.lines().map(str::trim).filter(|line| line.starts_with("jobraft ")).map(str::to_owned));
+        command.get_subcommands().for_each(|sub| examples(sub, found));
+    }
+    let mut found = Vec::new();
+    examples(&Cli::command(), &mut found);
+    assert!(found.len() > 30, "only {} examples", found.len());
+    for line in found {
+        // A description follows after several spaces; what is quoted is one word here.
+        let line = line.split("    ").next().unwrap().replace("'", "");
+        if line.contains(['|', '>', '$', '{']) {
+            continue;
+        }
+        let words = line.replace("some text", "text").replace("no longer needed", "r").replace("sent by mistake", "r");
+        if let Err(error) = parse(&words) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    fn check(command: &clap::Command) {
+        assert!(command.get_about().is_some(), "{} has no description", command.get_name());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{}: {}", command.get_name(), argument.get_id());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+}
+
+#[test]
+fn connection_flags_are_taken_after_any_client_command() {
+    let line = "jobraft job get 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --endpoint a:1,b:2 --ca c --cert d --key e";
+    assert!(matches!(parse(line).unwrap().command, Command::Job(_)));
+    assert_eq!(refusal("jobraft queue list --endpoint nowhere"), ErrorKind::ValueValidation);
+}
+
+#[test]
+fn enqueue_needs_exactly_one_thing_to_run() {
+    assert!(parse("jobraft job enqueue --module m").is_ok());
+    assert_eq!(refusal("jobraft job enqueue"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft job enqueue --module m --task t"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft job enqueue --module m text --file f"), ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for line in [
+        "jobraft job enqueue --module m --priority 10",
+        "jobraft job enqueue --module m --delay soon",
+        "jobraft job enqueue --module sha256:12",
+        "jobraft job enqueue --module m --id 1234",
+        "jobraft job enqueue --module m --max-attempts 0",
+        "jobraft job enqueue --module m --queue a*b",
+        "jobraft cluster add 0 a:1",
+        "jobraft cluster add 1 nowhere",
+        "jobraft certs issue node 0 --host h",
+        "jobraft worker --queue q --concurrency 0",
+        "jobraft worker --queue q --memory lots",
+        "jobraft worker --queue q --lease 10ms",
+        "jobraft dev --listen somewhere",
+    ] {
+        assert_eq!(refusal(line), ErrorKind::ValueValidation, "{line}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_help_with_0() {
+    assert_eq!(parse("jobraft nonsense").unwrap_err().exit_code(), 2);
+    assert_eq!(parse("jobraft job --help").unwrap_err().exit_code(), 0);
+    assert_eq!(parse("jobraft").unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn worker_may_take_everything_from_its_context() {
+    assert!(matches!(parse("jobraft worker --context config/worker.toml").unwrap().command, Command::Worker(_)));
+}
+
+#[test]
+fn completions_know_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(parse(&format!("jobraft completions {shell}")).is_ok());
+    }
+}

@@ -1,0 +1,63 @@
+//! A worker that runs WebAssembly modules: what `jobraft worker` is and `jobraft dev` has inside.
+
+use crate::connection::failed;
+use crate::failure::Failure;
+use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor};
+use jobraft_protocol::QueueName;
+use jobraft_sdk::{Client, Worker};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The module for people to try: counts what is in a document.
+pub(super) const WORDCOUNT: &[u8] = include_bytes!("../../../examples/wasm/wordcount/wordcount.wasm");
+/// The name it is uploaded under.
+pub(super) const WORDCOUNT_NAME: &str = "wordcount";
+
+/// How the worker is set up; what is absent is as the SDK and the executor have it.
+#[derive(Debug)]
+pub(super) struct WasmWorker {
+    /// Where jobs come from.
+    pub(super) queues: Vec<QueueName>,
+    /// Jobs at once.
+    pub(super) concurrency: usize,
+    /// For logs.
+    pub(super) name: Option<String>,
+    /// How long leases are.
+    pub(super) lease: Option<Duration>,
+    /// Memory of one job.
+    pub(super) memory_bytes: Option<usize>,
+    /// Where compiled modules are kept.
+    pub(super) cache_dir: PathBuf,
+}
+
+impl WasmWorker {
+    /// The worker; it takes its modules from the cluster that `client` is connected to.
+    pub(super) fn build(self, client: Client) -> Result<Worker, Failure> {
+        let compiler = CompilerCommand::current_program(["compile-module"])
+            .map_err(|error| Failure::new("find this program, to compile modules with", error))?;
+        let mut config = WasmConfig::new(compiler, self.cache_dir);
+        config.concurrency = self.concurrency;
+        if let Some(bytes) = self.memory_bytes {
+            config.limits.memory_bytes = bytes;
+        }
+        let executor = WasmExecutor::new(config, Arc::new(client.clone()))
+            .map_err(|error| Failure::from_error("start the WebAssembly executor", &error))?;
+        let mut worker = Worker::builder(client)
+            .queues(self.queues.iter().map(QueueName::as_str))
+            .concurrency(self.concurrency)
+            .executor(executor);
+        if let Some(name) = self.name {
+            worker = worker.name(name);
+        }
+        if let Some(lease) = self.lease {
+            worker = worker.lease(lease);
+        }
+        worker.build().map_err(|error| failed("start the worker", &error))
+    }
+}
+
+/// As many jobs at once as there are processors.
+pub(super) fn concurrency_default() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
