@@ -14,8 +14,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Pages written to the WAL before it is copied into the database: few enough for a short pause, many enough for
 /// pages that are written again and again to be copied once.
 const CHECKPOINT_PAGES: u64 = 4000;
-/// Idle read connections kept for the next reader; those above it are closed.
-const READERS_IDLE_MAX: usize = 4;
 const READER_CACHE_KIB: u32 = 4096;
 /// A WAL that a burst made longer than this is cut when it starts over.
 const WAL_BYTES_KEPT: u64 = 64 << 20;
@@ -263,37 +261,6 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Locks, whether or not a thread panicked while it held the lock: what is guarded here is never left half-changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Read connections, as many as read at the same time.
-pub(super) struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-}
-
-impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::default() }
-    }
-
-    /// Reads what was committed before the call.
-    pub(super) fn read<T, E: From<StorageError>>(
-        &self,
-        read: impl FnOnce(&Connection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let idle = lock(&self.idle).pop();
-        let connection = idle.map_or_else(|| open_read_only(&self.path), Ok)?;
-        let value = read(&connection)?;
-        let mut idle = lock(&self.idle);
-        if idle.len() < READERS_IDLE_MAX {
-            idle.push(connection);
-        }
-        Ok(value)
-    }
-
-    pub(super) fn close_idle(&self) {
-        lock(&self.idle).clear();
-    }
 }
 
 /// A connection that cannot write.

@@ -4,10 +4,11 @@
 //! `done` says when its write is durable. Reads go past the queue and see what was reported as done.
 
 use super::StorageError;
-use super::database::{Database, Kind, Readers, lock, meta, unreadable, unsigned};
+use super::database::{Database, Kind, lock, meta, unreadable, unsigned};
 use super::log_index::LogIndex;
 use super::log_queue::Op;
 use super::log_writer::{LogWriter, META_COMMITTED, META_VOTE, Shared, record_crc};
+use super::readers::Readers;
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
 use std::io;

@@ -19,8 +19,10 @@ mod log_db;
 mod log_index;
 mod log_queue;
 mod log_writer;
+mod readers;
 mod snapshot;
 mod state_db;
+mod state_rows;
 mod wal;
 
 pub use data_dir::DataDir;

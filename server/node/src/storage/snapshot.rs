@@ -6,7 +6,8 @@
 
 use super::data_dir::{remove_if_there, sync_dir};
 use super::database::{beside, check_format, open_read_only};
-use super::state_db::{Open, STATE, check_rows, checkpoint_meta};
+use super::state_db::{Open, STATE, checkpoint_meta};
+use super::state_rows::check_rows;
 use super::{CheckpointMeta, StateDb, StorageError};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -71,11 +72,13 @@ impl StateDb {
         let incoming = self.stage(file)?;
         let meta = self.check_incoming(&incoming)?;
         let mut open = self.inner.open.write().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(open) = &mut *open {
-            open.writer.get_mut().unwrap_or_else(PoisonError::into_inner).check_running()?;
+        let stopped = |reason: String| StorageError::Stopped { path: self.inner.path.clone(), reason };
+        match &mut *open {
+            Ok(open) => open.writer.get_mut().unwrap_or_else(PoisonError::into_inner).check_running()?,
+            Err(reason) => return Err(stopped(reason.clone())),
         }
         let before = std::mem::replace(&mut *open, Err("a snapshot could not be installed".to_owned()));
-        let before = before.map_err(|reason| StorageError::Stopped { path: self.inner.path.clone(), reason })?;
+        let before = before.map_err(stopped)?;
         self.detach(before)?;
         fs::rename(&incoming, &self.inner.path).map_err(StorageError::io("install", &self.inner.path))?;
         sync_dir(&self.inner.dir)?;

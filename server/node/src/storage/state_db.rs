@@ -5,13 +5,14 @@
 //! machine's business.
 
 use super::StorageError;
-use super::database::{Database, Kind, Readers, crc32, lock, meta, put_meta, unreadable};
-use jobraft_core::command::{Changes, JobRow, Row as StateRow, Table};
+use super::database::{Database, Kind, lock, meta, put_meta};
+use super::readers::Readers;
+use super::state_rows::{JOB_COLUMNS, Job, checked_item, checked_job, column_time, put_items, put_jobs};
+use jobraft_core::command::{Changes, Table};
 use jobraft_protocol::{JobId, LogTime};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use uuid::Uuid;
 
 /// `jobs` keeps its rowid: rows are too large for the primary key's tree, and an update finds its page in two short
 /// walks. The index of live rows is by a column that never changes, so that a job's steps do not touch it.
@@ -34,8 +35,7 @@ const PAGES_PER_ROW: u64 = 4;
 const PAGE_BYTES: u64 = 4096;
 
 const META_CHECKPOINT: &str = "checkpoint";
-const META_HEADER: &str = "header";
-const JOB_COLUMNS: &str = "id, queue, state, live, enqueued_at, finished_at, crc, body";
+pub(super) const META_HEADER: &str = "header";
 
 /// What a checkpoint stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +63,9 @@ pub(super) struct Inner {
 }
 
 pub(super) struct Open {
-    pub(super) writer: Mutex<Database>,
+    /// Dropped first: the connection that closes last copies the WAL, and only the writer can.
     pub(super) readers: Readers,
+    pub(super) writer: Mutex<Database>,
 }
 
 impl Open {
@@ -146,7 +147,7 @@ impl StateDb {
         mut f: impl FnMut(JobId, LogTime, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         self.each_job("live = 0 AND finished_at >= ?1 ORDER BY finished_at, id", since, |job| {
-            f(job.id(&self.inner.path)?, LogTime::from_ms(job.finished_at.unwrap_or(0).cast_unsigned()), job.body)
+            f(job.id(&self.inner.path)?, job.finished_at().unwrap_or(since), job.body)
         })
     }
 
@@ -205,7 +206,7 @@ impl StateDb {
         self.read(|connection| {
             let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE {which}");
             let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
-            let mut rows = statement.query([time(since)]).map_err(&failed)?;
+            let mut rows = statement.query([column_time(since)]).map_err(&failed)?;
             while let Some(row) = rows.next().map_err(&failed)? {
                 f(&checked_job(row, path)?)?;
             }
@@ -228,103 +229,6 @@ impl StateDb {
     }
 }
 
-/// A row of `jobs` whose checksum is right.
-struct Job<'a> {
-    id: &'a [u8],
-    finished_at: Option<i64>,
-    body: &'a [u8],
-}
-
-impl Job<'_> {
-    fn id(&self, path: &Path) -> Result<JobId, StorageError> {
-        let id = Uuid::from_slice(self.id).ok().and_then(|uuid| JobId::from_uuid(uuid).ok());
-        id.ok_or_else(|| StorageError::corrupt(path, "a job's id is no UUID of version 7"))
-    }
-}
-
-fn checked_job<'a>(row: &'a Row<'_>, path: &Path) -> Result<Job<'a>, StorageError> {
-    let read = || {
-        let job = Job { id: row.get_ref(0)?.as_blob()?, finished_at: row.get(5)?, body: row.get_ref(7)?.as_blob()? };
-        let (queue, state) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-        let crc = job_crc(job.id, queue, state, row.get(3)?, row.get(4)?, job.finished_at, job.body);
-        Ok((crc == row.get::<_, u32>(6)?, job))
-    };
-    match read().map_err(|error| unreadable(path, error, "a job's row"))? {
-        (true, job) => Ok(job),
-        (false, job) => {
-            let id = Uuid::from_slice(job.id).map_or_else(|_| "without an id".to_owned(), |id| id.to_string());
-            Err(StorageError::corrupt(path, format!("the checksum of job {id} is wrong")))
-        }
-    }
-}
-
-fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str, &'a [u8]), StorageError> {
-    let read = || {
-        let (kind, key) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-        let body = row.get_ref(3)?.as_blob()?;
-        Ok((kind, key, body, row.get::<_, u32>(2)?))
-    };
-    let (kind, key, body, crc) = read().map_err(|error| unreadable(path, error, "an item's row"))?;
-    if crc == crc32(&[kind.as_bytes(), key.as_bytes(), body]) {
-        return Ok((key, body));
-    }
-    Err(StorageError::corrupt(path, format!("the checksum of {kind} {key:?} is wrong")))
-}
-
-fn job_crc(
-    id: &[u8],
-    queue: &str,
-    state: &str,
-    live: bool,
-    enqueued_at: i64,
-    finished_at: Option<i64>,
-    body: &[u8],
-) -> u32 {
-    let finished_at = finished_at.map(i64::to_le_bytes);
-    let finished_at = finished_at.as_ref().map_or(&[][..], |bytes| bytes);
-    let fields =
-        [id, queue.as_bytes(), state.as_bytes(), &[u8::from(live)], &enqueued_at.to_le_bytes(), finished_at, body];
-    crc32(&fields)
-}
-
-/// Log time as a column. The end of time for SQLite comes before that of log time.
-fn time(at: LogTime) -> i64 {
-    i64::try_from(at.as_ms()).unwrap_or(i64::MAX)
-}
-
-fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqlite::Result<()> {
-    let mut put = transaction.prepare_cached(
-        "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, crc, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, state = excluded.state, live = excluded.live,
-             enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, crc = excluded.crc,
-             body = excluded.body",
-    )?;
-    for job in jobs {
-        let (id, queue, state, live) =
-            (&job.id.as_bytes()[..], job.queue.as_str(), job.state.as_str(), !job.state.is_terminal());
-        let (enqueued_at, finished_at) = (time(job.enqueued_at), job.finished_at.map(time));
-        let crc = job_crc(id, queue, state, live, enqueued_at, finished_at, &job.body);
-        put.execute((id, queue, state, live, enqueued_at, finished_at, crc, &job.body))?;
-    }
-    Ok(())
-}
-
-fn put_items(transaction: &Transaction<'_>, rows: &[StateRow]) -> rusqlite::Result<()> {
-    for row in rows {
-        let (kind, key) = (row.table.as_str(), row.key.as_str());
-        match &row.body {
-            Some(body) => transaction
-                .prepare_cached("INSERT OR REPLACE INTO items (kind, key, crc, body) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((kind, key, crc32(&[kind.as_bytes(), key.as_bytes(), body]), body))?,
-            None => {
-                transaction.prepare_cached("DELETE FROM items WHERE kind = ?1 AND key = ?2")?.execute((kind, key))?
-            }
-        };
-    }
-    Ok(())
-}
-
 /// The checkpoint that a database holds.
 pub(super) fn checkpoint_meta(connection: &Connection, path: &Path) -> Result<Option<CheckpointMeta>, StorageError> {
     let Some(bytes) = meta(connection, path, META_CHECKPOINT)? else { return Ok(None) };
@@ -339,20 +243,4 @@ pub(super) fn checkpoint_meta(connection: &Connection, path: &Path) -> Result<Op
 
 fn encode_meta(checkpoint: &CheckpointMeta) -> Vec<u8> {
     [&checkpoint.index.to_be_bytes()[..], &checkpoint.term.to_be_bytes(), &checkpoint.membership].concat()
-}
-
-/// Checks the checksum of every row.
-pub(super) fn check_rows(connection: &Connection, path: &Path) -> Result<(), StorageError> {
-    let failed = StorageError::database(path);
-    let mut statement = connection.prepare(&format!("SELECT {JOB_COLUMNS} FROM jobs")).map_err(&failed)?;
-    let mut rows = statement.query([]).map_err(&failed)?;
-    while let Some(row) = rows.next().map_err(&failed)? {
-        checked_job(row, path)?;
-    }
-    let mut statement = connection.prepare("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
-    let mut rows = statement.query([]).map_err(&failed)?;
-    while let Some(row) = rows.next().map_err(&failed)? {
-        checked_item(row, path)?;
-    }
-    meta(connection, path, META_HEADER).map(drop)
 }

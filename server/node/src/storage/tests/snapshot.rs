@@ -110,7 +110,8 @@ fn unfit_snapshot_is_refused_and_the_state_stays() {
     let before = contents(&state);
     let crc = crate::storage::database::crc32(&[b"format", b"2"]);
     let newer = format!("UPDATE meta SET value = CAST('2' AS BLOB), crc = {crc} WHERE key = 'format'");
-    let damages: [(&str, fn(&StorageError) -> bool); 6] = [
+    type Expected = fn(&StorageError) -> bool;
+    let damages: [(&str, Expected); 6] = [
         (&newer, |error| matches!(error, StorageError::NewerFormat { .. })),
         ("CREATE TRIGGER t AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END", is_corrupt),
         ("UPDATE jobs SET body = x'00' WHERE enqueued_at = 3", is_corrupt),

@@ -95,7 +95,7 @@ fn limited(dir: &Path, pages_max: u32) -> StateDb {
     let database = Database::open(dir, &STATE).unwrap();
     database.connection().execute_batch(&format!("PRAGMA max_page_count = {pages_max}")).unwrap();
     let path = dir.join(STATE.file);
-    let readers = crate::storage::database::Readers::new(&path);
+    let readers = crate::storage::readers::Readers::new(&path);
     let open = RwLock::new(Ok(Open { writer: Mutex::new(database), readers }));
     StateDb { inner: Arc::new(Inner { dir: dir.to_owned(), path, open }) }
 }
