@@ -191,10 +191,10 @@ async fn queued_frames_arrive_in_order_and_large_ones_whole() {
 async fn dropped_calls_lose_no_bytes() {
     let pair = pair().await;
     let Pair { client: (mut sender, _keep), node: (_, mut receiver), .. } = pair;
-    let text = "x".repeat(20_000);
+    let text = "x".repeat(3 << 20); // flow control stops some writes midway
     let sent = text.clone();
     let sending = tokio::spawn(async move {
-        for _ in 0..500 {
+        for _ in 0..12 {
             sender.queue(&sent).unwrap();
             // Polled once and dropped, however far it came.
             let _ = sender.flush().now_or_never();
@@ -205,7 +205,7 @@ async fn dropped_calls_lose_no_bytes() {
     });
     let mut received = 0;
     let all = async {
-        while received < 500 {
+        while received < 12 {
             match receiver.recv::<String>().now_or_never() {
                 Some(frame) => {
                     assert_eq!(frame.unwrap().unwrap(), text);
