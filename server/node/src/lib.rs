@@ -3,9 +3,15 @@
 //! The way of a write: [`transport`] decodes, [`auth`] decides, [`api`] proposes, [`consensus`] makes it durable on a
 //! majority and applies it, and the answer goes back the same way. [`dispatch`] hands ready jobs to whoever waits.
 
+pub mod api;
 pub mod auth;
 pub mod config;
 pub mod consensus;
+pub mod dispatch;
+pub mod modules;
+pub mod node;
 pub mod storage;
 pub mod tls;
 pub mod transport;
+
+pub use node::{Node, NodeError};

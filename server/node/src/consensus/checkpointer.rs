@@ -3,6 +3,7 @@
 use super::Raft;
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
+use openraft::async_runtime::WatchReceiver;
 use std::time::Duration;
 
 /// How often to look whether there is something to write.
@@ -20,7 +21,7 @@ pub(crate) async fn run(raft: Raft, state: StateMachine, log: LogStore) {
         clock.tick().await;
         let (applied, purged) = {
             let metrics = raft.data_metrics();
-            let metrics = metrics.borrow();
+            let metrics = metrics.borrow_watched();
             (metrics.last_applied, metrics.purged.map_or(0, |id| id.index))
         };
         let checkpoint = state.checkpointed();

@@ -14,12 +14,14 @@ use jobraft_core::command::{Command, Event, Outcome};
 use jobraft_protocol::{
     ClusterStatus, Error, ErrorCode, JobId, JobView, LogTime, MemberStatus, NodeAddress, NodeId, Role, limits,
 };
+use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 800;
@@ -33,6 +35,8 @@ pub struct ConsensusOptions {
     pub cluster: String,
     /// This node.
     pub node: NodeId,
+    /// Its data directory, by the id drawn when that was made.
+    pub instance: Uuid,
     /// `data/group-0`: where `log.db` and `state.db` are.
     pub directory: PathBuf,
     /// Links to the other nodes.
@@ -74,6 +78,7 @@ pub(super) struct Inner {
     pub(super) peers: Arc<Peers>,
     state: StateMachine,
     log: LogStore,
+    instance: Uuid,
     directory: PathBuf,
     asks: mpsc::Sender<Ask>,
     readers: mpsc::Sender<barrier::Reader>,
@@ -87,7 +92,7 @@ impl Consensus {
     /// # Errors
     /// If the disk cannot be read or holds what this software does not understand.
     pub async fn start(options: ConsensusOptions) -> Result<Self, ConsensusError> {
-        let ConsensusOptions { cluster, node, directory, peers, observer } = options;
+        let ConsensusOptions { cluster, node, instance, directory, peers, observer } = options;
         let observer: Observer = Arc::from(observer);
         let opened = {
             let directory = directory.clone();
@@ -119,7 +124,7 @@ impl Consensus {
             spawn(tokio::spawn(checkpointer::run(raft.clone(), state.clone(), log.clone()))),
         ];
         let inner =
-            Inner { cluster, node, raft, peers, state, log, directory, asks, readers, leadership, tasks };
+            Inner { cluster, node, raft, peers, state, log, instance, directory, asks, readers, leadership, tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -206,11 +211,29 @@ impl Consensus {
         self.inner.leadership.clone()
     }
 
+    /// Whether a node may come in as a peer: one that the membership knows must bring the data directory with which it
+    /// joined. One that it does not know may be newer than what this node has heard, and Raft deals with it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, node: NodeId, instance: Uuid) -> Result<(), Error> {
+        match self.members().into_iter().find(|(id, _)| *id == node) {
+            Some((_, member)) if member.instance != instance => Err(Error::new(
+                ErrorCode::Membership,
+                format!(
+                    "node {node} joined the cluster with another data directory; restore that one, or remove the node \
+                     and add it under a new id"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The members, as this node knows them.
     #[must_use]
     pub fn members(&self) -> Vec<(NodeId, super::Member)> {
         let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         metrics.membership_config.nodes().map(|(id, member)| (NodeId(*id), member.clone())).collect()
     }
 
@@ -224,7 +247,7 @@ impl Consensus {
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
         let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow().clone();
+        let metrics = metrics.borrow_watched().clone();
         let own_role = match metrics.state {
             ServerState::Leader => Role::Leader,
             ServerState::Follower => Role::Follower,
@@ -266,7 +289,7 @@ impl Consensus {
         let raft = self.inner.raft.clone();
         let served = match kind {
             PeerStream::Append => service::serve_appends(raft, sender, receiver).await,
-            PeerStream::Rpc => service::serve_rpc(raft, sender, receiver).await,
+            PeerStream::Rpc => service::serve_rpc(raft, self.inner.instance, sender, receiver).await,
             PeerStream::Snapshot => service::serve_snapshot(raft, self.inner.directory.clone(), sender, receiver).await,
             PeerStream::Module => return,
         };

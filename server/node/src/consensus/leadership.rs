@@ -1,8 +1,12 @@
 //! Who leads, as this node knows it.
 
 use super::Raft;
+use super::types::TypeConfig;
 use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress, NodeId};
-use std::time::{Duration, Instant};
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::alias::InstantOf;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Who leads.
@@ -15,7 +19,7 @@ pub struct Leadership {
     /// The leader, if known, and where it is.
     pub leader: Option<(NodeId, Option<NodeAddress>)>,
     /// When a majority last answered this leader.
-    quorum_heard: Option<Instant>,
+    quorum_heard: Option<InstantOf<TypeConfig>>,
 }
 
 impl Leadership {
@@ -57,7 +61,7 @@ pub(crate) async fn follow(raft: Raft, sender: watch::Sender<Leadership>) {
                 is_leader: metrics.state.is_leader(),
                 term: metrics.current_term,
                 leader,
-                quorum_heard: metrics.last_quorum_acked.map(|instant| (*instant).into()),
+                quorum_heard: metrics.last_quorum_acked.map(|instant| *instant),
             }
         };
         let known = |l: &Leadership| l.leader.as_ref().map(|(id, _)| *id);

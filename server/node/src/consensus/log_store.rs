@@ -76,14 +76,18 @@ impl State {
 impl LogStore {
     /// The log as recovered from disk.
     pub(crate) fn new(db: LogDb, recovered: LogRecovered) -> io::Result<Self> {
-        let decode = |what: &str, bytes: &[u8]| io::Error::new(io::ErrorKind::InvalidData, format!("{what} in log.db: {} bytes", bytes.len()));
+        let decode = |what: &str, bytes: &[u8]| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{what} in log.db: {} bytes", bytes.len()))
+        };
         let position = |p: LogPosition| log_id(p.term, p.index);
         let vote = match recovered.vote {
             Some(bytes) => Some(ciborium::from_reader(&bytes[..]).map_err(|_| decode("malformed vote", &bytes))?),
             None => None,
         };
         let committed = match recovered.committed {
-            Some(bytes) => Some(ciborium::from_reader(&bytes[..]).map_err(|_| decode("malformed commit index", &bytes))?),
+            Some(bytes) => {
+                Some(ciborium::from_reader(&bytes[..]).map_err(|_| decode("malformed commit index", &bytes))?)
+            }
             None => None,
         };
         let purged = recovered.purged.map(position);
@@ -95,6 +99,16 @@ impl LogStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The greatest index behind which the log still holds at most `bytes` bytes.
+    pub(crate) fn purge_index_keeping(&self, bytes: u64) -> Option<u64> {
+        self.db.purge_index_keeping(bytes)
+    }
+
+    /// Writes what is waiting and stops. Blocks.
+    pub(crate) fn close(self) {
+        self.db.close();
     }
 
     /// Entries of `[start, end)`: all that are in memory, else what one read of the disk gives.
@@ -122,12 +136,16 @@ impl LogStore {
             }
         };
         let db = self.db.clone();
-        tokio::task::spawn_blocking(move || {
+        let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<LogEntry>> {
             let records = db.read(start, disk_end, READ_BYTES_MAX).map_err(io::Error::other)?;
             records.into_iter().map(record::decode).collect()
-        })
-        .await
-        .map_err(io::Error::other)?
+        });
+        let entries = read.await.map_err(io::Error::other)??;
+        if entries.is_empty() && disk_end < end {
+            // The log begins later than asked.
+            return Box::pin(self.read(disk_end, end)).await;
+        }
+        Ok(entries)
     }
 
     /// Runs a step of the writer thread and waits until it is on disk.
@@ -250,7 +268,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             state.cache_bytes -= weight_bytes(&entry);
         }
-        state.last = last_log_id.max(state.purged);
+        state.last = state.last.min(last_log_id).max(state.purged);
         self.shared.flushed.store(state.last.map_or(0, |id| id.index), Ordering::Release);
         Ok(())
     }

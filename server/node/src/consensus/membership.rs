@@ -1,9 +1,13 @@
 //! Forming the cluster, and changing who belongs to it while it runs.
 
 use super::handle::{Consensus, ConsensusError};
+use super::network::ask;
 use super::types::Member;
+use super::wire::{Introduction, Rpc, RpcAnswer};
+use crate::transport::TransportError;
 use jobraft_protocol::{Error, ErrorCode, NodeAddress, NodeId};
 use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,6 +15,8 @@ use uuid::Uuid;
 
 /// How long to wait between two attempts to reach the other initial members.
 const FORMATION_RETRY: Duration = Duration::from_millis(250);
+/// How long a node may take to say who it is.
+const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new node may take to catch up before its addition is given up; it stays a learner.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a hand-over of leadership may take.
@@ -48,15 +54,15 @@ impl Consensus {
                 let instance = if id == self.inner.node {
                     instance
                 } else {
-                    match self.inner.peers.link(id, address.clone(), None).welcome().await {
-                        Ok(welcome) if welcome.formed => {
+                    match self.introduction(id, address).await {
+                        Ok(other) if other.formed => {
                             return Err(ConsensusError::Formation(format!(
                                 "node {id} at {address} belongs to a formed cluster that does not know this data directory; \
                                  restore the old directory, or remove node {own} and add it with `jobraft cluster add`",
                                 own = self.inner.node,
                             )));
                         }
-                        Ok(welcome) => welcome.instance,
+                        Ok(other) => other.instance,
                         Err(error) => {
                             if !reported {
                                 tracing::info!(node = %id, %address, %error, "waiting for the other initial members");
@@ -94,17 +100,17 @@ impl Consensus {
             }
             Some(_) => {} // A repetition, or a learner that becomes a voter.
             None => {
-                let link = self.inner.peers.link(node, address.clone(), None);
-                let welcome = link.welcome().await.map_err(|error| {
-                    refused(format!("node {node} does not answer at {address}: {error}; start it first, with no [cluster] initial_members"))
+                let introduction = self.introduction(node, &address).await.map_err(|error| {
+                    let fix = "start it first, without initial_members in its configuration";
+                    refused(format!("node {node} does not answer at {address}: {error}; {fix}"))
                 })?;
-                if welcome.formed {
+                if introduction.formed {
                     let message = format!(
                         "the data directory of node {node} belongs to a cluster already; a node joins with an empty one"
                     );
                     return Err(refused(message));
                 }
-                let member = Member { address: address.to_string(), instance: welcome.instance };
+                let member = Member { address: address.to_string(), instance: introduction.instance };
                 self.inner.raft.add_learner(node.0, member, false).await.map_err(|error| self.explain(error))?;
                 tracing::info!(%node, %address, "node added as a learner");
             }
@@ -118,6 +124,15 @@ impl Consensus {
         Ok(())
     }
 
+    /// Asks a node that is not a member yet who it is.
+    async fn introduction(&self, node: NodeId, address: &NodeAddress) -> Result<Introduction, TransportError> {
+        let link = self.inner.peers.link(node, address, None);
+        match ask(&link, Rpc::Introduce, INTRODUCTION_TIMEOUT).await? {
+            RpcAnswer::Introduction(introduction) => Ok(introduction),
+            _ => Err(TransportError::Truncated),
+        }
+    }
+
     /// Waits until `node` has nearly all of the log.
     async fn caught_up(&self, node: NodeId) -> Result<(), Error> {
         const LAG_MAX: u64 = 64;
@@ -129,7 +144,8 @@ impl Consensus {
                     if !now.state.is_leader() {
                         break;
                     }
-                    let matched = now.replication.as_ref().and_then(|progress| progress.get(&node.0)).copied().flatten();
+                    let matched =
+                        now.replication.as_ref().and_then(|progress| progress.get(&node.0)).copied().flatten();
                     let last = now.last_log_index.unwrap_or(0);
                     if matched.is_some_and(|matched| matched.index + LAG_MAX >= last) {
                         return Ok(());
@@ -181,7 +197,7 @@ impl Consensus {
             Some(to) => return Err(refused(format!("node {to} does not vote; see `jobraft cluster status`"))),
             None => {
                 let metrics = self.inner.raft.metrics();
-                let progress = metrics.borrow().replication.clone().unwrap_or_default();
+                let progress = metrics.borrow_watched().replication.clone().unwrap_or_default();
                 let matched = |id: &NodeId| progress.get(&id.0).copied().flatten();
                 others.into_iter().max_by_key(matched).ok_or_else(|| refused("no other node votes"))?
             }

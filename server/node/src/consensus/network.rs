@@ -5,6 +5,7 @@ use super::types::{Member, SnapshotMeta, TypeConfig, Vote, log_id};
 use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
 use crate::storage::SnapshotFile;
 use crate::transport::{FrameReceiver, FrameSender, PeerLink, PeerStream, Peers, TransportError};
+use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -46,7 +47,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
     type Network = Network;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> Network {
-        let link = node.address().map(|address| self.peers.link(NodeId(target), address, Some(node.instance)));
+        let link = node.address().map(|address| self.peers.link(NodeId(target), &address, Some(node.instance)));
         Network { link, target, append: None, snapshot_dir: self.snapshot_dir.clone() }
     }
 }
@@ -80,23 +81,16 @@ impl Network {
     }
 
     async fn ask(&self, question: Rpc, patience: Duration) -> Result<RpcAnswer, RpcError> {
-        let exchange = async {
-            let (mut sender, mut receiver) = self.stream(PeerStream::Rpc).await?;
-            sender.send(&question).await.map_err(|error| rpc_error(&error))?;
-            sender.finish().map_err(|error| rpc_error(&error))?;
-            let answer = receiver.recv().await.map_err(|error| rpc_error(&error))?;
-            answer.ok_or_else(|| network_error("the peer closed the stream without an answer"))
-        };
-        match tokio::time::timeout(patience, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(network_error(format!("node {} did not answer within {patience:?}", self.target))),
+        match &self.link {
+            Some(link) => ask(link, question, patience).await.map_err(|error| rpc_error(&error)),
+            None => Err(RPCError::Unreachable(Unreachable::from_string("the member's address is malformed"))),
         }
     }
 
     async fn ask_for_vote(&self, question: Rpc, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
         match self.ask(question, option.hard_ttl()).await? {
             RpcAnswer::Vote(answer) => Ok(answer),
-            RpcAnswer::Stopping | RpcAnswer::TransferLeader(_) => Err(network_error("the peer is stopping")),
+            _ => Err(network_error("the peer is stopping")),
         }
     }
 
@@ -110,15 +104,14 @@ impl Network {
         let header = SnapshotHeader { vote, meta, bytes: file.bytes, sha256: file.sha256 };
         sender.send(&header).await.map_err(|error| rpc_error(&error))?;
         let mut source = tokio::fs::File::open(&file.path).await.map_err(network_error)?;
-        let mut chunk = vec![0; limits::CHUNK_BYTES];
         loop {
-            let read = source.read(&mut chunk).await.map_err(network_error)?;
-            if read == 0 {
+            let mut chunk = BytesMut::with_capacity(limits::CHUNK_BYTES);
+            if source.read_buf(&mut chunk).await.map_err(network_error)? == 0 {
                 break;
             }
-            sender.send_bytes(&chunk[..read]).await.map_err(|error| rpc_error(&error))?;
+            sender.send_bytes(chunk.freeze()).await.map_err(|error| rpc_error(&error))?;
         }
-        sender.finish().map_err(|error| rpc_error(&error))?;
+        sender.finish().await.map_err(|error| rpc_error(&error))?;
         let answer = tokio::time::timeout(INSTALL_TIMEOUT, receiver.recv::<SnapshotAnswer>()).await;
         match answer.map_err(network_error)?.map_err(|error| rpc_error(&error))? {
             Some(Ok(response)) => Ok(response),
@@ -128,18 +121,25 @@ impl Network {
     }
 }
 
-/// Sends requests as they come, noting for each what its answer is about; gives the stream back when there are no more.
-async fn pump<S>(
-    mut input: S,
-    mut sender: FrameSender,
-    sent: mpsc::Sender<(Option<super::types::LogId>, Option<super::types::LogId>)>,
-) -> Result<FrameSender, TransportError>
+/// Asks one question on a stream of its own.
+pub(crate) async fn ask(link: &PeerLink, question: Rpc, patience: Duration) -> Result<RpcAnswer, TransportError> {
+    let exchange = async {
+        let (mut sender, mut receiver) = link.stream(PeerStream::Rpc).await?;
+        sender.send(&question).await?;
+        sender.finish().await?;
+        receiver.recv().await?.ok_or(TransportError::Truncated)
+    };
+    let late = |_| TransportError::TimedOut { what: "the answer of a peer", limit: patience };
+    tokio::time::timeout(patience, exchange).await.map_err(late)?
+}
+
+/// Sends requests as they come, announcing each, so that its answer is waited for; gives the stream back when there are no more.
+async fn pump<S>(mut input: S, mut sender: FrameSender, sent: mpsc::Sender<()>) -> Result<FrameSender, TransportError>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
     while let Some(request) = input.next().await {
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        if sent.send((request.prev_log_id, last)).await.is_err() {
+        if sent.send(()).await.is_err() {
             break;
         }
         sender.send(&request).await?;
@@ -181,7 +181,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             let state = Some((self, receiver, unanswered, pump));
             let answers = futures_util::stream::unfold(state, |state| async move {
                 let (this, mut receiver, mut unanswered, pump) = state?;
-                let Some(_range) = unanswered.recv().await else {
+                let Some(()) = unanswered.recv().await else {
                     // All answered: the stream is clean and serves the next session too.
                     return match pump.await {
                         Ok(Ok(sender)) => {
@@ -260,7 +260,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         match self.ask(Rpc::TransferLeader(request), option.hard_ttl()).await? {
             RpcAnswer::TransferLeader(Ok(())) => Ok(Ok(())),
             RpcAnswer::TransferLeader(Err(refusal)) => Err(network_error(refusal)),
-            RpcAnswer::Stopping | RpcAnswer::Vote(_) => Err(network_error("the peer is stopping")),
+            _ => Err(network_error("the peer is stopping")),
         }
     }
 }

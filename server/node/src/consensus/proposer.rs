@@ -150,8 +150,8 @@ async fn propose(
 }
 
 fn deliver(waiting: Vec<oneshot::Sender<CommandResult>>, answers: Answers) {
-    assert_eq!(waiting.len(), answers.0.len(), "applying an entry answers each of its commands");
-    for (waiting, answer) in waiting.into_iter().zip(answers.0) {
+    assert_eq!(waiting.len(), answers.outcomes.len(), "applying an entry answers each of its commands");
+    for (waiting, answer) in waiting.into_iter().zip(answers.outcomes) {
         // Whoever waited may have gone.
         let _ = waiting.send(answer);
     }

@@ -25,7 +25,8 @@ pub(crate) fn encode(entry: &LogEntry) -> io::Result<LogRecord> {
 
 /// The entry of a record.
 pub(crate) fn decode(record: LogRecord) -> io::Result<LogEntry> {
-    let corrupt = |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {}: {what}", record.index));
+    let corrupt =
+        |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {}: {what}", record.index));
     let payload = match record.body.split_first() {
         Some((&KIND_BLANK, _)) => EntryPayload::Blank,
         Some((&Proposal::KIND, _)) => EntryPayload::Normal(Proposal::from_record(record.body.clone())),

@@ -3,8 +3,7 @@
 use super::Raft;
 use super::state_machine::SnapshotData;
 use super::types::TypeConfig;
-use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
-use crate::storage::SnapshotFile;
+use super::wire::{Introduction, Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
 use futures_util::StreamExt;
 use openraft::raft::AppendEntriesRequest;
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
 
 /// Serves one append stream until the peer ends it, or the log refuses what it sends.
 pub(crate) async fn serve_appends(
@@ -37,12 +37,13 @@ pub(crate) async fn serve_appends(
             Err(_stopped) => break,
         }
     }
-    sender.finish()
+    sender.finish().await
 }
 
 /// Answers one question.
 pub(crate) async fn serve_rpc(
     raft: Raft,
+    instance: Uuid,
     mut sender: FrameSender,
     mut receiver: FrameReceiver,
 ) -> Result<(), TransportError> {
@@ -54,9 +55,13 @@ pub(crate) async fn serve_rpc(
             Ok(taken) => RpcAnswer::TransferLeader(taken.map_err(|error| error.to_string())),
             Err(_stopped) => RpcAnswer::Stopping,
         },
+        Rpc::Introduce => match raft.is_initialized().await {
+            Ok(formed) => RpcAnswer::Introduction(Introduction { instance, formed }),
+            Err(_stopped) => RpcAnswer::Stopping,
+        },
     };
     sender.send(&answer).await?;
-    sender.finish()
+    sender.finish().await
 }
 
 /// Receives a snapshot, checks it and installs it.
@@ -83,10 +88,10 @@ pub(crate) async fn serve_snapshot(
     // Installing moves the file away; what is left is of no use.
     let _ = tokio::fs::remove_file(&path).await;
     sender.send(&answer).await?;
-    sender.finish()
+    sender.finish().await
 }
 
-async fn receive(path: &Path, header: &SnapshotHeader, receiver: &mut FrameReceiver) -> Result<SnapshotFile, String> {
+async fn receive(path: &Path, header: &SnapshotHeader, receiver: &mut FrameReceiver) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("writing {}: {error}", path.display());
     let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
     let mut hash = Sha256::new();
@@ -105,5 +110,5 @@ async fn receive(path: &Path, header: &SnapshotHeader, receiver: &mut FrameRecei
     if bytes != header.bytes || sha256 != header.sha256 {
         return Err(format!("{bytes} of {} bytes arrived, or their SHA-256 differs", header.bytes));
     }
-    SnapshotFile::received(path.to_path_buf(), bytes, sha256).map_err(|error| error.to_string())
+    Ok(path.to_path_buf())
 }

@@ -5,7 +5,7 @@
 //! The copy of `state.db` that a follower far behind needs is made only when one does.
 
 use super::types::{Answers, LogEntry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id};
-use crate::storage::{CheckpointMeta, SnapshotFile, StateDb, StorageError};
+use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use futures_util::{Stream, StreamExt};
 use jobraft_core::command::{Changes, Event, Table};
 use jobraft_core::{Core, RestoreError};
@@ -15,6 +15,7 @@ use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Hears what happened, after each entry. Must not block.
@@ -25,7 +26,7 @@ pub(crate) enum SnapshotData {
     /// The last checkpoint: to be copied from `state.db` when it is sent.
     Checkpoint(StateDb),
     /// A copy received from the leader.
-    Received(SnapshotFile),
+    Received(PathBuf),
 }
 
 /// The state machine. Clones share everything.
@@ -70,15 +71,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Applied {
     fn load(db: &StateDb) -> Result<Self, StateError> {
         let Some(meta) = db.meta()? else {
-            return Ok(Self { core: Core::new(), last: None, membership: StoredMembership::default(), checkpoint: None });
+            return Ok(Self {
+                core: Core::new(),
+                last: None,
+                membership: StoredMembership::default(),
+                checkpoint: None,
+            });
         };
-        let membership = ciborium::from_reader(&meta.membership[..]).map_err(|e| StateError::Membership(e.to_string()))?;
+        let membership =
+            ciborium::from_reader(&meta.membership[..]).map_err(|e| StateError::Membership(e.to_string()))?;
         let mut restore = Core::restore(&db.header()?.unwrap_or_default())?;
         for table in Table::ALL {
             db.each_row(table, |key, body| restore.row(table, key, body).map_err(StateError::from))?;
         }
         db.each_live_job(|body| restore.job(body).map_err(StateError::from))?;
-        db.each_ended_since(restore.remember_since(), |body| restore.remember(body).map_err(StateError::from))?;
+        db.each_ended_since(restore.remember_since(), |_id, _finished_at, body| {
+            restore.remember(body).map_err(StateError::from)
+        })?;
         let last = Some(log_id(meta.term, meta.index));
         Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })
     }
@@ -86,7 +95,8 @@ impl Applied {
     fn meta(&self) -> Option<CheckpointMeta> {
         let last = self.last?;
         let mut membership = Vec::new();
-        ciborium::into_writer(&self.membership, &mut membership).expect("a membership is plain data, which CBOR can hold");
+        ciborium::into_writer(&self.membership, &mut membership)
+            .expect("a membership is plain data, which CBOR can hold");
         Some(CheckpointMeta { index: last.index, term: last.leader_id.term, membership })
     }
 }
@@ -95,8 +105,7 @@ impl StateMachine {
     /// Loads what the last checkpoint holds.
     pub(crate) fn load(db: StateDb, observer: Observer) -> Result<Self, StateError> {
         let applied = Mutex::new(Applied::load(&db)?);
-        let shared =
-            Shared { applied, departing: Mutex::default(), checkpointing: Mutex::default(), db, observer };
+        let shared = Shared { applied, departing: Mutex::default(), checkpointing: Mutex::default(), db, observer };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -158,7 +167,7 @@ impl StateMachine {
             EntryPayload::Blank => {}
             EntryPayload::Normal(proposal) => {
                 let done = applied.core.apply(proposal.entry().map_err(io::Error::other)?);
-                answers.0 = done.outcomes;
+                answers.outcomes = done.outcomes;
                 events = done.events;
             }
             EntryPayload::Membership(membership) => {
@@ -167,9 +176,7 @@ impl StateMachine {
         }
         applied.last = Some(entry.log_id);
         drop(applied);
-        if !events.is_empty() {
-            (self.shared.observer)(events);
-        }
+        (self.shared.observer)(events);
         Ok(answers)
     }
 }
@@ -208,9 +215,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let this = self.clone();
         let install = move || {
             let _no_checkpoint_meanwhile = lock(&this.shared.checkpointing);
-            this.shared.db.install(&file.path).map_err(io::Error::other)?;
+            this.shared.db.install(&file).map_err(io::Error::other)?;
             let loaded = Applied::load(&this.shared.db).map_err(io::Error::other)?;
-            tracing::info!(index = loaded.last.map(|id| id.index), bytes = file.bytes, "installed a snapshot");
+            tracing::info!(index = loaded.last.map(|id| id.index), "installed a snapshot");
             *lock(&this.shared.applied) = loaded;
             Ok(())
         };

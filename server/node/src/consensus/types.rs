@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 openraft::declare_raft_types!(
     /// Jobraft's Raft: a log of [`Proposal`]s, one leader for each term.
-    pub TypeConfig:
+    pub(crate) TypeConfig:
         D = Proposal,
         R = Answers,
         NodeId = u64,
@@ -64,7 +64,7 @@ impl fmt::Display for Member {
 /// The encoded bytes are what `log.db` keeps and what travels; they start with [`Proposal::KIND`], so that they are a
 /// whole log record and need no copy to become one.
 #[derive(Clone)]
-pub struct Proposal {
+pub(crate) struct Proposal {
     record: Bytes,
     entry: Arc<OnceLock<Entry>>,
 }
@@ -72,7 +72,7 @@ pub struct Proposal {
 /// Bytes that are not a proposal.
 #[derive(Debug, thiserror::Error)]
 #[error("log entry cannot be decoded: {0}; its format is newer than this software, or it is corrupt")]
-pub struct ProposalError(String);
+pub(crate) struct ProposalError(String);
 
 impl Proposal {
     /// The first byte of a proposal's record.
@@ -82,7 +82,7 @@ impl Proposal {
     ///
     /// # Errors
     /// If it cannot be encoded, which is a defect.
-    pub fn new(entry: Entry) -> Result<Self, ProposalError> {
+    pub(crate) fn new(entry: Entry) -> Result<Self, ProposalError> {
         let mut record = vec![Self::KIND];
         ciborium::into_writer(&entry, &mut record).map_err(|error| ProposalError(error.to_string()))?;
         Ok(Self { record: record.into(), entry: Arc::new(OnceLock::from(entry)) })
@@ -102,7 +102,7 @@ impl Proposal {
     ///
     /// # Errors
     /// If the record is not one.
-    pub fn entry(&self) -> Result<&Entry, ProposalError> {
+    pub(crate) fn entry(&self) -> Result<&Entry, ProposalError> {
         if let Some(entry) = self.entry.get() {
             return Ok(entry);
         }
@@ -147,4 +147,8 @@ impl fmt::Display for Proposal {
 
 /// One answer for each command of a proposal, in order. Never travels: answers are given where the proposal was made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Answers(#[serde(skip)] pub Vec<Result<Outcome, Error>>);
+pub(crate) struct Answers {
+    /// The answers.
+    #[serde(skip)]
+    pub(crate) outcomes: Vec<Result<Outcome, Error>>,
+}

@@ -3,6 +3,7 @@
 use super::types::{SnapshotMeta, TypeConfig, Vote};
 use openraft::raft::{SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A question with one answer, on a stream of its own.
 #[derive(Serialize, Deserialize)]
@@ -13,6 +14,8 @@ pub(crate) enum Rpc {
     PreVote(VoteRequest<TypeConfig>),
     /// Hands leadership over.
     TransferLeader(TransferLeaderRequest<TypeConfig>),
+    /// Asks a node that is to become a member who it is.
+    Introduce,
 }
 
 /// The answer to an [`Rpc`].
@@ -22,8 +25,19 @@ pub(crate) enum RpcAnswer {
     Vote(VoteResponse<TypeConfig>),
     /// To a transfer: taken, or refused and why.
     TransferLeader(Result<(), String>),
+    /// To an introduction.
+    Introduction(Introduction),
     /// The node is stopping.
     Stopping,
+}
+
+/// Who a node is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    /// Its data directory.
+    pub(crate) instance: Uuid,
+    /// Whether it belongs, or ever belonged, to a formed cluster.
+    pub(crate) formed: bool,
 }
 
 /// Announces a snapshot; `bytes` raw bytes follow.

@@ -1,0 +1,222 @@
+//! A whole node: its parts, wired.
+
+use crate::api::{Api, observer};
+use crate::config::NodeConfig;
+use crate::consensus::{Consensus, ConsensusError, ConsensusOptions};
+use crate::dispatch::Dispatcher;
+use crate::modules::{ModuleError, ModuleExchange, ModuleStore};
+use crate::storage::{DataDir, StorageError};
+use crate::tls::{Credentials, Identity, TlsError};
+use crate::transport::{
+    Accepted, Endpoint, LocalPeer, PeerConnection, PeerGate, PeerHello, PeerStream, PeerWelcome, Peers, Protocol,
+    TransportError,
+};
+use jobraft_protocol::{Error, ErrorCode, NodeId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The Raft group: one for now. It is part of every path and frame, so that there can be more.
+const GROUP: u32 = 0;
+
+/// Why a node cannot start, or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A certificate of another.
+    #[error(
+        "the certificate is that of {certificate}, the configuration that of node {configured}; \
+         issue one with `jobraft certs issue node {configured}`"
+    )]
+    WrongCertificate {
+        /// Whom it names.
+        certificate: Identity,
+        /// Who was to start.
+        configured: NodeId,
+    },
+    /// Its data directory.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Its modules.
+    #[error(transparent)]
+    Modules(#[from] ModuleError),
+    /// Its address, or the network.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// Consensus.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
+    /// A defect.
+    #[error("a task of the node ended unexpectedly: {0}; this is a defect of Jobraft")]
+    Task(String),
+}
+
+/// A running node. Dropping it stops it as a kill would: nothing acknowledged is lost.
+pub struct Node {
+    endpoint: Endpoint,
+    consensus: Consensus,
+    /// Why forming the cluster failed, if it did.
+    formation: watch::Receiver<Option<Arc<ConsensusError>>>,
+    tasks: Vec<AbortOnDropHandle<()>>,
+    /// Held until the node is gone.
+    _data: DataDir,
+}
+
+impl Node {
+    /// Starts a node: it listens on return. Forming or joining the cluster goes on in the background.
+    ///
+    /// # Errors
+    /// Any [`NodeError`]; nothing has been changed, but for what an empty data directory needs.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let credentials = Credentials::load(&config.tls)?;
+        if *credentials.identity() != Identity::Node(config.node_id) {
+            let certificate = credentials.identity().clone();
+            return Err(NodeError::WrongCertificate { certificate, configured: config.node_id });
+        }
+        // The address first: a port in use must not leave a new data directory behind.
+        let endpoint = Endpoint::bind(config.listen, &credentials)?;
+        let data = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
+        let store = ModuleStore::open(&data.modules()?)?;
+        let local = LocalPeer {
+            cluster: config.cluster.clone(),
+            group: GROUP,
+            node: config.node_id,
+            instance: data.instance(),
+        };
+        let peers = Arc::new(Peers::new(endpoint.clone(), local.clone()));
+        let dispatcher = Dispatcher::new();
+        let consensus = Consensus::start(ConsensusOptions {
+            cluster: config.cluster.clone(),
+            node: config.node_id,
+            instance: data.instance(),
+            directory: data.group(GROUP)?,
+            peers: Arc::clone(&peers),
+            observer: observer(dispatcher.clone(), store.clone()),
+        })
+        .await?;
+        let modules = ModuleExchange::new(store, consensus.clone(), peers, config.node_id);
+        let api = Arc::new(Api::new(
+            consensus.clone(),
+            dispatcher.clone(),
+            modules.clone(),
+            config.cluster.clone(),
+            config.node_id,
+        ));
+        let (formed, formation) = watch::channel(None);
+        let instance = data.instance();
+        let spawn = |task| AbortOnDropHandle::new(task);
+        let tasks = vec![
+            spawn(tokio::spawn(accept(endpoint.clone(), api, modules.clone(), consensus.clone(), local))),
+            spawn(tokio::spawn({
+                let consensus = consensus.clone();
+                async move { dispatcher.run(consensus).await }
+            })),
+            spawn(tokio::spawn(async move { modules.keep_up().await })),
+            spawn(tokio::spawn({
+                let consensus = consensus.clone();
+                async move {
+                    if let Err(error) = consensus.form(instance, &config.initial_members).await {
+                        formed.send_replace(Some(Arc::new(error)));
+                    }
+                }
+            })),
+        ];
+        Ok(Self { endpoint, consensus, formation, tasks, _data: data })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.endpoint.local_addr()
+    }
+
+    /// Consensus, for whoever embeds a node.
+    #[must_use]
+    pub const fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// Resolves when the node can go on no longer.
+    ///
+    /// # Errors
+    /// Why.
+    pub async fn stopped(&self) -> Result<(), NodeError> {
+        let mut formation = self.formation.clone();
+        tokio::select! {
+            stopped = self.consensus.stopped() => Ok(stopped?),
+            failed = async {
+                match formation.wait_for(Option::is_some).await {
+                    Ok(failed) => failed.as_ref().map(ToString::to_string),
+                    // Formed, or not asked to form.
+                    Err(_) => std::future::pending().await,
+                }
+            } => Err(ConsensusError::Formation(failed.unwrap_or_default()).into()),
+        }
+    }
+
+    /// Stops in order: hands leadership over, says goodbye to clients and peers, makes a last checkpoint.
+    pub async fn shutdown(self) {
+        if self.consensus.leadership().borrow().is_leader && self.consensus.voters().len() > 1 {
+            match self.consensus.transfer_leader(None).await {
+                Ok(leader) => tracing::info!(%leader, "handed leadership over"),
+                Err(error) => tracing::warn!(%error, "could not hand leadership over; the others will elect"),
+            }
+        }
+        drop(self.tasks);
+        self.endpoint.close().await;
+        self.consensus.stop().await;
+    }
+}
+
+/// Takes connections until the endpoint is closed.
+async fn accept(endpoint: Endpoint, api: Arc<Api>, modules: ModuleExchange, consensus: Consensus, local: LocalPeer) {
+    let gate = Arc::new(Gate { consensus: consensus.clone(), local });
+    while let Some(accepted) = endpoint.accept().await {
+        match accepted.protocol {
+            Protocol::Client => {
+                let api = Arc::clone(&api);
+                tokio::spawn(async move { api.serve(accepted.connection, accepted.identity).await });
+            }
+            Protocol::Peer => {
+                tokio::spawn(serve_peer(accepted, Arc::clone(&gate), modules.clone(), consensus.clone()));
+            }
+        }
+    }
+}
+
+async fn serve_peer(accepted: Accepted, gate: Arc<Gate>, modules: ModuleExchange, consensus: Consensus) {
+    // Refusals are logged where they are made.
+    let Ok(mut peer) = PeerConnection::welcome(accepted, gate.local.node, &*gate).await else { return };
+    while let Some((kind, sender, receiver)) = peer.accept().await {
+        let (modules, consensus) = (modules.clone(), consensus.clone());
+        tokio::spawn(async move {
+            match kind {
+                PeerStream::Module => modules.store().serve_peer(sender, receiver).await,
+                kind => consensus.serve(kind, sender, receiver).await,
+            }
+        });
+    }
+}
+
+/// Which nodes may come in as peers.
+struct Gate {
+    consensus: Consensus,
+    local: LocalPeer,
+}
+
+impl PeerGate for Gate {
+    fn admit(&self, hello: &PeerHello, _certificate: NodeId) -> Result<PeerWelcome, Error> {
+        let refused = |message: String| Err(Error::new(ErrorCode::Membership, message));
+        if hello.cluster != self.local.cluster {
+            return refused(format!("this is a node of cluster {:?}, not of {:?}", self.local.cluster, hello.cluster));
+        }
+        if hello.group != self.local.group {
+            return refused(format!("this node has no group {}", hello.group));
+        }
+        self.consensus.admit(hello.node, hello.instance)?;
+        Ok(PeerWelcome { node: self.local.node, instance: self.local.instance })
+    }
+}
