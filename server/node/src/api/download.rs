@@ -1,0 +1,39 @@
+//! Giving a module to a client. Any node does: one that lacks the bytes gets them first.
+
+use super::{Api, module};
+use crate::modules::{ModuleError, give};
+use crate::transport::{CloseCode, FrameSender};
+use jobraft_protocol::{Error, ModuleManifest, ModuleRef};
+use tokio::fs::File;
+
+/// Serves a download.
+pub(super) async fn run(api: &Api, module: ModuleRef, mut sender: FrameSender) {
+    let result: Result<(), ModuleError> = async {
+        match open(api, &module).await {
+            Ok((manifest, file)) => {
+                sender.send(&Ok::<ModuleManifest, Error>(manifest)).await?;
+                give(&mut sender, file).await?;
+            }
+            Err(error) => sender.send(&Err::<ModuleManifest, Error>(error)).await?,
+        }
+        Ok(sender.finish().await?)
+    }
+    .await;
+    if let Err(error) = result {
+        tracing::debug!(%module, %error, "a download broke off");
+        // The client must not take for whole what was cut short.
+        sender.reset(CloseCode::Protocol);
+    }
+}
+
+async fn open(api: &Api, module: &ModuleRef) -> Result<(ModuleManifest, File), Error> {
+    let Some(manifest) = api.consensus.read(|core| core.resolve(module)) else {
+        let leadership = api.consensus.leadership();
+        let now = leadership.borrow();
+        // The leader may know what has not come here yet.
+        return Err(if now.is_leader { module::unknown(module) } else { now.not_leader() });
+    };
+    api.modules.fetch(manifest.digest).await.map_err(|error| error.answer())?;
+    let (file, _) = api.modules.store().open_module(manifest.digest).await.map_err(|error| error.answer())?;
+    Ok((manifest, file))
+}

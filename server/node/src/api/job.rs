@@ -1,0 +1,53 @@
+//! One job: read it, wait for its end, call it off.
+
+use super::request::Answer;
+use super::session::Session;
+use super::{Api, bounds, report};
+use jobraft_core::command::Command;
+use jobraft_protocol::{Consistency, Error, ErrorCode, JobId, JobView, Response, limits};
+use std::time::Duration;
+
+/// Calls a job off.
+pub(super) async fn cancel(api: &Api, job: JobId, mut reason: String) -> Answer {
+    bounds::cut(&mut reason, limits::REASON_BYTES_MAX);
+    report::done(api, Command::Cancel { job, reason }).await
+}
+
+/// Reads a job, waiting up to `wait_ms` for its end.
+pub(super) async fn get(session: &Session, job: JobId, consistency: Consistency, wait_ms: u64) -> Answer {
+    let api = &session.api;
+    if wait_ms == 0 {
+        return view(api, job, consistency).await.map(response);
+    }
+    // Before the job is read: what ends in between is not missed.
+    let mut watched = api.dispatcher.ended().watch(job);
+    let found = view(api, job, consistency).await?;
+    if found.state.is_terminal() {
+        return Ok(response(found));
+    }
+    let mut leadership = api.consensus.leadership();
+    let lost = async {
+        match consistency {
+            // A node that is deposed may never hear of the end; the leader will. Gone or stopping is the same.
+            Consistency::Linearizable => drop(leadership.wait_for(|now| !now.is_leader).await),
+            Consistency::Stale => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = watched.ended() => {}
+        () = lost => {}
+        () = session.closed.cancelled() => {}
+        () = tokio::time::sleep(Duration::from_millis(wait_ms.min(limits::WAIT_MS_MAX))) => {}
+    }
+    view(api, job, consistency).await.map(response)
+}
+
+async fn view(api: &Api, job: JobId, consistency: Consistency) -> Result<JobView, Error> {
+    api.fresh(consistency).await?;
+    let found = api.consensus.job(job).await?;
+    found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no job {job}: it never was, or ended long ago")))
+}
+
+fn response(view: JobView) -> Response {
+    Response::Job(Box::new(view))
+}

@@ -1,0 +1,126 @@
+//! The protocol of clients: one handler for each request. Decode, authorize, check bounds, propose or read, answer.
+//!
+//! What must hold: nothing is proposed for an identity that may not ask for it, and nothing beyond its limits; every
+//! request gets one answer, or its stream ends; answers and pushes go through one writer for each session, so that many
+//! share a write; what a client sends or fails to read bounds what it can make a node hold. Decisions about jobs are
+//! the state machine's: none is made here.
+
+mod bounds;
+mod cluster;
+mod download;
+mod enqueue;
+mod job;
+mod lease;
+mod module;
+mod queue;
+mod report;
+mod request;
+mod session;
+mod upload;
+mod writer;
+
+use crate::consensus::Consensus;
+use crate::dispatch::Dispatcher;
+use crate::modules::{ModuleExchange, ModuleStore};
+use crate::tls::Identity;
+use crate::transport::{CloseCode, Connection, FrameReceiver, FrameSender};
+use jobraft_core::command::Event;
+use jobraft_protocol::{Consistency, Error, NodeId, ServerHello, StreamOpen};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Payload bytes of the requests under way at this node; sessions are read no further until some are answered.
+const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The unit in which they are counted.
+const REQUEST_BYTES_UNIT: usize = 1024;
+/// Modules that are received from clients at once; those beyond wait their turn.
+const UPLOADS_MAX: usize = 4;
+/// How long a stream may take to say what it is for; then it is given up.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What serves clients.
+pub struct Api {
+    consensus: Consensus,
+    dispatcher: Dispatcher,
+    modules: ModuleExchange,
+    cluster: String,
+    node: NodeId,
+    request_bytes: Arc<Semaphore>,
+    uploads: Semaphore,
+}
+
+impl Api {
+    /// Of node `node` of the cluster named `cluster`.
+    #[must_use]
+    pub fn new(
+        consensus: Consensus,
+        dispatcher: Dispatcher,
+        modules: ModuleExchange,
+        cluster: String,
+        node: NodeId,
+    ) -> Self {
+        let request_bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX / REQUEST_BYTES_UNIT));
+        Self { consensus, dispatcher, modules, cluster, node, request_bytes, uploads: Semaphore::new(UPLOADS_MAX) }
+    }
+
+    /// Serves a client's connection until it is closed. `identity` is what its certificate proved.
+    pub async fn serve(self: Arc<Self>, connection: Connection, identity: Identity) {
+        let identity = Arc::new(identity);
+        // How many there are at once is bounded by what the connection grants.
+        while let Some((sender, receiver)) = connection.accept().await {
+            tokio::spawn(Arc::clone(&self).serve_stream(Arc::clone(&identity), sender, receiver));
+        }
+    }
+
+    async fn serve_stream(
+        self: Arc<Self>,
+        identity: Arc<Identity>,
+        mut sender: FrameSender,
+        mut receiver: FrameReceiver,
+    ) {
+        match timeout(OPEN_TIMEOUT, receiver.recv::<StreamOpen>()).await {
+            Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, identity, hello, sender, receiver).await,
+            Ok(Ok(Some(StreamOpen::Upload { digest, size, name }))) => {
+                let announced = upload::Announced { digest, size, name };
+                upload::run(&self, &identity, announced, sender, receiver).await;
+            }
+            Ok(Ok(Some(StreamOpen::Download(module)))) => download::run(&self, module, sender).await,
+            Ok(Ok(None)) => {}
+            // What was malformed is logged where it was found.
+            Ok(Err(_)) | Err(_) => {
+                sender.reset(CloseCode::Protocol);
+                receiver.stop(CloseCode::Protocol);
+            }
+        }
+    }
+
+    fn hello(&self) -> ServerHello {
+        ServerHello {
+            cluster: self.cluster.clone(),
+            node: self.node,
+            time: self.consensus.log_time(),
+            leader: self.consensus.leadership().borrow().hint(),
+            agent: concat!("jobraft/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Waits until what is read next is as fresh as was asked for.
+    async fn fresh(&self, consistency: Consistency) -> Result<(), Error> {
+        match consistency {
+            Consistency::Linearizable => self.consensus.barrier().await,
+            Consistency::Stale => Ok(()),
+        }
+    }
+}
+
+/// What hears of everything applied on this node, for [`crate::consensus::ConsensusOptions::observer`].
+pub fn observer(dispatcher: Dispatcher, modules: ModuleStore) -> Box<dyn Fn(Vec<Event>) + Send + Sync> {
+    Box::new(move |events| {
+        if events.iter().any(|event| matches!(event, Event::ModuleReady(_))) {
+            modules.want();
+        }
+        dispatcher.observe(&events);
+    })
+}

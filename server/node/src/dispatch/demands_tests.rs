@@ -1,0 +1,183 @@
+//! Who gets what, without a cluster.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::demands::{DemandId, Demands, Kind, Order, Resumed, Wish};
+use jobraft_protocol::{QueueName, WorkerId, limits};
+use std::collections::HashMap;
+
+fn queue(name: &str) -> QueueName {
+    name.parse().unwrap()
+}
+
+/// Demands, and queues with so many ready jobs, which orders take away when they are settled.
+#[derive(Default)]
+struct Bench {
+    demands: Demands<u64>,
+    ready: HashMap<QueueName, usize>,
+}
+
+impl Bench {
+    fn with(ready: &[(&str, usize)]) -> Self {
+        let ready = ready.iter().map(|(name, count)| (queue(name), *count)).collect();
+        Self { ready, ..Self::default() }
+    }
+
+    fn add(&mut self, worker: u64, queues: &[&str], credits: u32, kind: Kind) -> DemandId {
+        let queues = queues.iter().map(|name| queue(name)).collect();
+        self.demands.add(Wish { worker: WorkerId(worker), queues, credits, lease_ms: 1_000 }, kind, worker)
+    }
+
+    fn plan(&mut self) -> Vec<Order> {
+        let queues = self.demands.queues();
+        self.demands.plan(&queues, |queue| self.ready.get(queue).copied().unwrap_or(0))
+    }
+
+    /// Applies an order as the state machine would; returns where its jobs go.
+    fn apply(&mut self, order: &Order) -> (usize, Option<u64>) {
+        let mut leased = 0;
+        for queue in &order.queues {
+            let ready = self.ready.get_mut(queue).unwrap();
+            let count = (*ready).min(order.max as usize - leased);
+            *ready -= count;
+            leased += count;
+        }
+        let (sink, _) = self.demands.settle(order.demand, leased);
+        self.demands.resume(order.demand);
+        (leased, sink)
+    }
+
+    /// Plans and applies until nothing moves; returns what each worker got, by rounds.
+    fn run(&mut self) -> Vec<Vec<(u64, u32)>> {
+        let mut rounds = Vec::new();
+        loop {
+            let orders = self.plan();
+            if orders.is_empty() {
+                return rounds;
+            }
+            rounds.push(orders.iter().map(|order| (order.worker.0, order.max)).collect());
+            for order in orders {
+                self.apply(&order);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_ready_job_makes_one_of_a_thousand_idle_workers_ask() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    for worker in 0..1_000 {
+        bench.add(worker, &["q"], 10, Kind::Subscription);
+    }
+    let orders = bench.plan();
+    assert_eq!(orders.len(), 1);
+    assert_eq!((orders[0].worker, orders[0].max), (WorkerId(0), 1));
+    assert_eq!(bench.plan(), [], "what is under way is reserved");
+}
+
+#[test]
+fn who_waited_longest_is_served_first_and_then_goes_behind() {
+    let mut bench = Bench::default();
+    for worker in 1..=3 {
+        bench.add(worker, &["q"], 10, Kind::Subscription);
+    }
+    let served = (0..5).map(|_| {
+        bench.ready.insert(queue("q"), 1);
+        let order = bench.plan().remove(0);
+        bench.apply(&order);
+        order.worker.0
+    });
+    assert_eq!(served.collect::<Vec<_>>(), [1, 2, 3, 1, 2]);
+}
+
+#[test]
+fn ready_jobs_are_shared_evenly() {
+    let mut bench = Bench::with(&[("q", 10)]);
+    for worker in 1..=3 {
+        bench.add(worker, &["q"], 100, Kind::Subscription);
+    }
+    assert_eq!(bench.run(), [[(1, 4), (2, 3), (3, 3)]]);
+}
+
+#[test]
+fn a_worker_gets_no_more_than_its_credits_nor_than_fits_in_one_answer() {
+    let mut bench = Bench::with(&[("q", 1_000)]);
+    let id = bench.add(1, &["q"], 5, Kind::Subscription);
+    assert_eq!(bench.run(), [[(1, 5)]]);
+    bench.demands.add_credits(id, u32::MAX);
+    assert_eq!(bench.run().concat(), [(1, limits::LEASE_JOBS_MAX), (1, 256), (1, 256), (1, 227)]);
+}
+
+#[test]
+fn queues_are_served_in_the_order_in_which_the_worker_names_them() {
+    let mut bench = Bench::with(&[("a", 2), ("b", 5)]);
+    bench.add(1, &["b", "a", "b"], 6, Kind::Subscription);
+    let orders = bench.plan();
+    assert_eq!(orders.len(), 1);
+    assert_eq!((&orders[0].queues, orders[0].max), (&vec![queue("b"), queue("a")], 6));
+}
+
+#[test]
+fn a_fetch_ends_with_the_first_jobs_and_waits_on_if_there_were_none() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    bench.add(1, &["q"], 10, Kind::Once);
+    let order = bench.plan().remove(0);
+    // Somebody else took the job meanwhile.
+    bench.ready.insert(queue("q"), 0);
+    assert_eq!(bench.apply(&order), (0, Some(1)));
+    assert_eq!(bench.demands.len(), 1);
+    bench.ready.insert(queue("q"), 3);
+    let order = bench.plan().remove(0);
+    assert_eq!(bench.apply(&order), (3, Some(1)));
+    assert_eq!((bench.demands.len(), bench.plan()), (0, vec![]));
+}
+
+#[test]
+fn what_was_ordered_for_one_who_went_away_is_not_reserved_for_ever() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    let gone = bench.add(1, &["q"], 1, Kind::Subscription);
+    bench.add(2, &["q"], 1, Kind::Subscription);
+    let order = bench.plan().remove(0);
+    assert_eq!((order.demand, bench.plan()), (gone, vec![]));
+    assert!(!bench.demands.withdraw(gone), "an order is under way");
+    bench.demands.remove(gone);
+    let (sink, queues) = bench.demands.settle(gone, 1);
+    assert_eq!((sink, queues), (None, vec![queue("q")]), "its job goes back");
+    assert_eq!(bench.plan()[0].worker, WorkerId(2));
+}
+
+#[test]
+fn when_leadership_ends_each_demand_ends_once_after_its_order() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    let ordered = bench.add(1, &["q"], 5, Kind::Subscription);
+    bench.add(2, &["q"], 5, Kind::Subscription);
+    let order = bench.plan().remove(0);
+    assert_eq!(order.demand, ordered);
+    assert_eq!(bench.demands.end_all(), [(WorkerId(2), 2)]);
+    assert_eq!(bench.demands.settle(ordered, 1).0, Some(1), "what was leased is still delivered");
+    assert_eq!(bench.demands.resume(ordered), Resumed::Ended(WorkerId(1), 1));
+    assert_eq!(bench.demands.resume(ordered), Resumed::Gone);
+    assert_eq!((bench.demands.len(), bench.demands.queues()), (0, vec![]));
+}
+
+#[test]
+fn a_worker_is_found_by_its_subscriptions_only() {
+    let mut bench = Bench::default();
+    let id = bench.add(7, &["q"], 1, Kind::Subscription);
+    bench.add(7, &["q"], 1, Kind::Once);
+    bench.add(8, &["q"], 1, Kind::Subscription);
+    assert_eq!(bench.demands.subscribers(WorkerId(7)).collect::<Vec<_>>(), [&7]);
+    bench.demands.remove(id);
+    assert_eq!(bench.demands.subscribers(WorkerId(7)).count(), 0);
+}
+
+#[test]
+fn credits_that_come_during_an_order_count_after_it() {
+    let mut bench = Bench::with(&[("q", 3)]);
+    let id = bench.add(1, &["q"], 1, Kind::Subscription);
+    let order = bench.plan().remove(0);
+    bench.demands.add_credits(id, 2);
+    assert_eq!(bench.plan(), [], "one order at a time");
+    bench.apply(&order);
+    assert_eq!(bench.run(), [[(1, 2)]]);
+}

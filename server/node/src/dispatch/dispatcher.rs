@@ -1,0 +1,247 @@
+//! The dispatcher: takes demands and events, and turns them into leases.
+
+use super::EndWatch;
+use super::demands::{DemandId, Demands, Kind, Wish};
+use super::orders::{Sink, carry_out, end, hint_revoked};
+use super::timers::Timers;
+use crate::consensus::Consensus;
+use jobraft_core::command::Event;
+use jobraft_protocol::{Error, ErrorCode, LeaseRef, LeasedJob, LogTime, QueueName, ServerFrame, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Fetches and subscriptions that wait on one node; further ones are refused with `overloaded`.
+const DEMANDS_MAX: usize = 262_144;
+
+/// See the module. Clones share everything.
+#[derive(Clone, Default)]
+pub struct Dispatcher {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+pub(super) struct Shared {
+    demands: Mutex<Demands<Sink>>,
+    news: Mutex<News>,
+    wake: Notify,
+    timers: Timers,
+    ended: EndWatch,
+    /// Whether demands are taken: this node leads, and [`Dispatcher::run`] knows.
+    leads: AtomicBool,
+}
+
+/// What happened since the dispatcher last looked.
+#[derive(Default)]
+struct News {
+    queues: BTreeSet<QueueName>,
+    revoked: BTreeMap<WorkerId, Vec<LeaseRef>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Dispatcher {
+    /// A dispatcher that nobody waits at yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hears what was applied on this node. Never blocks.
+    pub fn observe(&self, events: &[Event]) {
+        self.shared.timers.applied();
+        self.shared.ended.ended(events.iter().filter_map(|event| match event {
+            Event::Ended(job) => Some(job),
+            _ => None,
+        }));
+        if !self.shared.leads.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut is_news = false;
+        let mut news = lock(&self.shared.news);
+        for event in events {
+            match event {
+                Event::Ready(queue) => is_news |= news.queues.insert(queue.clone()),
+                Event::Revoked { worker, lease } => {
+                    news.revoked.entry(*worker).or_default().push(*lease);
+                    is_news = true;
+                }
+                Event::Ended(_) | Event::ModuleReady(_) => {}
+            }
+        }
+        drop(news);
+        if is_news {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Serves demands while this node leads, and refuses them while it does not; ends when consensus stops.
+    pub async fn run(&self, consensus: Consensus) {
+        let _timers = {
+            let (shared, consensus) = (Arc::clone(&self.shared), consensus.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { shared.timers.run(consensus).await }))
+        };
+        let mut leadership = consensus.leadership();
+        self.lead(&consensus);
+        loop {
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.lead(&consensus);
+                }
+                () = self.shared.wake.notified() => self.dispatch(&consensus),
+            }
+        }
+        self.shared.leads.store(false, Ordering::SeqCst);
+        let stopping = Error::new(ErrorCode::ShuttingDown, "the node is stopping");
+        for (worker, sink) in lock(&self.shared.demands).end_all() {
+            end(sink, worker, &stopping);
+        }
+    }
+
+    /// Follows what is now known about who leads.
+    fn lead(&self, consensus: &Consensus) {
+        let now = consensus.leadership().borrow().clone();
+        let led = self.shared.leads.swap(now.is_leader, Ordering::SeqCst);
+        if now.is_leader {
+            let queues = lock(&self.shared.demands).queues();
+            self.changed(&queues);
+        } else if led {
+            *lock(&self.shared.news) = News::default();
+            let refusal = now.not_leader();
+            for (worker, sink) in lock(&self.shared.demands).end_all() {
+                end(sink, worker, &refusal);
+            }
+        }
+    }
+
+    /// Something changed in these queues that may let somebody be served.
+    pub(super) fn changed(&self, queues: &[QueueName]) {
+        if !queues.is_empty() {
+            lock(&self.shared.news).queues.extend(queues.iter().cloned());
+            self.shared.wake.notify_one();
+        }
+    }
+
+    fn dispatch(&self, consensus: &Consensus) {
+        let News { queues, revoked } = std::mem::take(&mut *lock(&self.shared.news));
+        let queues: Vec<QueueName> = queues.into_iter().collect();
+        let orders = {
+            let mut demands = lock(&self.shared.demands);
+            for (worker, leases) in revoked {
+                for sink in demands.subscribers(worker) {
+                    hint_revoked(sink, worker, &leases);
+                }
+            }
+            consensus.read(|core| demands.plan(&queues, |queue| core.ready_count(queue)))
+        };
+        for order in orders {
+            tokio::spawn(carry_out(self.clone(), consensus.clone(), order));
+        }
+    }
+
+    /// Waits up to `wait` for jobs; gives up early, as if there were none, when `closed` is cancelled.
+    ///
+    /// # Errors
+    /// `not_leader` or `unavailable`, also when leadership ends meanwhile; `overloaded`; what the state machine refuses.
+    pub(crate) async fn lease(
+        &self,
+        consensus: &Consensus,
+        wish: Wish,
+        wait: Duration,
+        closed: &CancellationToken,
+    ) -> Result<Vec<LeasedJob>, Error> {
+        let (answer, mut answered) = oneshot::channel();
+        let sink = Sink::Answer(Arc::new(Mutex::new(Some(answer))));
+        let id = self.add(consensus, wish, Kind::Once, sink)?;
+        let gone = |_| Error::new(ErrorCode::ShuttingDown, "the node is stopping");
+        tokio::select! {
+            biased;
+            answer = &mut answered => return answer.map_err(gone)?,
+            () = closed.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+        if lock(&self.shared.demands).withdraw(id) {
+            return Ok(Vec::new());
+        }
+        // An order is under way for it, or its answer is: neither takes long.
+        answered.await.map_err(gone)?
+    }
+
+    /// Serves a worker by pushes, until [`Dispatcher::unsubscribe`] or until leadership ends.
+    ///
+    /// # Errors
+    /// `not_leader`, `unavailable` or `overloaded`.
+    pub(crate) fn subscribe(
+        &self,
+        consensus: &Consensus,
+        wish: Wish,
+        pushes: mpsc::Sender<ServerFrame>,
+    ) -> Result<DemandId, Error> {
+        self.add(consensus, wish, Kind::Subscription, Sink::Push(pushes))
+    }
+
+    /// Lets more be pushed.
+    ///
+    /// # Errors
+    /// `not_leader` or `not_found` if the subscription is over.
+    pub(crate) fn add_credits(&self, consensus: &Consensus, id: DemandId, credits: u32) -> Result<(), Error> {
+        let queues = lock(&self.shared.demands).add_credits(id, credits);
+        match queues {
+            Some(queues) => {
+                self.changed(&queues);
+                Ok(())
+            }
+            None if self.shared.leads.load(Ordering::SeqCst) => {
+                Err(Error::new(ErrorCode::NotFound, "the subscription is over: subscribe again"))
+            }
+            None => Err(consensus.leadership().borrow().not_leader()),
+        }
+    }
+
+    /// Stops pushing. What was leased for it and not yet pushed is given back.
+    pub(crate) fn unsubscribe(&self, id: DemandId) {
+        lock(&self.shared.demands).remove(id);
+    }
+
+    /// Something will be due at `at`.
+    pub(crate) fn due_at(&self, at: LogTime) {
+        self.shared.timers.due_at(at);
+    }
+
+    /// Who waits for the end of a job.
+    pub(crate) fn ended(&self) -> &EndWatch {
+        &self.shared.ended
+    }
+
+    pub(super) fn demands(&self) -> MutexGuard<'_, Demands<Sink>> {
+        lock(&self.shared.demands)
+    }
+
+    fn add(&self, consensus: &Consensus, wish: Wish, kind: Kind, sink: Sink) -> Result<DemandId, Error> {
+        let queues = wish.queues.clone();
+        let id = {
+            let mut demands = lock(&self.shared.demands);
+            // Asked under the lock: once leadership is known to be lost, no demand comes in behind those that are ended.
+            if !self.shared.leads.load(Ordering::SeqCst) {
+                return Err(consensus.leadership().borrow().not_leader());
+            }
+            if demands.len() >= DEMANDS_MAX {
+                let message = format!("{DEMANDS_MAX} workers wait at this node already");
+                return Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(1_000));
+            }
+            demands.add(wish, kind, sink)
+        };
+        self.changed(&queues);
+        Ok(id)
+    }
+}

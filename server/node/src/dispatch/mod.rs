@@ -1,0 +1,19 @@
+//! What only a leader does outside the log: hand ready jobs to those who wait for them, and let time move on.
+//!
+//! What must hold: nothing here is needed to know what is true. A new leader starts with nothing but the state, its
+//! workers come back to it, and every job is offered again. An idle cluster does nothing but wake up once a second.
+//! Jobs that were leased for somebody who has gone are given back at once.
+
+mod demands;
+mod dispatcher;
+mod end_watch;
+mod orders;
+mod timers;
+
+#[cfg(test)]
+mod demands_tests;
+
+pub(crate) use demands::{DemandId, Wish};
+pub use dispatcher::Dispatcher;
+pub(crate) use end_watch::EndWatch;
+pub(crate) use orders::give_back;

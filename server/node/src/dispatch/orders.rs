@@ -1,0 +1,135 @@
+//! Carrying out an order: the lease is proposed, and what it gives goes where it was wanted, or back.
+
+use super::Dispatcher;
+use super::demands::{Order, Resumed};
+use crate::consensus::Consensus;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jobraft_core::command::{Command, Outcome};
+use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeaseRef, LeasedJob, Push, Retry, ServerFrame, WorkerId, limits};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// The pause after a lease that could not be proposed and may be later.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where a demand is served.
+#[derive(Clone)]
+pub(super) enum Sink {
+    /// By the answer to a fetch: once.
+    Answer(Arc<Mutex<Option<Answer>>>),
+    /// By pushes on a session.
+    Push(mpsc::Sender<ServerFrame>),
+}
+
+/// What a fetch waits for.
+pub(super) type Answer = oneshot::Sender<Result<Vec<LeasedJob>, Error>>;
+
+/// Proposes a lease and delivers what it gives.
+pub(super) async fn carry_out(dispatcher: Dispatcher, consensus: Consensus, order: Order) {
+    let Order { demand, worker, queues, max, lease_ms } = order;
+    let outcome = consensus.propose(Command::Lease { worker, queues, max, lease_ms }).await;
+    let jobs = match outcome {
+        Ok(Outcome::Leased(jobs)) => Ok(jobs),
+        Ok(_) => Err(Error::new(ErrorCode::Internal, "a lease was answered by something else")),
+        Err(error) => Err(error),
+    };
+    let leased = jobs.as_ref().map_or(0, Vec::len);
+    if let Some(at) = jobs.iter().flatten().map(|job| job.expires_at).min() {
+        dispatcher.due_at(at);
+    }
+    // What was reserved is free again before anything waits for the client.
+    let (sink, freed) = dispatcher.demands().settle(demand, leased);
+    dispatcher.changed(&freed);
+    match (jobs, sink) {
+        (Ok(jobs), Some(sink)) => {
+            if !jobs.is_empty()
+                && let Err(jobs) = deliver(sink, worker, jobs).await
+            {
+                dispatcher.unsubscribe(demand);
+                give_back(&consensus, jobs).await;
+            }
+        }
+        (Ok(jobs), None) => give_back(&consensus, jobs).await,
+        (Err(error), Some(sink @ Sink::Answer(_))) => {
+            dispatcher.unsubscribe(demand);
+            end(sink, worker, &error);
+        }
+        (Err(error), Some(sink)) if error.code.retry() == Retry::Never => {
+            tracing::warn!(%worker, %error, "a subscription cannot be served");
+            dispatcher.unsubscribe(demand);
+            end(sink, worker, &error);
+        }
+        // If it is leadership that was lost, the demand ends below.
+        (Err(_), Some(_)) => tokio::time::sleep(PAUSE).await,
+        (Err(_), None) => {}
+    }
+    let resumed = dispatcher.demands().resume(demand);
+    match resumed {
+        Resumed::Waits(queues) => dispatcher.changed(&queues),
+        Resumed::Ended(worker, sink) => end(sink, worker, &consensus.leadership().borrow().not_leader()),
+        Resumed::Gone => {}
+    }
+}
+
+/// Hands jobs on; gives them back if nobody is there any more.
+async fn deliver(sink: Sink, worker: WorkerId, jobs: Vec<LeasedJob>) -> Result<(), Vec<LeasedJob>> {
+    match sink {
+        Sink::Answer(answer) => match take(&answer) {
+            Some(answer) => answer.send(Ok(jobs)).map_err(Result::unwrap_or_default),
+            None => Err(jobs),
+        },
+        Sink::Push(pushes) => {
+            let sent = pushes.send(ServerFrame::Push(Push::Leased { worker, jobs })).await;
+            sent.map_err(|unsent| match unsent.0 {
+                ServerFrame::Push(Push::Leased { jobs, .. }) => jobs,
+                _ => Vec::new(),
+            })
+        }
+    }
+}
+
+/// Tells a demand that it is over. Never waits: a session whose frames do not move is told by its end.
+pub(super) fn end(sink: Sink, worker: WorkerId, error: &Error) {
+    match sink {
+        Sink::Answer(answer) => {
+            if let Some(answer) = take(&answer) {
+                // Whoever waited may have gone.
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+        Sink::Push(pushes) => {
+            let leader: Option<LeaderHint> = error.leader.clone();
+            let ended = ServerFrame::Push(Push::SubscriptionEnded { worker, leader });
+            if let Err(mpsc::error::TrySendError::Full(ended)) = pushes.try_send(ended) {
+                tokio::spawn(async move { pushes.send(ended).await.is_ok() });
+            }
+        }
+    }
+}
+
+/// Tells a worker which leases it has lost. A hint: one too busy to hear it learns the same when it next extends.
+pub(super) fn hint_revoked(sink: &Sink, worker: WorkerId, leases: &[LeaseRef]) {
+    let Sink::Push(pushes) = sink else { return };
+    for leases in leases.chunks(limits::EXTEND_LEASES_MAX) {
+        let _ = pushes.try_send(ServerFrame::Push(Push::Revoked { worker, leases: leases.to_vec() }));
+    }
+}
+
+fn take(answer: &Mutex<Option<Answer>>) -> Option<Answer> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Releases jobs that could not be handed over; those that cannot be released come back when their leases run out.
+pub(crate) async fn give_back(consensus: &Consensus, jobs: Vec<LeasedJob>) {
+    if jobs.is_empty() {
+        return;
+    }
+    tracing::debug!(jobs = jobs.len(), "giving back jobs whose worker has gone");
+    let releases = jobs.iter().map(|job| consensus.propose(Command::Release { lease: job.lease() }));
+    let results: Vec<_> = releases.collect::<FuturesUnordered<_>>().collect().await;
+    if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
+        tracing::debug!(%error, "some jobs were not given back; their leases run out");
+    }
+}
