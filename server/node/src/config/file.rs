@@ -9,7 +9,7 @@ use jobraft_protocol::{NodeAddress, NodeId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroU32};
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -102,8 +102,7 @@ fn members_share_no_address_and_no_id() {
 fn listening_everywhere_needs_an_advertised_address() {
     let message = refusal("listen = \"127.0.0.1:7401\"", "listen = \"0.0.0.0:7401\"");
     assert_names(&message, 2, "node.advertise");
-    let message =
-        refusal("listen = \"127.0.0.1:7401\"", "listen = \"[::]:7401\"\nadvertise = \"[::]:7401\"");
+    let message = refusal("listen = \"127.0.0.1:7401\"", "listen = \"[::]:7401\"\nadvertise = \"[::]:7401\"");
     assert_names(&message, 5, "node.advertise");
 }
 

@@ -99,10 +99,13 @@ impl Consensus {
             tokio::task::spawn_blocking(move || -> Result<_, ConsensusError> {
                 let (db, recovered) = LogDb::open(&directory)?;
                 let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
-                let state = StateMachine::load(StateDb::open(&directory)?, observer).map_err(|error| match error {
-                    StateError::Storage(error) => ConsensusError::Storage(error),
-                    other => ConsensusError::State(other.to_string()),
-                })?;
+                let state =
+                    StateMachine::load(StateDb::open(&directory)?, directory.clone(), observer).map_err(|error| {
+                        match error {
+                            StateError::Storage(error) => ConsensusError::Storage(error),
+                            other => ConsensusError::State(other.to_string()),
+                        }
+                    })?;
                 Ok((log, state))
             })
         };

@@ -85,7 +85,7 @@ pub(crate) async fn serve_snapshot(
     if let Err(reason) = &answer {
         tracing::warn!(%reason, "could not take over a snapshot");
     }
-    // Installing moves the file away; what is left is of no use.
+    // Installing removes the file; what was refused is of no use.
     let _ = tokio::fs::remove_file(&path).await;
     sender.send(&answer).await?;
     sender.finish().await

@@ -39,6 +39,8 @@ struct Shared {
     applied: Mutex<Applied>,
     /// Rows on their way to `state.db`, which neither memory nor disk can answer for.
     departing: Mutex<HashMap<JobId, Vec<u8>>>,
+    /// Where copies are made.
+    directory: PathBuf,
     /// One checkpoint at a time.
     checkpointing: Mutex<()>,
     db: StateDb,
@@ -103,9 +105,10 @@ impl Applied {
 
 impl StateMachine {
     /// Loads what the last checkpoint holds.
-    pub(crate) fn load(db: StateDb, observer: Observer) -> Result<Self, StateError> {
+    pub(crate) fn load(db: StateDb, directory: PathBuf, observer: Observer) -> Result<Self, StateError> {
         let applied = Mutex::new(Applied::load(&db)?);
-        let shared = Shared { applied, departing: Mutex::default(), checkpointing: Mutex::default(), db, observer };
+        let shared =
+            Shared { applied, departing: Mutex::default(), directory, checkpointing: Mutex::default(), db, observer };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -209,17 +212,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let SnapshotData::Received(file) = snapshot else {
-            return Ok(()); // Our own checkpoint: state.db is it.
-        };
         let this = self.clone();
         let install = move || {
+            let file = match snapshot {
+                SnapshotData::Received(file) => file,
+                SnapshotData::Checkpoint(db) => {
+                    let path = this.shared.directory.join("install.db");
+                    db.snapshot_to(&path).map_err(io::Error::other)?.path
+                }
+            };
             let _no_checkpoint_meanwhile = lock(&this.shared.checkpointing);
             this.shared.db.install(&file).map_err(io::Error::other)?;
             let loaded = Applied::load(&this.shared.db).map_err(io::Error::other)?;
             tracing::info!(index = loaded.last.map(|id| id.index), "installed a snapshot");
             *lock(&this.shared.applied) = loaded;
-            Ok(())
+            std::fs::remove_file(&file)
         };
         tokio::task::spawn_blocking(install).await.map_err(io::Error::other)?
     }

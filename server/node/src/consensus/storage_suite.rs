@@ -17,7 +17,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         let (db, recovered) = LogDb::open(directory.path()).expect("an empty log opens");
         let log = LogStore::new(db, recovered).expect("an empty log is well-formed");
         let db = StateDb::open(directory.path()).expect("an empty state opens");
-        let state = StateMachine::load(db, Arc::new(|_| {})).expect("an empty state loads");
+        let state =
+            StateMachine::load(db, directory.path().to_path_buf(), Arc::new(|_| {})).expect("an empty state loads");
         Ok((directory, log, state))
     }
 }
