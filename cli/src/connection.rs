@@ -23,7 +23,13 @@ pub(crate) const AGENT: &str = concat!("jobraft-cli/", env!("CARGO_PKG_VERSION")
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
     /// A node of the cluster; repeat it, or separate several by commas
-    #[arg(long = "endpoint", env = "JOBRAFT_ENDPOINTS", global = true, value_delimiter = ',', value_name = "HOST:PORT")]
+    #[arg(
+        long = "endpoint",
+        env = "JOBRAFT_ENDPOINTS",
+        global = true,
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
     endpoints: Vec<NodeAddress>,
     /// The cluster's CA certificate
     #[arg(long, env = "JOBRAFT_CA", global = true, value_name = "FILE")]

@@ -135,7 +135,9 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
             "list what is there with `jobraft module list`; upload with `jobraft module push FILE --name NAME`"
         }
         ErrorCode::Forbidden => "this certificate may not do that; another one is given with --cert and --key",
-        ErrorCode::Protocol | ErrorCode::Unknown => "client and nodes may be of different versions: `jobraft --version`",
+        ErrorCode::Protocol | ErrorCode::Unknown => {
+            "client and nodes may be of different versions: `jobraft --version`"
+        }
         ErrorCode::Internal => "this is a defect; the log of the node that answered says more",
         _ => return None,
     })
@@ -151,7 +153,10 @@ mod tests {
         assert_eq!(exit(ErrorCode::NotFound), Exit::NotFound);
         assert_eq!(exit(ErrorCode::Unavailable), Exit::Unavailable);
         assert_eq!(exit(ErrorCode::WrongState), Exit::Failed);
-        assert_eq!([Exit::Failed as u8, Exit::Usage as u8, Exit::NotFound as u8, Exit::Unavailable as u8], [1, 2, 3, 4]);
+        assert_eq!(
+            [Exit::Failed as u8, Exit::Usage as u8, Exit::NotFound as u8, Exit::Unavailable as u8],
+            [1, 2, 3, 4]
+        );
     }
 
     #[test]

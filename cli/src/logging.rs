@@ -32,8 +32,9 @@ impl LogArgs {
     pub(crate) fn init(&self, otherwise: &LogConfig) -> Result<(), Failure> {
         let level = self.filter.as_ref().unwrap_or(&otherwise.level);
         let filter = EnvFilter::try_new(level).map_err(|error| {
-            Failure::usage(format!("read the log filter {level:?}"), error)
-                .hint("such as `info`, or `warn,jobraft_node=debug`; it comes from --log, JOBRAFT_LOG or key `log.level`")
+            Failure::usage(format!("read the log filter {level:?}"), error).hint(
+                "such as `info`, or `warn,jobraft_node=debug`; it comes from --log, JOBRAFT_LOG or key `log.level`",
+            )
         })?;
         let format = match self.log_format {
             Some(Format::Human) => LogFormat::Human,
@@ -53,4 +54,3 @@ impl LogArgs {
         self.init(&LogConfig { level: level.to_owned(), format: LogFormat::Human })
     }
 }
-

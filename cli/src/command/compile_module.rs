@@ -9,10 +9,8 @@ use std::process::ExitCode;
 #[command(hide = true)]
 pub(super) struct CompileModuleArgs {
     /// The module
-    #[expect(dead_code, reason = "compile_main reads the process' arguments itself; this is for the usage check")]
     input: PathBuf,
     /// Where to write the machine code
-    #[expect(dead_code, reason = "as above")]
     output: PathBuf,
 }
 

@@ -81,7 +81,12 @@ async fn push(connection: &ConnectionArgs, file: &Path, name: Option<ModuleName>
     }
     let names: Vec<&str> = manifest.names.iter().map(ModuleName::as_str).collect();
     let named = if names.is_empty() { String::new() } else { format!(" as {}", names.join(", ")) };
-    output.line(format!("{} {}{named}: sha256:{}", output.paint().good("pushed"), human::bytes(manifest.size), manifest.digest))
+    output.line(format!(
+        "{} {}{named}: sha256:{}",
+        output.paint().good("pushed"),
+        human::bytes(manifest.size),
+        manifest.digest
+    ))
 }
 
 fn read(file: &Path) -> Result<Bytes, Failure> {
@@ -91,10 +96,14 @@ fn read(file: &Path) -> Result<Bytes, Failure> {
     opened.take(MODULE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| Failure::usage(doing(), error))?;
     if bytes.len() as u64 > MODULE_BYTES_MAX {
         let cause = format!("a module may have at most {}", human::bytes(MODULE_BYTES_MAX));
-        return Err(Failure::usage(doing(), cause).hint("strip its debugging information: `wasm-strip`, or build for release"));
+        return Err(
+            Failure::usage(doing(), cause).hint("strip its debugging information: `wasm-strip`, or build for release")
+        );
     }
     if !bytes.starts_with(b"\0asm") {
-        return Err(Failure::usage(doing(), "it is not a WebAssembly module").hint("build a .wasm file for wasm32-wasip1"));
+        return Err(
+            Failure::usage(doing(), "it is not a WebAssembly module").hint("build a .wasm file for wasm32-wasip1")
+        );
     }
     Ok(bytes.into())
 }
@@ -123,12 +132,7 @@ fn table(modules: &[ModuleManifest]) -> Table {
     table
 }
 
-async fn get(
-    connection: &ConnectionArgs,
-    module: ModuleRef,
-    file: Option<PathBuf>,
-    json: bool,
-) -> Result<(), Failure> {
+async fn get(connection: &ConnectionArgs, module: ModuleRef, file: Option<PathBuf>, json: bool) -> Result<(), Failure> {
     let client = connection.client().await?;
     let output = Output::new();
     let doing = format!("get module {module}");
@@ -139,7 +143,12 @@ async fn get(
             .map_err(|error| Failure::usage(format!("write {}", file.display()), error))?;
         if !json {
             let paint = output.paint();
-            return output.line(format!("{} {} ({})", paint.good("wrote"), file.display(), human::bytes(bytes.len() as u64)));
+            return output.line(format!(
+                "{} {} ({})",
+                paint.good("wrote"),
+                file.display(),
+                human::bytes(bytes.len() as u64)
+            ));
         }
     }
     let manifest = client.resolve_module(module).await.map_err(|error| failed(&doing, &error))?;

@@ -32,13 +32,25 @@ impl QueueArgs {
         let client = self.connection.client().await?;
         let queues = client.queues(Consistency::Linearizable).await.map_err(|error| failed("list queues", &error))?;
         let output = Output::new();
-        if json { output.json(&queues) } else { output.table(table(&queues), "no queues yet: one begins with its first job") }
+        if json {
+            output.json(&queues)
+        } else {
+            output.table(table(&queues), "no queues yet: one begins with its first job")
+        }
     }
 }
 
 fn table(queues: &[QueueStats]) -> Table {
     let mut table = Table::new(&[
-        "QUEUE", ">READY", ">LEASED", ">SCHEDULED", ">BLOCKED", ">COMPLETED", ">DEAD", ">CANCELLED", ">EXPIRED",
+        "QUEUE",
+        ">READY",
+        ">LEASED",
+        ">SCHEDULED",
+        ">BLOCKED",
+        ">COMPLETED",
+        ">DEAD",
+        ">CANCELLED",
+        ">EXPIRED",
     ]);
     for queue in queues {
         let number = |count: u64, mood| (count.to_string(), if count == 0 { Mood::Plain } else { mood });
@@ -66,7 +78,17 @@ mod tests {
 
     fn queue(name: &str, ready: u64) -> QueueStats {
         let queue = name.parse().unwrap();
-        QueueStats { queue, scheduled: 0, blocked: 0, ready, leased: 2, completed: 30, dead: 1, cancelled: 0, expired: 0 }
+        QueueStats {
+            queue,
+            scheduled: 0,
+            blocked: 0,
+            ready,
+            leased: 2,
+            completed: 30,
+            dead: 1,
+            cancelled: 0,
+            expired: 0,
+        }
     }
 
     #[test]

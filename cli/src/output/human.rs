@@ -1,6 +1,6 @@
 //! Sizes, times and ids as people say them.
 
-use jobraft_protocol::{Digest, JobId, JobState, LogTime};
+use jobraft_protocol::{Digest, JobState, LogTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Paint;
@@ -75,12 +75,6 @@ pub(crate) fn short_digest(digest: Digest) -> String {
     text
 }
 
-/// The end of a job's id: its beginning is the time and much the same for jobs of the same hour.
-pub(crate) fn short_job(job: JobId) -> String {
-    let text = job.to_string();
-    format!("…{}", &text[text.len() - 8..])
-}
-
 /// How a state looks.
 pub(crate) fn mood(state: JobState) -> Mood {
     match state {
@@ -135,7 +129,7 @@ pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use jobraft_protocol::{JobView, NewJob, Task};
+    use jobraft_protocol::{JobId, JobView, NewJob, Task};
 
     /// A job that waits for its first attempt.
     pub(in crate::output) fn sample_job() -> JobView {
@@ -164,9 +158,14 @@ pub(super) mod tests {
 
     #[test]
     fn sizes_are_short() {
-        for (size, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (50 << 20, "50.0 MiB"), (u64::MAX, "1677721.5 TiB")]
-        {
+        for (size, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (50 << 20, "50.0 MiB"),
+            (u64::MAX, "1677721.5 TiB"),
+        ] {
             assert_eq!(bytes(size), text);
         }
     }

@@ -97,11 +97,7 @@ impl From<&JobView> for JobJson {
 
 impl From<&LeaseView> for LeaseJson {
     fn from(lease: &LeaseView) -> Self {
-        Self {
-            worker: lease.worker.to_string(),
-            token: lease.token.0,
-            expires_at: human::timestamp(lease.expires_at),
-        }
+        Self { worker: lease.worker.to_string(), token: lease.token.0, expires_at: human::timestamp(lease.expires_at) }
     }
 }
 

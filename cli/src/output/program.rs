@@ -8,7 +8,8 @@ pub(crate) fn program() -> String {
     let Ok(this) = std::env::current_exe() else {
         return NAME.to_owned();
     };
-    let on_path = std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).find(|dir| dir.join(NAME).is_file()));
+    let on_path =
+        std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).find(|dir| dir.join(NAME).is_file()));
     let found: Option<PathBuf> = on_path.and_then(|directory| directory.join(NAME).canonicalize().ok());
     if found.as_deref() == Some(&this) {
         return NAME.to_owned();

@@ -8,7 +8,13 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement};
 #[derive(Debug)]
 pub(crate) struct Table {
     table: comfy_table::Table,
-    header: Vec<Cell>,
+    columns: Vec<Column>,
+}
+
+#[derive(Debug)]
+struct Column {
+    name: String,
+    alignment: CellAlignment,
 }
 
 /// What a cell says beyond its text.
@@ -29,14 +35,11 @@ impl Table {
     pub(crate) fn new(columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        let header = columns
-            .iter()
-            .map(|name| {
-                let cell = Cell::new(name.trim_start_matches('>')).add_attribute(Attribute::Bold);
-                if name.starts_with('>') { cell.set_alignment(CellAlignment::Right) } else { cell }
-            })
-            .collect();
-        Self { table, header }
+        let columns = columns.iter().map(|name| match name.strip_prefix('>') {
+            Some(name) => Column { name: name.to_owned(), alignment: CellAlignment::Right },
+            None => Column { name: (*name).to_owned(), alignment: CellAlignment::Left },
+        });
+        Self { table, columns: columns.collect() }
     }
 
     /// Adds a row.
@@ -55,14 +58,10 @@ impl Table {
         if self.table.is_empty() {
             return None;
         }
-        let right: Vec<bool> =
-            self.header.iter().map(|cell| cell_is_right(cell)).collect();
-        self.table.set_header(self.header);
-        for (column, right) in self.table.column_iter_mut().zip(right) {
-            column.set_padding((0, 2));
-            if right {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+        self.table.set_header(self.columns.iter().map(|column| Cell::new(&column.name).add_attribute(Attribute::Bold)));
+        for (shown, column) in self.table.column_iter_mut().zip(&self.columns) {
+            shown.set_padding((0, 2));
+            shown.set_cell_alignment(column.alignment);
         }
         if paint.is_on() {
             self.table.enforce_styling();

@@ -29,9 +29,15 @@ impl InitArgs {
         let (output, dir) = (Output::new(), self.dir.display());
         let paint = output.paint();
         let option = if self.dir.as_os_str() == DIRECTORY { String::new() } else { format!(" --dir {dir}") };
-        output.line(format!("{} {dir}/ca.crt and {dir}/ca.key (keep the key safe, and off the nodes)", paint.good("wrote")))?;
+        output.line(format!(
+            "{} {dir}/ca.crt and {dir}/ca.key (keep the key safe, and off the nodes)",
+            paint.good("wrote")
+        ))?;
         output.line("next, for each node and each client:")?;
-        output.line(format!("  {}", paint.command(format!("jobraft certs issue node 1 --host 127.0.0.1 --host localhost{option}"))))?;
+        output.line(format!(
+            "  {}",
+            paint.command(format!("jobraft certs issue node 1 --host 127.0.0.1 --host localhost{option}"))
+        ))?;
         output.line(format!("  {}", paint.command(format!("jobraft certs issue client admin{option}"))))
     }
 }

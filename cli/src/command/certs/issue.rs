@@ -56,7 +56,9 @@ impl IssueArgs {
         let authority = CertificateAuthority::load(&options.dir).map_err(|error| {
             let failure = failed("load the certificate authority", &error);
             match error {
-                TlsError::Read { .. } => failure.hint("make one with `jobraft certs init`, or say where it is with --dir"),
+                TlsError::Read { .. } => {
+                    failure.hint("make one with `jobraft certs init`, or say where it is with --dir")
+                }
                 _ => failure,
             }
         })?;

@@ -87,7 +87,9 @@ pub(in crate::command) fn table(answers: &[Answer]) -> Table {
     for answer in answers {
         let id = answer.node.map_or_else(|| "?".to_owned(), |node| node.to_string());
         let numbers = match &answer.status {
-            Ok(status) => [status.term, status.last_index, status.applied_index, status.checkpoint_index].map(|n| n.to_string()),
+            Ok(status) => {
+                [status.term, status.last_index, status.applied_index, status.checkpoint_index].map(|n| n.to_string())
+            }
             Err(_) => [const { String::new() }; 4].map(|_| "-".to_owned()),
         };
         let (role, mood, version) = match &answer.status {

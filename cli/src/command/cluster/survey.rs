@@ -31,8 +31,11 @@ impl Answer {
 pub(in crate::command) async fn survey(connection: &Connection) -> Vec<Answer> {
     let mut answers = endpoints(connection).await;
     let asked: BTreeSet<NodeAddress> = answers.iter().map(|answer| answer.address.clone()).collect();
-    let members: Vec<_> =
-        answers.iter().filter_map(|answer| answer.status.as_ref().ok()).flat_map(|status| status.members.clone()).collect();
+    let members: Vec<_> = answers
+        .iter()
+        .filter_map(|answer| answer.status.as_ref().ok())
+        .flat_map(|status| status.members.clone())
+        .collect();
     // An endpoint may be another name of a member's address: whoever has answered is not asked again.
     let known: BTreeSet<NodeId> = answers.iter().filter_map(|answer| answer.node).collect();
     let others = members.iter().filter(|member| !known.contains(&member.node)).map(|member| member.address.clone());

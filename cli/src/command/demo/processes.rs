@@ -131,7 +131,8 @@ impl Processes {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         let nodes = self.nodes.iter_mut().map(|(id, child)| (format!("node-{id}"), child));
         let worker = self.worker.iter_mut().map(|child| ("worker".to_owned(), child));
-        let ended = nodes.chain(worker).find_map(|(name, child)| child.try_wait().ok().flatten().map(|status| (name, status)));
+        let ended =
+            nodes.chain(worker).find_map(|(name, child)| child.try_wait().ok().flatten().map(|status| (name, status)));
         match ended {
             None => Ok(()),
             Some((name, status)) => {

@@ -10,9 +10,7 @@ use crate::output::{Output, human, program};
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use jobraft_protocol::{
-    Consistency, EnqueueOutcome, JobId, JobState, JobView, NewJob, NodeId, QueueName, Task,
-};
+use jobraft_protocol::{Consistency, EnqueueOutcome, JobId, JobState, JobView, NewJob, NodeId, QueueName, Task};
 use jobraft_sdk::Client;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -32,11 +30,7 @@ const PART_EVERY: Duration = Duration::from_millis(60);
 const LOOKS_AT_ONCE: usize = 64;
 
 /// Tells the whole story. If a process has ended that should not, that is the error.
-pub(super) async fn tell(
-    processes: &mut Processes,
-    documents: &[Document],
-    jobs: usize,
-) -> Result<(), Failure> {
+pub(super) async fn tell(processes: &mut Processes, documents: &[Document], jobs: usize) -> Result<(), Failure> {
     let told = acts(processes, documents, jobs).await;
     if told.is_err() {
         processes.check()?;
@@ -84,7 +78,10 @@ async fn run_documents(
         .await
         .map_err(|error| failed("push the module", &error))?;
     let digest = human::short_digest(manifest.digest);
-    output.line(format!("   module {WORDCOUNT_NAME}, {}, sha256:{digest}…, is on a majority", human::bytes(manifest.size)))?;
+    output.line(format!(
+        "   module {WORDCOUNT_NAME}, {}, sha256:{digest}…, is on a majority",
+        human::bytes(manifest.size)
+    ))?;
     processes.start_worker(&[DOCUMENTS_QUEUE, FAILOVER_QUEUE], concurrency_default())?;
     let task = Task::Module(manifest.digest);
     let queue = queue(DOCUMENTS_QUEUE)?;
@@ -92,7 +89,8 @@ async fn run_documents(
     let ids: Vec<JobId> = new.iter().map(|job| job.id).collect();
     enqueue(client, new).await?;
     let width = documents.iter().map(|document| document.name.chars().count()).max().unwrap_or(0).clamp(8, 40);
-    let header = format!("   {:width$}  {:>9}  {:>6}  {:>7}  {:>8}  RESULT", "DOCUMENT", "SIZE", "TOOK", "LINES", "WORDS");
+    let header =
+        format!("   {:width$}  {:>9}  {:>6}  {:>7}  {:>8}  RESULT", "DOCUMENT", "SIZE", "TOOK", "LINES", "WORDS");
     output.line(paint.faint(header))?;
     let mut running: FuturesUnordered<_> = ids
         .iter()
@@ -195,7 +193,10 @@ async fn kill_leader(
     let began = Instant::now();
     processes.kill_node(leader).await?;
     let count = *acknowledged.borrow();
-    output.line(format!("   {} with SIGKILL, {count} jobs in", paint.bad(format!("node {leader}, the leader, killed"))))?;
+    output.line(format!(
+        "   {} with SIGKILL, {count} jobs in",
+        paint.bad(format!("node {leader}, the leader, killed"))
+    ))?;
     let next = await_leader(processes, Some(leader)).await?;
     let leads = paint.good(format!("node {next} leads"));
     output.line(format!("   {leads}, {} later; enqueueing and running go on", human::duration(began.elapsed())))
@@ -210,7 +211,8 @@ async fn verify(client: &Client, ended: &[JobView], jobs: usize, output: &Output
     let (counted, dead) = counted.map_or((0, 0), |stats| (stats.completed, stats.dead));
     // A document that is no text is refused by the module; then its jobs are dead, each exactly once too.
     if completed as u64 != counted || completed as u64 + dead != jobs as u64 || ended.len() != jobs {
-        let cause = format!("of {jobs} jobs {completed} are completed and {dead} dead, but {counted} completions were counted");
+        let cause =
+            format!("of {jobs} jobs {completed} are completed and {dead} dead, but {counted} completions were counted");
         return Err(Failure::new("find each job completed exactly once", cause));
     }
     let exactly = paint.good(format!("{completed} of {jobs} jobs completed, each exactly once"));
@@ -220,17 +222,17 @@ async fn verify(client: &Client, ended: &[JobView], jobs: usize, output: &Output
     }
     output.line(match again {
         0 => "   none had to run again: the worker kept its leases across the election".to_owned(),
-        _ => format!("   {} ran again because of it; late results of earlier attempts were refused", human::count(again, "job")),
+        _ => format!(
+            "   {} ran again because of it; late results of earlier attempts were refused",
+            human::count(again, "job")
+        ),
     })
 }
 
 fn go_on(output: &Output) -> Result<(), Failure> {
     let (paint, program) = (output.paint(), program());
     output.line("Your own, to keep:")?;
-    for (command, what) in [
-        ("dev", "a node and a worker for everyday development"),
-        ("--help", "everything else"),
-    ] {
+    for (command, what) in [("dev", "a node and a worker for everyday development"), ("--help", "everything else")] {
         output.line(format!("   {}   {}", paint.command(format!("{program} {command:<6}")), paint.faint(what)))?;
     }
     Ok(())
@@ -271,5 +273,9 @@ fn queue(name: &str) -> Result<QueueName, Failure> {
 
 fn shortened(name: &str, width: usize) -> String {
     let count = name.chars().count();
-    if count <= width { name.to_owned() } else { format!("…{}", name.chars().skip(count + 1 - width).collect::<String>()) }
+    if count <= width {
+        name.to_owned()
+    } else {
+        format!("…{}", name.chars().skip(count + 1 - width).collect::<String>())
+    }
 }

@@ -54,7 +54,8 @@ impl Home {
 
     /// The cluster remembers its member's address: another one would leave clients with a wrong hint.
     fn check_address(&self, context: &Path) -> Result<(), Failure> {
-        let known = Context::load(context).map_err(|error| Failure::usage("read the context of the last start", error))?;
+        let known =
+            Context::load(context).map_err(|error| Failure::usage("read the context of the last start", error))?;
         let address = NodeAddress::from(self.listen);
         match known.endpoints.first() {
             Some(first) if *first != address => Err(Failure::usage(

@@ -53,7 +53,8 @@ impl DevArgs {
             shutdown = shutdown.with_stdin();
         }
         let home = Home::prepare(&self.data, self.listen)?;
-        let node = Node::start(home.node_config()).await.map_err(|error| Failure::from_error("start the node", &error))?;
+        let node =
+            Node::start(home.node_config()).await.map_err(|error| Failure::from_error("start the node", &error))?;
         let connection = home.connection();
         let client = tokio::select! {
             client = ready(&connection) => client?,

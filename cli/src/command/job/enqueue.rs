@@ -106,7 +106,9 @@ impl EnqueueArgs {
                 let created = match outcome {
                     EnqueueOutcome::Created => true,
                     EnqueueOutcome::Existing => false,
-                    EnqueueOutcome::Refused(error) => return Err(Failure::refused(format!("enqueue job {id}"), &error)),
+                    EnqueueOutcome::Refused(error) => {
+                        return Err(Failure::refused(format!("enqueue job {id}"), &error));
+                    }
                 };
                 if self.json && !self.wait {
                     shown.push(EnqueuedJson { id: id.to_string(), created });

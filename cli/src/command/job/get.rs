@@ -31,8 +31,10 @@ pub(super) struct GetArgs {
 impl GetArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
         let client = connection.client().await?;
-        let job =
-            client.get_job(self.id, Consistency::Linearizable).await.map_err(|error| failed(format!("get job {}", self.id), &error))?;
+        let job = client
+            .get_job(self.id, Consistency::Linearizable)
+            .await
+            .map_err(|error| failed(format!("get job {}", self.id), &error))?;
         let output = Output::new();
         if self.json {
             output.json(&JobJson::from(&job))
@@ -60,7 +62,8 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
         output.field("runs", when(job.run_at))?;
     }
     if let Some(lease) = &job.lease {
-        output.field("held by", format!("worker {}, until {}", lease.worker, human::relative(lease.expires_at, now)))?;
+        output
+            .field("held by", format!("worker {}, until {}", lease.worker, human::relative(lease.expires_at, now)))?;
     }
     if let Some(finished) = job.finished_at {
         output.field("ended", when(finished))?;

@@ -76,8 +76,11 @@ pub(super) async fn until_ended(
     }
     match failures {
         0 => Ok(()),
-        _ => Err(Failure::new("complete", format!("{} of {} did not complete", failures, human::count(ids.len(), "job")))
-            .hint("`jobraft job get ID` tells why")),
+        _ => Err(Failure::new(
+            "complete",
+            format!("{} of {} did not complete", failures, human::count(ids.len(), "job")),
+        )
+        .hint("`jobraft job get ID` tells why")),
     }
 }
 
