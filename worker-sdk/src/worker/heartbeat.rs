@@ -13,7 +13,7 @@ const HEARTBEATS_PER_LEASE: u32 = 3;
 /// its deadline.
 pub(super) async fn heartbeats(shared: &Shared) {
     let period = shared.lease / HEARTBEATS_PER_LEASE;
-    let mut ticks = tokio::time::interval(period);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

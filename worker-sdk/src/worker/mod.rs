@@ -5,6 +5,7 @@
 //! - `heartbeat`: extending all leases at once.
 //! - `attempt`: one job, from arrival to the answer to its report.
 //! - `handler`: native handlers and executors, made alike.
+//! - `shared`, `report`, `signals`: what all of these share, what they count, and what ends them.
 //!
 //! What must hold: never more jobs than slots; a job's code is stopped, and nothing of it reported, once its lease may
 //! be over; nothing of all this depends on the handlers' good manners, for it runs on the client's own thread.
@@ -13,21 +14,27 @@ mod attempt;
 mod builder;
 mod handler;
 mod heartbeat;
+mod report;
+mod shared;
+mod signals;
 mod subscription;
 mod table;
 
 pub use builder::WorkerBuilder;
 pub use handler::JobError;
+pub use report::WorkerReport;
 
-use crate::client::{Client, backoff};
+use crate::client::Client;
 use crate::error::SdkError;
 use crate::sync::lock;
 use attempt::{attempt, give_back};
 use handler::Tasks;
 use jobraft_protocol::limits::CREDITS_MAX;
-use jobraft_protocol::{Completion, Failure, LeaderHint, LogTime, Push, QueueName, WorkerId};
+use jobraft_protocol::{Push, QueueName};
+use report::Counts;
+use shared::Shared;
+use signals::Signals;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use table::{Admission, Stop, Table};
@@ -51,113 +58,6 @@ pub struct Worker {
     lease: Duration,
     grace: Duration,
     tasks: Tasks,
-}
-
-/// What a worker did in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WorkerReport {
-    /// Jobs completed, and the completion accepted.
-    pub completed: u64,
-    /// Attempts reported as failed.
-    pub failed: u64,
-    /// Attempts that lost their lease, or were cancelled, before they could be reported.
-    pub lost: u64,
-    /// Jobs given back unfinished.
-    pub released: u64,
-}
-
-#[derive(Default)]
-struct Counts {
-    completed: AtomicU64,
-    failed: AtomicU64,
-    lost: AtomicU64,
-    released: AtomicU64,
-}
-
-impl Counts {
-    fn add(&self, outcome: &Result<Completion, Failure>) {
-        match outcome {
-            Ok(_) => self.completed.fetch_add(1, Relaxed),
-            Err(_) => self.failed.fetch_add(1, Relaxed),
-        };
-    }
-
-    fn report(&self) -> WorkerReport {
-        WorkerReport {
-            completed: self.completed.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-            lost: self.lost.load(Relaxed),
-            released: self.released.load(Relaxed),
-        }
-    }
-}
-
-/// What the parts of a running worker share.
-struct Shared {
-    client: Client,
-    name: String,
-    queues: Vec<QueueName>,
-    lease: Duration,
-    tasks: Tasks,
-    table: Arc<Table>,
-    /// Where the jobs' code runs.
-    runtime: Handle,
-    drain: CancellationToken,
-    counts: Counts,
-    worker: Mutex<WorkerId>,
-    pushes: mpsc::Sender<Push>,
-    /// The subscription's end, as pushed.
-    ended: Mutex<Option<Option<LeaderHint>>>,
-    ended_told: Notify,
-}
-
-impl Shared {
-    fn worker(&self) -> WorkerId {
-        *lock(&self.worker)
-    }
-
-    /// Registers, as often as it takes, and sees to it that pushes come here.
-    async fn register(&self) -> Result<(), SdkError> {
-        let mut pauses = backoff();
-        let worker = loop {
-            match self.client.register_worker(self.name.clone()).await {
-                Ok(worker) => break worker,
-                Err(error) if error.retryable() => {
-                    tracing::warn!(%error, "not registered; trying again");
-                    tokio::time::sleep(pauses.next().unwrap_or(FAREWELL)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        let subscribers = &self.client.router().subscribers;
-        let before = std::mem::replace(&mut *lock(&self.worker), worker);
-        subscribers.remove(before);
-        subscribers.add(worker, self.pushes.clone());
-        Ok(())
-    }
-
-    /// When a lease that ends at `end`, granted at `granted_at` or later, must be taken for lost: a little early, for
-    /// stopping takes time too.
-    fn deadline(&self, end: LogTime, granted_at: Instant) -> Instant {
-        let margin = (self.lease / 20).min(Duration::from_secs(1));
-        let deadline = self.client.deadline_of(end, granted_at, self.lease);
-        deadline.checked_sub(margin).unwrap_or(deadline)
-    }
-
-    /// Waits for word that the subscription is over.
-    async fn ended(&self) -> Option<LeaderHint> {
-        loop {
-            if let Some(hint) = lock(&self.ended).take() {
-                return hint;
-            }
-            self.ended_told.notified().await;
-        }
-    }
-
-    /// A new subscription is not ended by the word on an old one.
-    fn forget_ended(&self) {
-        lock(&self.ended).take();
-    }
 }
 
 /// Whatever way a worker ends, its pushes end too, and its leases are given back as far as the cluster can be told.
@@ -327,45 +227,5 @@ fn flatten<T>(ended: Result<Result<T, SdkError>, tokio::task::JoinError>) -> Res
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(SdkError::Closed),
         },
-    }
-}
-
-/// The signals that ask a process to end.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> Result<Self, SdkError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let refused = |source| SdkError::Machine { what: "a signal handler", source };
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(refused)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> Result<Self, SdkError> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }

@@ -1,0 +1,230 @@
+//! The client against nodes that misbehave.
+
+use crate::node::{Authority, Node, WORKER};
+use bytes::Bytes;
+use jobraft_protocol::{
+    ALPN_CLIENT, ALPN_PEER, Consistency, EnqueueOutcome, Error, ErrorCode, ModuleName, ModuleRef, NewJob, QueueName,
+    Request, Response, Task, TaskName,
+};
+use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
+use std::time::Duration;
+
+fn job(client: &Client) -> NewJob {
+    NewJob::new(
+        client.job_id(),
+        QueueName::new("q").unwrap(),
+        Task::Handler(TaskName::new("t").unwrap()),
+        b"1".as_slice(),
+    )
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_follower_is_followed_to_the_leader() {
+    let authority = Authority::new();
+    let (mut old, mut new) = (Node::start(&authority, 1), Node::start(&authority, 2));
+    // The client knows only the node that led.
+    let client = authority.client(&[&old]).await;
+    let job = job(&client);
+    let enqueue = tokio::spawn({
+        let client = client.clone();
+        let job = job.clone();
+        async move { client.enqueue(vec![job]).await }
+    });
+    let mut refusal = Error::new(ErrorCode::NotLeader, "another node leads");
+    refusal.leader = Some(new.hint());
+    old.next().await.answer(Err(refusal));
+    let asked = new.next().await;
+    assert_eq!(asked.request, Request::Enqueue { jobs: vec![job] });
+    asked.answer(Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
+    assert_eq!(enqueue.await.unwrap().unwrap(), [EnqueueOutcome::Created]);
+    // Remembered.
+    let queues = tokio::spawn(async move { client.queues(Consistency::Linearizable).await });
+    new.next().await.answer(Ok(Response::Queues(Vec::new())));
+    assert_eq!(queues.await.unwrap().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_follower_asked_first_names_the_leader() {
+    let authority = Authority::new();
+    let (follower, mut leader) = (Node::start(&authority, 1), Node::start(&authority, 2));
+    follower.follows(&leader);
+    let client = authority.client(&[&follower]).await;
+    let queues = tokio::spawn(async move { client.queues(Consistency::Linearizable).await });
+    leader.next().await.answer(Ok(Response::Queues(Vec::new())));
+    queues.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_enqueue_cut_off_is_repeated_with_the_same_ids() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let jobs: Vec<NewJob> = (0..3).map(|_| job(&client)).collect();
+    let enqueue = tokio::spawn({
+        let jobs = jobs.clone();
+        async move { client.enqueue(jobs).await }
+    });
+    let first = node.next().await;
+    first.session.cut();
+    let second = node.next().await;
+    assert_eq!(first.request, second.request);
+    assert_eq!(second.request, Request::Enqueue { jobs });
+    second.answer(Ok(Response::Enqueued(vec![EnqueueOutcome::Existing; 3])));
+    assert_eq!(enqueue.await.unwrap().unwrap(), vec![EnqueueOutcome::Existing; 3]);
+}
+
+#[tokio::test]
+async fn a_lease_cut_off_is_not_repeated() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let lease = tokio::spawn({
+        let client = client.clone();
+        async move { client.lease(WORKER, Vec::new(), 1, Duration::from_secs(30), Duration::ZERO).await }
+    });
+    node.next().await.session.cut();
+    let error = lease.await.unwrap().unwrap_err();
+    assert!(matches!(error, SdkError::OutcomeUnknown { request: "lease", .. }), "{error}");
+    // The next request is the next call's, not a repetition.
+    let queues = tokio::spawn(async move { client.queues(Consistency::Stale).await });
+    let asked = node.next().await;
+    assert!(matches!(asked.request, Request::ListQueues { .. }));
+    asked.answer(Ok(Response::Queues(Vec::new())));
+    queues.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout_that_says_what_is_unknown() {
+    let authority = Authority::new();
+    let node = Node::start(&authority, 1);
+    let config = authority.config(&[&node]).request_timeout(Duration::from_millis(200));
+    let client = Client::connect(config).await.unwrap();
+    let error = client.enqueue(vec![job(&client)]).await.unwrap_err();
+    assert!(error.outcome_unknown() && error.retryable());
+    assert_eq!(error.to_string(), "enqueue was not answered within 200ms; it may or may not have been done");
+    let error = client.queues(Consistency::Stale).await.unwrap_err();
+    assert!(!error.outcome_unknown(), "a read changes nothing");
+}
+
+#[tokio::test]
+async fn an_oversized_frame_ends_the_session_and_harms_nothing() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let register = tokio::spawn({
+        let client = client.clone();
+        async move { client.register_worker("w").await }
+    });
+    node.next().await.session.send_raw(vec![0xff; 8]);
+    let error = register.await.unwrap().unwrap_err();
+    assert!(matches!(error, SdkError::OutcomeUnknown { .. }), "{error}");
+    assert!(error.to_string().contains("exceeds the limit"), "{error}");
+    let queues = tokio::spawn(async move { client.queues(Consistency::Stale).await });
+    node.next().await.answer(Ok(Response::Queues(Vec::new())));
+    queues.await.unwrap().unwrap();
+}
+
+async fn refusal(config: ClientConfig) -> ConnectFailure {
+    match Client::connect(config).await.unwrap_err() {
+        SdkError::Unreachable(mut tried) => tried.pop().unwrap().failure,
+        other => panic!("unexpected error {other}"),
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_a_node_of_the_cluster_is_refused() {
+    let authority = Authority::new();
+    let foreign = Authority::new();
+    let peer = authority.issue("jobraft://node/1", |_| {});
+    let other_protocol = Node::with_certificate(&authority, 1, peer, ALPN_PEER);
+    let failure = refusal(authority.config(&[&other_protocol])).await;
+    assert!(matches!(failure, ConnectFailure::NotJobraft(_)), "{failure}");
+
+    let client = authority.issue("jobraft://client/mallory", |_| {});
+    let not_a_node = Node::with_certificate(&authority, 1, client, ALPN_CLIENT);
+    let failure = refusal(authority.config(&[&not_a_node])).await;
+    assert!(matches!(failure, ConnectFailure::NodeCertificate(_)), "{failure}");
+
+    let other_node = authority.issue("jobraft://node/2", |_| {});
+    let impostor = Node::with_certificate(&authority, 1, other_node, ALPN_CLIENT);
+    let failure = refusal(authority.config(&[&impostor])).await;
+    assert!(matches!(failure, ConnectFailure::NodeCertificate(_)), "{failure}");
+
+    let foreign_node = Node::start(&foreign, 1);
+    let failure = refusal(authority.config(&[&foreign_node])).await;
+    assert!(matches!(failure, ConnectFailure::NodeCertificate(_)), "{failure}");
+}
+
+#[tokio::test]
+async fn a_foreign_client_learns_that_the_node_refuses_it() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let node = Node::start(&authority, 1);
+    let mut config = foreign.config(&[&node]);
+    config.ca = Pem::Bytes(authority.pem());
+    let failure = refusal(config).await;
+    assert!(matches!(failure, ConnectFailure::ClientCertificate(_)), "{failure}");
+}
+
+#[tokio::test]
+async fn nobody_there_names_every_endpoint() {
+    let authority = Authority::new();
+    // Bound, and silent.
+    let sockets = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut config = authority.config(&[]).connect_timeout(Duration::from_millis(100));
+    config.endpoints = sockets.iter().map(|socket| socket.local_addr().unwrap().into()).collect();
+    let text = Client::connect(config.clone()).await.unwrap_err().to_string();
+    for endpoint in &config.endpoints {
+        assert!(text.contains(&format!("{endpoint}: no answer")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_named_before_anything_is_sent() {
+    let authority = Authority::new();
+    let mut config = authority.config(&[]);
+    config.endpoints = vec!["127.0.0.1:9".parse().unwrap()];
+    let (cert, key) = authority.issue("jobraft://client/old", |params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    (config.cert, config.key) = (Pem::Bytes(cert), Pem::Bytes(key));
+    let error = Client::connect(config).await.unwrap_err();
+    assert!(matches!(error, SdkError::Tls(TlsError::Expired { .. })), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let authority = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("client.key");
+    let mut config = authority.config(&[]);
+    config.endpoints = vec!["127.0.0.1:9".parse().unwrap()];
+    let Pem::Bytes(key) = &config.key else { unreachable!() };
+    std::fs::write(&path, key).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    config.key = path.clone().into();
+    let text = Client::connect(config).await.unwrap_err().to_string();
+    assert!(text.contains("mode 640") && text.ends_with(&format!("chmod 600 {}", path.display())), "{text}");
+}
+
+#[tokio::test]
+async fn a_module_comes_back_as_it_went_and_not_otherwise() {
+    let authority = Authority::new();
+    let node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let module: Bytes = (0..600_000u32).flat_map(u32::to_be_bytes).collect();
+    let mut seen = Vec::new();
+    let name = ModuleName::new("m@1").unwrap();
+    let sent =
+        client.upload_module(module.clone(), Some(name.clone()), |sent, of| seen.push((sent, of))).await.unwrap();
+    assert_eq!(sent.names, [name]);
+    let size = module.len() as u64;
+    assert_eq!((seen.first(), seen.last()), (Some(&(0, size)), Some(&(size, size))));
+    let wanted = ModuleRef::Digest(sent.digest);
+    assert_eq!(client.download_module(wanted.clone()).await.unwrap().1, module);
+    node.modules.lock().unwrap().get_mut(&sent.digest).unwrap()[7] ^= 1;
+    let error = client.download_module(wanted).await.unwrap_err();
+    assert!(matches!(error, SdkError::DigestMismatch { expected, .. } if expected == sent.digest), "{error}");
+}

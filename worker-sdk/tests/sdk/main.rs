@@ -1,0 +1,7 @@
+//! The SDK against nodes that the tests play: real QUIC, real certificates, every answer chosen by the test.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+mod node;
+mod worker;
