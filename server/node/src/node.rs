@@ -97,7 +97,7 @@ impl Node {
             observer: observer(dispatcher.clone(), store.clone()),
         })
         .await?;
-        let modules = ModuleExchange::new(store, consensus.clone(), peers, config.node_id);
+        let modules = ModuleExchange::new(store, consensus.clone(), Arc::clone(&peers), config.node_id);
         let api = Arc::new(Api::new(
             consensus.clone(),
             dispatcher.clone(),
@@ -109,7 +109,7 @@ impl Node {
         let instance = data.instance();
         let spawn = |task| AbortOnDropHandle::new(task);
         let tasks = vec![
-            spawn(tokio::spawn(accept(endpoint.clone(), api, modules.clone(), consensus.clone(), local))),
+            spawn(tokio::spawn(accept(endpoint.clone(), api, peers, modules.clone(), consensus.clone(), local))),
             spawn(tokio::spawn({
                 let consensus = consensus.clone();
                 async move { dispatcher.run(consensus).await }
@@ -181,15 +181,28 @@ async fn accept(endpoint: Endpoint, api: Arc<Api>, modules: ModuleExchange, cons
                 tokio::spawn(async move { api.serve(accepted.connection, accepted.identity).await });
             }
             Protocol::Peer => {
-                tokio::spawn(serve_peer(accepted, Arc::clone(&gate), modules.clone(), consensus.clone()));
+                tokio::spawn(serve_peer(
+                    accepted,
+                    Arc::clone(&gate),
+                    Arc::clone(&peers),
+                    modules.clone(),
+                    consensus.clone(),
+                ));
             }
         }
     }
 }
 
-async fn serve_peer(accepted: Accepted, gate: Arc<Gate>, modules: ModuleExchange, consensus: Consensus) {
+async fn serve_peer(
+    accepted: Accepted,
+    gate: Arc<Gate>,
+    peers: Arc<Peers>,
+    modules: ModuleExchange,
+    consensus: Consensus,
+) {
     // Refusals are logged where they are made.
     let Ok(mut peer) = PeerConnection::welcome(accepted, gate.local.node, &*gate).await else { return };
+    peers.seen(peer.hello().node);
     while let Some((kind, sender, receiver)) = peer.accept().await {
         let (modules, consensus) = (modules.clone(), consensus.clone());
         tokio::spawn(async move {
