@@ -10,7 +10,6 @@ use jobraft_protocol::{NodeAddress, QueueName};
 use jobraft_sdk::{Client, ClientConfig, SdkError};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Where `jobraft dev` leaves its context file, seen from where it was started.
 pub(crate) const DEFAULT_CONTEXT: &str = "jobraft-data/client.toml";
@@ -156,12 +155,6 @@ impl Connection {
     /// Connects.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         Client::connect(self.config()).await.map_err(|error| failed("connect to the cluster", &error))
-    }
-
-    /// Connects to this one node only, without much patience: to ask it about itself.
-    pub(crate) async fn connect_only(&self, node: NodeAddress, patience: Duration) -> Result<Client, SdkError> {
-        let config = Self { endpoints: vec![node], ..self.clone() }.config();
-        Client::connect(config.connect_timeout(patience).request_timeout(patience)).await
     }
 }
 

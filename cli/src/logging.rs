@@ -31,7 +31,7 @@ impl LogArgs {
     /// Starts logging, by the command line or else by `otherwise`.
     pub(crate) fn init(&self, otherwise: &LogConfig) -> Result<(), Failure> {
         let level = self.filter.as_ref().unwrap_or(&otherwise.level);
-        let filter = EnvFilter::try_new(level).map_err(|error| {
+        let filter = EnvFilter::try_new(with_quiet_libraries(level)).map_err(|error| {
             Failure::usage(format!("read the log filter {level:?}"), error).hint(
                 "such as `info`, or `warn,jobraft_node=debug`; it comes from --log, JOBRAFT_LOG or key `log.level`",
             )
@@ -52,5 +52,25 @@ impl LogArgs {
     /// Starts logging with `level` unless the command line says otherwise.
     pub(crate) fn init_at(&self, level: &str) -> Result<(), Failure> {
         self.init(&LogConfig { level: level.to_owned(), format: LogFormat::Human })
+    }
+}
+
+/// The consensus library tells its own inner life at every level; what matters of it the node tells itself.
+fn with_quiet_libraries(filter: &str) -> String {
+    const LIBRARY: &str = "openraft";
+    if filter.contains(LIBRARY) { filter.to_owned() } else { format!("{LIBRARY}=error,{filter}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn library_is_quiet_unless_asked_for() {
+        assert_eq!(with_quiet_libraries("info"), "openraft=error,info");
+        assert_eq!(with_quiet_libraries("warn,openraft=debug"), "warn,openraft=debug");
+        EnvFilter::try_new(with_quiet_libraries("warn,jobraft_node=debug")).unwrap();
     }
 }

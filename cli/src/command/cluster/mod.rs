@@ -2,10 +2,10 @@
 
 mod membership;
 mod status;
-pub(super) mod survey;
+mod survey;
 
 pub(super) use status::table as status_table;
-pub(super) use survey::{Answer, survey};
+pub(super) use survey::{Answer, ask, survey};
 
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;

@@ -35,7 +35,7 @@ struct NodeJson<'a> {
 
 impl StatusArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
-        let answers = survey(&connection.connection()?).await;
+        let answers = survey(&connection.connection()?).await?;
         let output = Output::new();
         if self.json {
             output.json(&answers.iter().map(NodeJson::from).collect::<Vec<_>>())?;

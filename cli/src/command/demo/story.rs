@@ -2,7 +2,7 @@
 
 use super::documents::Document;
 use super::processes::{NODES, Processes};
-use crate::command::cluster::{status_table, survey};
+use crate::command::cluster::{ask, status_table, survey};
 use crate::command::wasm_worker::{WORDCOUNT, WORDCOUNT_NAME, concurrency_default};
 use crate::connection::failed;
 use crate::failure::Failure;
@@ -45,7 +45,7 @@ async fn acts(processes: &mut Processes, documents: &[Document], jobs: usize) ->
     let task = run_documents(processes, &client, documents, &output).await?;
     lose_leader(processes, &client, &task, documents, jobs, &output).await?;
     output.line("")?;
-    output.line(format!("Done in {}; all of it is gone again.", human::duration(began.elapsed())))?;
+    output.line(format!("Done in {}; nothing of it is left behind.", human::duration(began.elapsed())))?;
     go_on(&output)
 }
 
@@ -57,10 +57,11 @@ async fn form_cluster(processes: &mut Processes, output: &Output) -> Result<Clie
     for id in NODES {
         output.line(format!("   node {id} at {}", processes.address(id)))?;
     }
-    let leader = await_leader(processes, None).await?;
+    let client = processes.connection().connect().await?;
+    let leader = await_leader(processes, &client, None).await?;
     let leads = paint.good(format!("node {leader} leads"));
     output.line(format!("   {leads}, {} after the start", human::duration(began.elapsed())))?;
-    processes.connection().connect().await
+    Ok(client)
 }
 
 async fn run_documents(
@@ -145,7 +146,7 @@ async fn lose_leader(
         .await
         .map_err(|error| failed("wait for the jobs", &error))?;
     verify(client, &ended, jobs, output).await?;
-    let answers = survey(&processes.connection()).await;
+    let answers = survey(&processes.connection()).await?;
     output.line("")?;
     output.table(status_table(&answers), "no nodes")
 }
@@ -188,7 +189,7 @@ async fn kill_leader(
     let status = client.cluster_status(None).await.map_err(|error| failed("ask who leads", &error))?;
     let leader = match status.leader {
         Some(leader) => leader,
-        None => await_leader(processes, None).await?,
+        None => await_leader(processes, client, None).await?,
     };
     let began = Instant::now();
     processes.kill_node(leader).await?;
@@ -197,7 +198,7 @@ async fn kill_leader(
         "   {} with SIGKILL, {count} jobs in",
         paint.bad(format!("node {leader}, the leader, killed"))
     ))?;
-    let next = await_leader(processes, Some(leader)).await?;
+    let next = await_leader(processes, client, Some(leader)).await?;
     let leads = paint.good(format!("node {next} leads"));
     output.line(format!("   {leads}, {} later; enqueueing and running go on", human::duration(began.elapsed())))
 }
@@ -231,7 +232,7 @@ async fn verify(client: &Client, ended: &[JobView], jobs: usize, output: &Output
 
 fn go_on(output: &Output) -> Result<(), Failure> {
     let (paint, program) = (output.paint(), program());
-    output.line("Your own, to keep:")?;
+    output.line("How to go on:")?;
     for (command, what) in [("dev", "a node and a worker for everyday development"), ("--help", "everything else")] {
         output.line(format!("   {}   {}", paint.command(format!("{program} {command:<6}")), paint.faint(what)))?;
     }
@@ -239,13 +240,12 @@ fn go_on(output: &Output) -> Result<(), Failure> {
 }
 
 /// Waits until one of the nodes, but not `gone`, says that it leads.
-async fn await_leader(processes: &mut Processes, gone: Option<NodeId>) -> Result<NodeId, Failure> {
+async fn await_leader(processes: &mut Processes, client: &Client, gone: Option<NodeId>) -> Result<NodeId, Failure> {
     let began = Instant::now();
-    let mut connection = processes.connection();
-    connection.endpoints.retain(|address| gone.is_none_or(|gone| processes.address(gone) != address));
     while began.elapsed() < LEADER_WAIT {
         processes.check()?;
-        let answers = survey::endpoints(&connection).await;
+        let left = NODES.into_iter().filter(|id| Some(*id) != gone);
+        let answers = ask(client, left.map(|id| processes.address(id).clone()).collect()).await;
         if let Some(leader) = answers.iter().find(|answer| answer.leads()).and_then(|answer| answer.node) {
             return Ok(leader);
         }

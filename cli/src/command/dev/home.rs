@@ -2,7 +2,7 @@
 
 use crate::connection::{Connection, Context};
 use crate::failure::Failure;
-use jobraft_node::config::{CheckpointConfig, LogConfig, NodeConfig};
+use jobraft_node::config::{LogConfig, NodeConfig};
 use jobraft_node::tls::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError,
     TlsFiles, Validity, describe,
@@ -104,7 +104,6 @@ impl Home {
             cluster: "dev".to_owned(),
             initial_members: BTreeMap::from([(NODE, advertise)]),
             tls: TlsFiles::in_directory(&self.certs(), NODE_STEM),
-            checkpoint: CheckpointConfig::default(),
             log: LogConfig::default(),
         }
     }

@@ -1,17 +1,16 @@
 //! The configuration file as it is written, and what must hold before it is believed.
 
 use super::{
-    CHECKPOINT_ENTRIES_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT, CLUSTER_NAME_BYTES_MAX, CLUSTER_NAME_DEFAULT,
-    CheckpointConfig, ConfigError, INITIAL_MEMBERS_MAX, LogConfig, LogFormat, NodeConfig, Source,
+    CLUSTER_NAME_BYTES_MAX, CLUSTER_NAME_DEFAULT, ConfigError, INITIAL_MEMBERS_MAX, LogConfig, LogFormat, NodeConfig,
+    Source,
 };
 use crate::tls::TlsFiles;
 use jobraft_protocol::{NodeAddress, NodeId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,8 +19,6 @@ pub(super) struct NodeFile {
     #[serde(default)]
     cluster: ClusterSection,
     tls: TlsSection,
-    #[serde(default)]
-    checkpoint: CheckpointSection,
     #[serde(default)]
     log: LogSection,
 }
@@ -53,13 +50,6 @@ struct TlsSection {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CheckpointSection {
-    interval_s: Option<NonZeroU32>,
-    entries: Option<NonZeroU64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct LogSection {
     level: Option<String>,
     #[serde(default)]
@@ -84,13 +74,6 @@ impl NodeFile {
                 ca: source.resolve(&file.tls.ca),
                 cert: source.resolve(&file.tls.cert),
                 key: source.resolve(&file.tls.key),
-            },
-            checkpoint: CheckpointConfig {
-                interval: file
-                    .checkpoint
-                    .interval_s
-                    .map_or(CHECKPOINT_INTERVAL_DEFAULT, |s| Duration::from_secs(s.get().into())),
-                entries: file.checkpoint.entries.map_or(CHECKPOINT_ENTRIES_DEFAULT, NonZeroU64::get),
             },
             log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
         })

@@ -19,7 +19,6 @@ use jobraft_protocol::{NodeAddress, NodeId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The largest configuration file; a larger one is refused.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
@@ -29,10 +28,6 @@ pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 pub const CLUSTER_NAME_DEFAULT: &str = "jobraft";
 /// The most nodes that can form a cluster at its first start.
 pub const INITIAL_MEMBERS_MAX: usize = 9;
-/// How often a node writes a checkpoint at the latest, while anything changes.
-pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
-/// After how many log entries a node writes a checkpoint at the latest.
-pub const CHECKPOINT_ENTRIES_DEFAULT: u64 = 20_000;
 
 /// Everything that a node must be told.
 #[derive(Clone, Debug)]
@@ -51,25 +46,8 @@ pub struct NodeConfig {
     pub initial_members: BTreeMap<NodeId, NodeAddress>,
     /// Its certificate and whom it trusts.
     pub tls: TlsFiles,
-    /// When its state is checkpointed.
-    pub checkpoint: CheckpointConfig,
     /// What it logs, and how.
     pub log: LogConfig,
-}
-
-/// When a node writes what changed to `state.db`: whichever comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointConfig {
-    /// After this time.
-    pub interval: Duration,
-    /// After this many log entries.
-    pub entries: u64,
-}
-
-impl Default for CheckpointConfig {
-    fn default() -> Self {
-        Self { interval: CHECKPOINT_INTERVAL_DEFAULT, entries: CHECKPOINT_ENTRIES_DEFAULT }
-    }
 }
 
 /// What is logged, and how.
