@@ -21,8 +21,8 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  jobraft demo                                    watch a three-node cluster survive the loss of its leader
-  jobraft dev                                     one node and a worker, for everyday development
+  jobraft demo                 watch a cluster survive the loss of its leader
+  jobraft dev                  one node and a worker, for everyday development
   jobraft module push wordcount.wasm --name wordcount
   jobraft job enqueue --module wordcount --file README.md --wait
   jobraft cluster status
