@@ -172,7 +172,14 @@ impl Node {
 }
 
 /// Takes connections until the endpoint is closed.
-async fn accept(endpoint: Endpoint, api: Arc<Api>, modules: ModuleExchange, consensus: Consensus, local: LocalPeer) {
+async fn accept(
+    endpoint: Endpoint,
+    api: Arc<Api>,
+    peers: Arc<Peers>,
+    modules: ModuleExchange,
+    consensus: Consensus,
+    local: LocalPeer,
+) {
     let gate = Arc::new(Gate { consensus: consensus.clone(), local });
     while let Some(accepted) = endpoint.accept().await {
         match accepted.protocol {
