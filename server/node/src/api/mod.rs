@@ -19,6 +19,9 @@ mod session;
 mod upload;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;
 use crate::modules::{ModuleExchange, ModuleStore};

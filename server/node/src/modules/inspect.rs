@@ -128,10 +128,11 @@ mod tests {
 
     const HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
-    /// A section: its number, its length, its body.
+    /// A section: its number, its length (LEB128, always in two bytes), its body.
     fn section(id: u8, body: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(body.len()).expect("test sections are short");
-        [&[id, length], body].concat()
+        let length = u16::try_from(body.len()).expect("test sections are short");
+        let [high, low] = (length << 1).to_be_bytes();
+        [&[id, low >> 1 | 0x80, high], body].concat()
     }
 
     fn name(text: &str) -> Vec<u8> {
@@ -188,7 +189,8 @@ mod tests {
         };
         let with_parameter = {
             let mut bytes = module(&[], "_start");
-            bytes.splice(HEADER.len()..HEADER.len() + 6, section(1, &[1, 0x60, 1, 0x7f, 0]));
+            let types = section(1, &[1, 0x60, 0, 0]).len();
+            bytes.splice(HEADER.len()..HEADER.len() + types, section(1, &[1, 0x60, 1, 0x7f, 0]));
             bytes
         };
         for (bytes, expected) in [

@@ -1,0 +1,329 @@
+//! The protocol of clients, spoken frame by frame to a real node that is its own majority.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use crate::config::{LogConfig, NodeConfig};
+use crate::node::Node;
+use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
+use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol, TransportError};
+use bytes::Bytes;
+use jobraft_protocol::{
+    ClientFrame, ClientHello, Completion, Consistency, Digest, EnqueueOutcome, Error, ErrorCode, JobId, JobState,
+    JobView, LeasedJob, LogTime, ModuleManifest, ModuleRef, NewJob, NodeId, Push, Request, Response, ServerFrame,
+    ServerHello, Start, StreamOpen, Task, WorkerId, limits,
+};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A test that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MINUTE_MS: u64 = 60_000;
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the test hangs")
+}
+
+struct Bench {
+    node: Node,
+    client: Endpoint,
+    _directory: TempDir,
+}
+
+impl Bench {
+    /// A node that leads.
+    async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        let ca = CertificateAuthority::create(path, 1).unwrap();
+        let hosts = ["127.0.0.1".to_owned()];
+        let pair = ca.issue_node(NodeId(1), &hosts, 1).unwrap();
+        pair.write(path, "node-1", Overwrite::Replace).unwrap();
+        ca.issue_client("tester", 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let advertise: jobraft_protocol::NodeAddress = "127.0.0.1:1".parse().unwrap();
+        let config = NodeConfig {
+            node_id: NodeId(1),
+            listen: loopback,
+            advertise: advertise.clone(),
+            data_dir: path.join("data"),
+            cluster: "test".to_owned(),
+            initial_members: BTreeMap::from([(NodeId(1), advertise)]),
+            tls: TlsFiles::in_directory(path, "node-1"),
+            log: LogConfig::default(),
+        };
+        let node = Node::start(config).await.unwrap();
+        soon(node.consensus().leadership().wait_for(|now| now.is_leader)).await.unwrap();
+        let credentials = Credentials::load(&TlsFiles::in_directory(path, "tester")).unwrap();
+        let client = Endpoint::bind(loopback, &credentials).unwrap();
+        Self { node, client, _directory: directory }
+    }
+
+    async fn connect(&self) -> Connection {
+        let address = self.node.listen_addr().to_string().parse().unwrap();
+        soon(self.client.connect(&address, Protocol::Client)).await.unwrap()
+    }
+
+    async fn session(&self) -> Session {
+        let connection = self.connect().await;
+        let (mut sender, mut receiver) = connection.open().await.unwrap();
+        sender.send(&StreamOpen::Session(ClientHello { agent: "test".to_owned() })).await.unwrap();
+        let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
+        assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
+        Session { connection, sender, receiver, next: 0, time: hello.time, seed: 0, pushes: VecDeque::new() }
+    }
+}
+
+struct Session {
+    connection: Connection,
+    sender: FrameSender,
+    receiver: FrameReceiver,
+    next: u64,
+    time: LogTime,
+    seed: u8,
+    pushes: VecDeque<Push>,
+}
+
+impl Session {
+    async fn send(&mut self, request: Request) -> u64 {
+        self.next += 1;
+        self.sender.send(&ClientFrame { id: self.next, request }).await.unwrap();
+        self.next
+    }
+
+    async fn answer(&mut self, number: u64) -> Result<Response, Error> {
+        loop {
+            match soon(self.receiver.recv()).await.unwrap().expect("the session goes on") {
+                ServerFrame::Reply { id, result } if id == number => return result,
+                ServerFrame::Reply { .. } => {}
+                ServerFrame::Push(push) => self.pushes.push_back(push),
+            }
+        }
+    }
+
+    async fn ask(&mut self, request: Request) -> Result<Response, Error> {
+        let number = self.send(request).await;
+        self.answer(number).await
+    }
+
+    async fn push(&mut self) -> Push {
+        if let Some(push) = self.pushes.pop_front() {
+            return push;
+        }
+        match soon(self.receiver.recv()).await.unwrap().expect("the session goes on") {
+            ServerFrame::Push(push) => push,
+            ServerFrame::Reply { id, result } => panic!("an answer to {id}: {result:?}"),
+        }
+    }
+
+    async fn leased_push(&mut self) -> Vec<LeasedJob> {
+        match self.push().await {
+            Push::Leased { jobs, .. } => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn job(&mut self, start: Start) -> NewJob {
+        self.seed += 1;
+        let task = Task::Handler("t".parse().unwrap());
+        let id = JobId::new(self.time, [self.seed; 10]);
+        NewJob { start, ..NewJob::new(id, "q".parse().unwrap(), task, "payload") }
+    }
+
+    async fn enqueue(&mut self, start: Start) -> JobId {
+        let job = self.job(start);
+        let id = job.id;
+        let answer = self.ask(Request::Enqueue { jobs: vec![job] }).await;
+        assert_eq!(answer, Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
+        id
+    }
+
+    async fn register(&mut self) -> WorkerId {
+        match self.ask(Request::RegisterWorker { name: "w".to_owned() }).await {
+            Ok(Response::Registered(worker)) => worker,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn view(&mut self, job: JobId) -> JobView {
+        let request = Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms: 0 };
+        match self.ask(request).await {
+            Ok(Response::Job(view)) => *view,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn fetch(worker: WorkerId, wait_ms: u64) -> Request {
+    Request::Lease { worker, queues: vec!["q".parse().unwrap()], max: 10, lease_ms: MINUTE_MS, wait_ms }
+}
+
+fn subscription(worker: WorkerId, credits: u32) -> Request {
+    Request::Subscribe { worker, queues: vec!["q".parse().unwrap()], lease_ms: MINUTE_MS, credits }
+}
+
+fn leased(answer: Result<Response, Error>) -> Vec<LeasedJob> {
+    match answer {
+        Ok(Response::Leased(jobs)) => jobs,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn code(answer: Result<Response, Error>) -> ErrorCode {
+    answer.expect_err("it is refused").code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_from_enqueue_to_its_waiting_reader() {
+    let bench = Bench::start().await;
+    let (mut producer, mut worker) = (bench.session().await, bench.session().await);
+    let id = worker.register().await;
+    assert_eq!(leased(worker.ask(fetch(id, 0)).await), []);
+
+    let fetching = worker.send(fetch(id, MINUTE_MS)).await;
+    let job = producer.enqueue(Start::Now).await;
+    let jobs = leased(worker.answer(fetching).await);
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
+
+    let waiting =
+        producer.send(Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms: MINUTE_MS }).await;
+    let completion = Completion { result: "done".into(), log: Bytes::new() };
+    let done = worker.ask(Request::Complete { lease: jobs[0].lease(), completion }).await;
+    assert_eq!(done, Ok(Response::Done));
+    let Ok(Response::Job(view)) = producer.answer(waiting).await else { panic!("the job is there") };
+    assert_eq!((view.state, &view.result[..]), (JobState::Completed, &b"done"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_pushed_one_for_each_credit_and_a_cancelled_one_is_revoked() {
+    let bench = Bench::start().await;
+    let (mut producer, mut worker) = (bench.session().await, bench.session().await);
+    let id = worker.register().await;
+    assert_eq!(worker.ask(subscription(id, 2)).await, Ok(Response::Done));
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(producer.enqueue(Start::Now).await);
+    }
+    let mut pushed = Vec::new();
+    while pushed.len() < 2 {
+        pushed.extend(worker.leased_push().await.into_iter().map(|job| job.id));
+    }
+    assert_eq!(pushed, jobs[..2]);
+    assert_eq!(producer.view(jobs[2]).await.state, JobState::Ready, "there is no credit for it");
+
+    let cancel = Request::Cancel { job: jobs[0], reason: "enough".to_owned() };
+    assert_eq!(producer.ask(cancel).await, Ok(Response::Done));
+    let Push::Revoked { worker: whose, leases } = worker.push().await else { panic!("it is revoked") };
+    assert_eq!((whose, leases.iter().map(|lease| lease.job).collect::<Vec<_>>()), (id, vec![jobs[0]]));
+
+    assert_eq!(worker.ask(Request::AddCredits { worker: id, credits: 5 }).await, Ok(Response::Done));
+    assert_eq!(worker.leased_push().await[0].id, jobs[2]);
+    assert_eq!(worker.ask(Request::Unsubscribe { worker: id }).await, Ok(Response::Done));
+    assert_eq!(code(worker.ask(Request::AddCredits { worker: id, credits: 1 }).await), ErrorCode::NotFound);
+    assert_eq!(code(worker.ask(subscription(WorkerId(999), 1)).await), ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_falls_due_on_an_idle_cluster_is_offered_in_time() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let worker = session.register().await;
+    session.ask(subscription(worker, 5)).await.unwrap();
+    let begun = Instant::now();
+    let job = session.enqueue(Start::AfterMs(300)).await;
+    assert_eq!(session.leased_push().await[0].id, job);
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(5), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_stops_its_subscription_and_its_fetches() {
+    let bench = Bench::start().await;
+    let (mut gone, mut stays) = (bench.session().await, bench.session().await);
+    let (one, other) = (gone.register().await, stays.register().await);
+    gone.ask(subscription(one, 100)).await.unwrap();
+    gone.send(fetch(one, MINUTE_MS)).await;
+    gone.sender.finish().await.unwrap();
+    // The end of the stream says that all requests are answered, the fetch too.
+    while soon(gone.receiver.recv::<ServerFrame>()).await.unwrap().is_some() {}
+    let job = stays.enqueue(Start::Now).await;
+    let jobs = leased(stays.ask(fetch(other, MINUTE_MS)).await);
+    assert_eq!(jobs.iter().map(|job| (job.id, job.attempt)).collect::<Vec<_>>(), [(job, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_exceeds_its_bounds_is_refused_by_name() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let worker = session.register().await;
+    let many: Vec<NewJob> = {
+        let job = session.job(Start::Now);
+        vec![job; limits::BULK_JOBS_MAX + 1]
+    };
+    for (request, expected) in [
+        (Request::Enqueue { jobs: vec![] }, ErrorCode::InvalidArgument),
+        (Request::Enqueue { jobs: many }, ErrorCode::TooLarge),
+        (Request::RegisterWorker { name: "x".repeat(1_000) }, ErrorCode::TooLarge),
+        (Request::Lease { worker, queues: vec![], max: 1, lease_ms: 1, wait_ms: 0 }, ErrorCode::InvalidArgument),
+        (Request::Extend { leases: vec![], lease_ms: limits::LEASE_MS_MAX + 1 }, ErrorCode::InvalidArgument),
+        (Request::ResolveModule { module: ModuleRef::Digest(Digest([0; 32])) }, ErrorCode::ModuleUnknown),
+        (Request::RemoveNode { node: NodeId(9) }, ErrorCode::Membership),
+    ] {
+        assert_eq!(code(session.ask(request).await), expected);
+    }
+    assert!(matches!(session.ask(Request::ClusterStatus).await, Ok(Response::Cluster(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_frame_ends_its_session_alone() {
+    let bench = Bench::start().await;
+    let (mut broken, mut honest) = (bench.session().await, bench.session().await);
+    broken.sender.send_bytes(Bytes::from_static(b"\0\0\0\x03abc")).await.unwrap();
+    let ended = soon(broken.receiver.recv::<ServerFrame>()).await;
+    assert!(matches!(ended, Err(TransportError::StreamReset { .. })), "{ended:?}");
+    assert!(!broken.connection.is_closed());
+    honest.enqueue(Start::Now).await;
+}
+
+async fn upload(bench: &Bench, digest: Digest, bytes: &[u8]) -> Result<ModuleManifest, Error> {
+    let (mut sender, mut receiver) = bench.connect().await.open().await.unwrap();
+    let name = Some("noop@1".parse().unwrap());
+    sender.send(&StreamOpen::Upload { digest, size: bytes.len() as u64, name }).await.unwrap();
+    sender.send_bytes(Bytes::copy_from_slice(bytes)).await.unwrap();
+    sender.finish().await.unwrap();
+    soon(receiver.recv::<Result<ModuleManifest, Error>>()).await.unwrap().expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_goes_up_and_comes_down_and_what_is_none_is_refused() {
+    // (module (func (export "_start")))
+    const NOOP: &[u8] =
+        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
+    let bench = Bench::start().await;
+    let digest = |bytes: &[u8]| Digest(Sha256::digest(bytes).into());
+    let refused = upload(&bench, digest(b"other"), NOOP).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::DigestMismatch);
+    let refused = upload(&bench, digest(b"#!/bin/sh"), b"#!/bin/sh").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ModuleInvalid);
+
+    let manifest = upload(&bench, digest(NOOP), NOOP).await.unwrap();
+    assert_eq!((manifest.digest, manifest.size, manifest.owner.as_str()), (digest(NOOP), NOOP.len() as u64, "tester"));
+    assert_eq!(manifest.names, ["noop@1".parse().unwrap()]);
+    assert_eq!(upload(&bench, digest(NOOP), NOOP).await, Ok(manifest.clone()), "again is the same as once");
+
+    let (mut sender, mut receiver) = bench.connect().await.open().await.unwrap();
+    sender.send(&StreamOpen::Download(ModuleRef::Name("noop@1".parse().unwrap()))).await.unwrap();
+    let answer = soon(receiver.recv::<Result<ModuleManifest, Error>>()).await.unwrap().expect("an answer");
+    assert_eq!(answer, Ok(manifest.clone()));
+    let mut bytes = Vec::new();
+    while let Some(chunk) = soon(receiver.recv_chunk()).await.unwrap() {
+        bytes.extend_from_slice(&chunk);
+    }
+    assert_eq!(bytes, NOOP);
+    let mut session = bench.session().await;
+    let listed = session.ask(Request::ListModules { consistency: Consistency::Linearizable }).await;
+    assert_eq!(listed, Ok(Response::Modules(vec![manifest])));
+}
