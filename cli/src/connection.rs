@@ -135,6 +135,11 @@ impl ConnectionArgs {
         })
     }
 
+    /// Whether a cluster was named on the command line or in the environment.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.endpoints.is_empty() || self.context.is_some()
+    }
+
     /// Where to connect to.
     pub(crate) fn connection(&self) -> Result<Connection, Failure> {
         self.resolve(&self.context()?)

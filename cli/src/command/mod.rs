@@ -1,5 +1,6 @@
 //! The commands: one file each, the tree that clap parses, and what starts the one that was named.
 
+mod bench;
 mod certs;
 mod cluster;
 mod compile_module;
@@ -44,6 +45,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Bench(bench::BenchArgs),
     Dev(dev::DevArgs),
     Node(node::NodeArgs),
     Worker(worker::WorkerArgs),
@@ -67,6 +69,7 @@ impl Cli {
             Command::Node(args) => args.run(&log),
             Command::Dev(args) => logged(&log, "warn", args.run()),
             Command::Worker(args) => logged(&log, "info", args.run()),
+            Command::Bench(args) => logged(&log, "warn", args.run()),
             Command::Demo(args) => logged(&log, "warn", args.run()),
             Command::Certs(args) => args.run(),
             Command::Job(args) => logged(&log, "warn", args.run()),

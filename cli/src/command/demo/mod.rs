@@ -7,7 +7,7 @@ mod story;
 use crate::failure::{Exit, Failure};
 use crate::shutdown::Shutdown;
 use clap::Args;
-use processes::Processes;
+pub(super) use processes::{NODES, Processes};
 use std::path::PathBuf;
 
 /// Watch a cluster run sandboxed jobs and survive the loss of its leader

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// The ids of the nodes.
-pub(super) const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+pub(in crate::command) const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 /// The client that the demo itself and its worker are.
 const CLIENT: &str = "demo";
 /// The certificates live as long as the demo; a day is the least.
@@ -27,7 +27,7 @@ const LOG_LINES: usize = 5;
 
 /// The processes and their directory.
 #[derive(Debug)]
-pub(super) struct Processes {
+pub(in crate::command) struct Processes {
     directory: TempDir,
     addresses: BTreeMap<NodeId, NodeAddress>,
     nodes: BTreeMap<NodeId, Child>,
@@ -36,7 +36,7 @@ pub(super) struct Processes {
 
 impl Processes {
     /// Makes certificates and configurations; starts nothing yet.
-    pub(super) fn prepare() -> Result<Self, Failure> {
+    pub(in crate::command) fn prepare() -> Result<Self, Failure> {
         let directory = tempfile::Builder::new()
             .prefix("jobraft-demo-")
             .tempdir()
@@ -84,18 +84,28 @@ impl Processes {
     }
 
     /// How clients reach the cluster.
-    pub(super) fn connection(&self) -> Connection {
+    pub(in crate::command) fn connection(&self) -> Connection {
         let TlsFiles { ca, cert, key } = TlsFiles::in_directory(&self.path("certs"), CLIENT);
         Connection { endpoints: self.addresses.values().cloned().collect(), ca, cert, key }
     }
 
     /// The address of a node.
-    pub(super) fn address(&self, id: NodeId) -> &NodeAddress {
+    pub(in crate::command) fn address(&self, id: NodeId) -> &NodeAddress {
         &self.addresses[&id]
     }
 
+    /// Where everything is.
+    pub(in crate::command) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The nodes that run.
+    pub(in crate::command) fn pids(&self) -> Vec<u32> {
+        self.nodes.values().filter_map(Child::id).collect()
+    }
+
     /// Starts all nodes.
-    pub(super) fn start_nodes(&mut self) -> Result<(), Failure> {
+    pub(in crate::command) fn start_nodes(&mut self) -> Result<(), Failure> {
         for id in NODES {
             let file = self.node_file(id);
             let child = self.spawn(&format!("node-{id}"), |command| command.arg("node").arg("--config").arg(file))?;
@@ -105,7 +115,7 @@ impl Processes {
     }
 
     /// Starts the worker.
-    pub(super) fn start_worker(&mut self, queues: &[&str], concurrency: usize) -> Result<(), Failure> {
+    pub(in crate::command) fn start_worker(&mut self, queues: &[&str], concurrency: usize) -> Result<(), Failure> {
         let (context, cache) = (self.path("client.toml"), self.path("cache"));
         self.worker = Some(self.spawn("worker", |command| {
             let command = command.arg("worker").arg("--context").arg(context).arg("--cache-dir").arg(cache);
@@ -128,7 +138,7 @@ impl Processes {
     }
 
     /// Fails if a process has ended that should not, with the end of its log.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
+    pub(in crate::command) fn check(&mut self) -> Result<(), Failure> {
         let nodes = self.nodes.iter_mut().map(|(id, child)| (format!("node-{id}"), child));
         let worker = self.worker.iter_mut().map(|child| ("worker".to_owned(), child));
         let ended =
@@ -146,7 +156,7 @@ impl Processes {
     }
 
     /// Kills a node with SIGKILL: no goodbye, no checkpoint.
-    pub(super) async fn kill_node(&mut self, id: NodeId) -> Result<(), Failure> {
+    pub(in crate::command) async fn kill_node(&mut self, id: NodeId) -> Result<(), Failure> {
         let Some(mut child) = self.nodes.remove(&id) else {
             return Err(Failure::new(format!("kill node {id}"), "it does not run"));
         };
@@ -154,7 +164,7 @@ impl Processes {
     }
 
     /// Kills whatever runs and removes the directory.
-    pub(super) async fn clear(mut self) -> Result<(), Failure> {
+    pub(in crate::command) async fn clear(mut self) -> Result<(), Failure> {
         for child in self.worker.iter_mut().chain(self.nodes.values_mut()) {
             // One that has ended already is what is wanted.
             let _ = child.kill().await;
