@@ -20,6 +20,8 @@ mod upload;
 mod writer;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use crate::consensus::Consensus;

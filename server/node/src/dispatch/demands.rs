@@ -4,6 +4,7 @@
 //! a thousand idle workers do not all ask for one job; a demand has one order under way at most; who was served goes
 //! behind all others that wait on the same queue; ready jobs are left alone only if nobody waits for them.
 
+use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,34 +12,6 @@ use std::sync::Arc;
 /// A demand, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DemandId(u64);
-
-/// What somebody wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
-    /// Who.
-    pub(crate) worker: WorkerId,
-    /// Where from, the first with work first.
-    pub(crate) queues: Vec<QueueName>,
-    /// How many at most.
-    pub(crate) credits: u32,
-    /// For how long.
-    pub(crate) lease_ms: u64,
-}
-
-/// A lease to be proposed, on behalf of a demand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Order {
-    /// For whom.
-    pub(crate) demand: DemandId,
-    /// The worker.
-    pub(crate) worker: WorkerId,
-    /// The queues that have something for it, in its order.
-    pub(crate) queues: Vec<QueueName>,
-    /// How many.
-    pub(crate) max: u32,
-    /// For how long.
-    pub(crate) lease_ms: u64,
-}
 
 /// All demands on this node. `S` is where each is served.
 #[derive(Debug)]
@@ -68,15 +41,6 @@ struct Demand<S> {
     kind: Kind,
     phase: Phase,
     sink: S,
-}
-
-/// For how long a demand lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Until it got something.
-    Once,
-    /// Until it is removed.
-    Subscription,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::demands::{DemandId, Demands, Kind, Order, Resumed, Wish};
+use super::demands::{DemandId, Demands, Resumed};
+use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
 use std::collections::HashMap;
 

@@ -1,9 +1,10 @@
 //! The dispatcher: takes demands and events, and turns them into leases.
 
 use super::EndWatch;
-use super::demands::{DemandId, Demands, Kind, Wish};
+use super::demands::{DemandId, Demands};
 use super::orders::{Sink, carry_out, end, hint_revoked};
 use super::timers::Timers;
+use super::wish::{Kind, Wish};
 use crate::consensus::Consensus;
 use jobraft_core::command::Event;
 use jobraft_protocol::{Error, ErrorCode, LeaseRef, LeasedJob, LogTime, QueueName, ServerFrame, WorkerId};

@@ -9,11 +9,13 @@ mod dispatcher;
 mod end_watch;
 mod orders;
 mod timers;
+mod wish;
 
 #[cfg(test)]
 mod demands_tests;
 
-pub(crate) use demands::{DemandId, Wish};
+pub(crate) use demands::DemandId;
 pub use dispatcher::Dispatcher;
 pub(crate) use end_watch::EndWatch;
 pub(crate) use orders::give_back;
+pub(crate) use wish::Wish;

@@ -1,7 +1,8 @@
 //! Carrying out an order: the lease is proposed, and what it gives goes where it was wanted, or back.
 
 use super::Dispatcher;
-use super::demands::{Order, Resumed};
+use super::demands::Resumed;
+use super::wish::Order;
 use crate::consensus::Consensus;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;

@@ -1,0 +1,174 @@
+//! What the API's tests share: a node that is its own majority, and a client that speaks frame by frame.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use crate::config::{LogConfig, NodeConfig};
+use crate::node::Node;
+use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
+use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
+use jobraft_protocol::{
+    ClientFrame, ClientHello, Consistency, EnqueueOutcome, Error, ErrorCode, JobId, JobView, LeasedJob, LogTime,
+    NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start, StreamOpen, Task, WorkerId,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A test that takes longer hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const MINUTE_MS: u64 = 60_000;
+
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the test hangs")
+}
+
+pub(super) struct Bench {
+    pub(super) node: Node,
+    pub(super) client: Endpoint,
+    _directory: TempDir,
+}
+
+impl Bench {
+    /// A node that leads.
+    pub(super) async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        let ca = CertificateAuthority::create(path, 1).unwrap();
+        let hosts = ["127.0.0.1".to_owned()];
+        let pair = ca.issue_node(NodeId(1), &hosts, 1).unwrap();
+        pair.write(path, "node-1", Overwrite::Replace).unwrap();
+        ca.issue_client("tester", 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let advertise: jobraft_protocol::NodeAddress = "127.0.0.1:1".parse().unwrap();
+        let config = NodeConfig {
+            node_id: NodeId(1),
+            listen: loopback,
+            advertise: advertise.clone(),
+            data_dir: path.join("data"),
+            cluster: "test".to_owned(),
+            initial_members: BTreeMap::from([(NodeId(1), advertise)]),
+            tls: TlsFiles::in_directory(path, "node-1"),
+            log: LogConfig::default(),
+        };
+        let node = Node::start(config).await.unwrap();
+        soon(node.consensus().leadership().wait_for(|now| now.is_leader)).await.unwrap();
+        let credentials = Credentials::load(&TlsFiles::in_directory(path, "tester")).unwrap();
+        let client = Endpoint::bind(loopback, &credentials).unwrap();
+        Self { node, client, _directory: directory }
+    }
+
+    pub(super) async fn connect(&self) -> Connection {
+        let address = self.node.listen_addr().to_string().parse().unwrap();
+        soon(self.client.connect(&address, Protocol::Client)).await.unwrap()
+    }
+
+    pub(super) async fn session(&self) -> Session {
+        let connection = self.connect().await;
+        let (mut sender, mut receiver) = connection.open().await.unwrap();
+        sender.send(&StreamOpen::Session(ClientHello { agent: "test".to_owned() })).await.unwrap();
+        let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
+        assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
+        Session { connection, sender, receiver, next: 0, time: hello.time, seed: 0, pushes: VecDeque::new() }
+    }
+}
+
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) sender: FrameSender,
+    pub(super) receiver: FrameReceiver,
+    next: u64,
+    time: LogTime,
+    seed: u8,
+    pushes: VecDeque<Push>,
+}
+
+impl Session {
+    pub(super) async fn send(&mut self, request: Request) -> u64 {
+        self.next += 1;
+        self.sender.send(&ClientFrame { id: self.next, request }).await.unwrap();
+        self.next
+    }
+
+    pub(super) async fn answer(&mut self, number: u64) -> Result<Response, Error> {
+        loop {
+            match soon(self.receiver.recv()).await.unwrap().expect("the session goes on") {
+                ServerFrame::Reply { id, result } if id == number => return result,
+                ServerFrame::Reply { .. } => {}
+                ServerFrame::Push(push) => self.pushes.push_back(push),
+            }
+        }
+    }
+
+    pub(super) async fn ask(&mut self, request: Request) -> Result<Response, Error> {
+        let number = self.send(request).await;
+        self.answer(number).await
+    }
+
+    pub(super) async fn push(&mut self) -> Push {
+        if let Some(push) = self.pushes.pop_front() {
+            return push;
+        }
+        match soon(self.receiver.recv()).await.unwrap().expect("the session goes on") {
+            ServerFrame::Push(push) => push,
+            ServerFrame::Reply { id, result } => panic!("an answer to {id}: {result:?}"),
+        }
+    }
+
+    pub(super) async fn leased_push(&mut self) -> Vec<LeasedJob> {
+        match self.push().await {
+            Push::Leased { jobs, .. } => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn job(&mut self, start: Start) -> NewJob {
+        self.seed += 1;
+        let task = Task::Handler("t".parse().unwrap());
+        let id = JobId::new(self.time, [self.seed; 10]);
+        NewJob { start, ..NewJob::new(id, "q".parse().unwrap(), task, "payload") }
+    }
+
+    pub(super) async fn enqueue(&mut self, start: Start) -> JobId {
+        let job = self.job(start);
+        let id = job.id;
+        let answer = self.ask(Request::Enqueue { jobs: vec![job] }).await;
+        assert_eq!(answer, Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
+        id
+    }
+
+    pub(super) async fn register(&mut self) -> WorkerId {
+        match self.ask(Request::RegisterWorker { name: "w".to_owned() }).await {
+            Ok(Response::Registered(worker)) => worker,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn view(&mut self, job: JobId) -> JobView {
+        let request = Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms: 0 };
+        match self.ask(request).await {
+            Ok(Response::Job(view)) => *view,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(super) fn fetch(worker: WorkerId, wait_ms: u64) -> Request {
+    Request::Lease { worker, queues: vec!["q".parse().unwrap()], max: 10, lease_ms: MINUTE_MS, wait_ms }
+}
+
+pub(super) fn subscription(worker: WorkerId, credits: u32) -> Request {
+    Request::Subscribe { worker, queues: vec!["q".parse().unwrap()], lease_ms: MINUTE_MS, credits }
+}
+
+pub(super) fn leased(answer: Result<Response, Error>) -> Vec<LeasedJob> {
+    match answer {
+        Ok(Response::Leased(jobs)) => jobs,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn code(answer: Result<Response, Error>) -> ErrorCode {
+    answer.expect_err("it is refused").code
+}

@@ -1,0 +1,41 @@
+//! What is wanted of the dispatcher, and what it wants of the state machine.
+
+use super::demands::DemandId;
+use jobraft_protocol::{QueueName, WorkerId};
+
+/// What somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Who.
+    pub(crate) worker: WorkerId,
+    /// Where from, the first with work first.
+    pub(crate) queues: Vec<QueueName>,
+    /// How many at most.
+    pub(crate) credits: u32,
+    /// For how long.
+    pub(crate) lease_ms: u64,
+}
+
+/// A lease to be proposed, on behalf of a demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// For whom.
+    pub(crate) demand: DemandId,
+    /// The worker.
+    pub(crate) worker: WorkerId,
+    /// The queues that have something for it, in its order.
+    pub(crate) queues: Vec<QueueName>,
+    /// How many.
+    pub(crate) max: u32,
+    /// For how long.
+    pub(crate) lease_ms: u64,
+}
+
+/// For how long a demand lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Until it got something.
+    Once,
+    /// Until it is removed.
+    Subscription,
+}
