@@ -71,8 +71,8 @@ impl BenchArgs {
             measured = self.measure(&connection, Some(&cluster)) => measured,
             _ = tokio::signal::ctrl_c() => Err(Failure::new("measure", "interrupted")),
         };
-        cluster.clear().await?;
-        measured
+        let cleared = cluster.clear().await;
+        measured.and(cleared)
     }
 
     async fn measure(&self, connection: &Connection, cluster: Option<&Processes>) -> Result<(), Failure> {

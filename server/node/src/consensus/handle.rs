@@ -97,6 +97,7 @@ impl Consensus {
         let opened = {
             let directory = directory.clone();
             tokio::task::spawn_blocking(move || -> Result<_, ConsensusError> {
+                service::clear_unfinished(&directory);
                 let (db, recovered) = LogDb::open(&directory)?;
                 let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
                 let state =

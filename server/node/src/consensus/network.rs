@@ -1,5 +1,6 @@
 //! openraft's network on top of the peer links: the asking side.
 
+use super::service::SENDING;
 use super::state_machine::SnapshotData;
 use super::types::{Member, SnapshotMeta, TypeConfig, Vote, log_id};
 use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
@@ -235,7 +236,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             SnapshotData::Checkpoint(db) => db,
             SnapshotData::Received(_) => return Err(network_error("a snapshot is sent from state.db only").into()),
         };
-        let path = self.snapshot_dir.join(format!("send-{}.db", self.target));
+        let path = self.snapshot_dir.join(format!("{SENDING}{}.db", self.target));
         let copied = tokio::task::spawn_blocking(move || db.snapshot_to(&path)).await.map_err(network_error)?;
         let file = copied.map_err(network_error)?;
         let last_membership = ciborium::from_reader(&file.meta.membership[..]).map_err(network_error)?;

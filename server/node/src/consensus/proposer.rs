@@ -14,6 +14,7 @@ use openraft::raft::ClientWriteResult;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// Entries proposed and not yet applied; beyond, commands collect.
 const ENTRIES_IN_FLIGHT_MAX: usize = 3;
@@ -70,8 +71,12 @@ pub(crate) async fn run(raft: Raft, mut asks: mpsc::Receiver<Ask>, mut leadershi
         }
         last_at = last_at.max(wall_clock());
         let leader_change = stamped_term != Some(now.term);
-        stamped_term = Some(now.term);
-        propose(&raft, batch, last_at, leader_change, now, permit).await;
+        let term = now.term;
+        let accepted = propose(&raft, batch, last_at, leader_change, now, permit).await;
+        // Only an entry that is in the log has said that the leader is new; nothing else may go before it.
+        if leader_change && accepted.await.unwrap_or(false) {
+            stamped_term = Some(term);
+        }
     }
 }
 
@@ -110,6 +115,7 @@ fn refuse(answer: oneshot::Sender<CommandResult>, error: &Error) {
     let _ = answer.send(Err(error.clone()));
 }
 
+/// Proposes one entry. The task ends when its outcome is known, with whether it was applied here.
 async fn propose(
     raft: &Raft,
     batch: Vec<Waiting>,
@@ -117,7 +123,7 @@ async fn propose(
     leader_change: bool,
     now: Leadership,
     permit: OwnedSemaphorePermit,
-) {
+) -> JoinHandle<bool> {
     let (commands, answers): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|waiting| (waiting.command, waiting.answer)).unzip();
     let proposal = match Proposal::new(Entry { at, leader_change, commands }) {
@@ -125,7 +131,7 @@ async fn propose(
         Err(error) => {
             let error = Error::new(ErrorCode::Internal, error.to_string());
             answers.into_iter().for_each(|answer| refuse(answer, &error));
-            return;
+            return tokio::spawn(async { false });
         }
     };
     let (responder, result) = ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
@@ -134,19 +140,23 @@ async fn propose(
     if let Err(stopped) = written {
         let error = Error::new(ErrorCode::ShuttingDown, stopped.to_string());
         answers.into_iter().for_each(|answer| refuse(answer, &error));
-        return;
+        return tokio::spawn(async { false });
     }
     tokio::spawn(async move {
         let result = result.await;
         drop(permit);
         let error = match result {
-            Ok(Ok(response)) => return deliver(answers, response.data),
+            Ok(Ok(response)) => {
+                deliver(answers, response.data);
+                return true;
+            }
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => now.not_leader(),
             Ok(Err(other)) => outcome_unknown(&other.to_string()),
             Err(_) => outcome_unknown("the node is stopping"),
         };
         answers.into_iter().for_each(|answer| refuse(answer, &error));
-    });
+        false
+    })
 }
 
 fn deliver(waiting: Vec<oneshot::Sender<CommandResult>>, answers: Answers) {

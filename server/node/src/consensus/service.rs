@@ -14,6 +14,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
+/// The file from which a snapshot is installed.
+pub(crate) const INSTALLING: &str = "install.db";
+/// How files of snapshots begin that are sent.
+pub(crate) const SENDING: &str = "send-";
+/// How files of snapshots begin that were received.
+const RECEIVED: &str = "received-";
+
+/// Removes copies of state that a kill left half sent, half received or half installed.
+pub(crate) fn clear_unfinished(directory: &Path) {
+    let Ok(files) = std::fs::read_dir(directory) else { return };
+    for file in files.flatten() {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        let unfinished = name == INSTALLING || name.starts_with(RECEIVED) || name.starts_with(SENDING);
+        if unfinished && let Err(error) = std::fs::remove_file(file.path()) {
+            tracing::warn!(path = %file.path().display(), %error, "could not remove an unfinished snapshot");
+        }
+    }
+}
+
 /// Serves one append stream until the peer ends it, or the log refuses what it sends.
 pub(crate) async fn serve_appends(
     raft: Raft,
@@ -71,10 +91,9 @@ pub(crate) async fn serve_snapshot(
     mut sender: FrameSender,
     mut receiver: FrameReceiver,
 ) -> Result<(), TransportError> {
-    static RECEIVED: AtomicU64 = AtomicU64::new(0);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(header) = receiver.recv::<SnapshotHeader>().await? else { return Ok(()) };
-    let name = format!("received-{}.db", RECEIVED.fetch_add(1, Ordering::Relaxed));
-    let path = directory.join(name);
+    let path = directory.join(format!("{RECEIVED}{}.db", COUNT.fetch_add(1, Ordering::Relaxed)));
     let answer: SnapshotAnswer = match receive(&path, &header, &mut receiver).await {
         Ok(file) => {
             let snapshot = Snapshot { meta: header.meta, snapshot: SnapshotData::Received(file) };

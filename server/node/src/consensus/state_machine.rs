@@ -4,6 +4,7 @@
 //! `state.db` in one transaction; to openraft a checkpoint is a snapshot, so that the log may be purged behind it.
 //! The copy of `state.db` that a follower far behind needs is made only when one does.
 
+use super::service::INSTALLING;
 use super::types::{Answers, LogEntry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use futures_util::{Stream, StreamExt};
@@ -217,7 +218,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let file = match snapshot {
                 SnapshotData::Received(file) => file,
                 SnapshotData::Checkpoint(db) => {
-                    let path = this.shared.directory.join("install.db");
+                    let path = this.shared.directory.join(INSTALLING);
                     db.snapshot_to(&path).map_err(io::Error::other)?.path
                 }
             };
