@@ -1,0 +1,14 @@
+//! The product as its users have it: real processes, real sockets, real faults.
+//!
+//! Each test starts what it needs in a directory of its own, on ports of its own, and leaves nothing behind. Nothing is
+//! waited for by time alone: each wait is for a condition, with a deadline ([`support::DEADLINE`]) that only a broken
+//! product or a hopelessly busy machine misses.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bad_input;
+mod cli;
+mod cluster_faults;
+mod hostile_jobs;
+mod membership;
+mod support;
