@@ -41,8 +41,11 @@ impl Consensus {
     /// # Errors
     /// If another member belongs to a formed cluster already: this data directory is then not the one that it knows.
     pub async fn form(&self, instance: Uuid, members: &BTreeMap<NodeId, NodeAddress>) -> Result<(), ConsensusError> {
-        if self.is_formed().await? || members.keys().next() != Some(&self.inner.node) {
+        if self.is_formed().await? || members.is_empty() {
             return Ok(());
+        }
+        if members.keys().next() != Some(&self.inner.node) {
+            return self.await_formation(members).await;
         }
         let mut known = BTreeMap::new();
         let mut reported = false;
@@ -63,6 +66,9 @@ impl Consensus {
                             )));
                         }
                         Ok(other) => other.instance,
+                        Err(TransportError::Refused(error)) if error.code == ErrorCode::Membership => {
+                            return Err(ConsensusError::Formation(error.message));
+                        }
                         Err(error) => {
                             if !reported {
                                 tracing::info!(node = %id, %address, %error, "waiting for the other initial members");
@@ -85,6 +91,24 @@ impl Consensus {
             }
             Err(RaftError::APIError(_)) => Ok(()), // Formed meanwhile.
             Err(RaftError::Fatal(fatal)) => Err(ConsensusError::Raft(fatal.to_string())),
+        }
+    }
+
+    /// Waits until another member has formed the cluster. The others are asked meanwhile, since only they can tell a
+    /// directory that is new from one that was lost: nobody would ever call on the latter.
+    async fn await_formation(&self, members: &BTreeMap<NodeId, NodeAddress>) -> Result<(), ConsensusError> {
+        loop {
+            for (&id, address) in members.iter().filter(|(id, _)| **id != self.inner.node) {
+                if self.is_formed().await? {
+                    return Ok(());
+                }
+                if let Err(TransportError::Refused(error)) = self.introduction(id, address).await
+                    && error.code == ErrorCode::Membership
+                {
+                    return Err(ConsensusError::Formation(error.message));
+                }
+            }
+            tokio::time::sleep(FORMATION_RETRY).await;
         }
     }
 
