@@ -2,13 +2,11 @@
 
 use crate::support::{TestCluster, count, eventually, job};
 use futures_util::{StreamExt, stream};
-use jobraft_sdk::protocol::{
-    EnqueueOutcome, JobId, JobState, ModuleRef, NewJob, QueueName, Task, TaskName,
-};
+use jobraft_sdk::protocol::{EnqueueOutcome, JobId, JobState, ModuleRef, NewJob, QueueName, Task, TaskName};
 use jobraft_sdk::{Client, JobContext, JobError, Worker, WorkerReport};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::SeedableRng;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

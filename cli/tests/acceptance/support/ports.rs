@@ -5,8 +5,8 @@
 
 use rand::RngExt;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
