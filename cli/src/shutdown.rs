@@ -28,15 +28,16 @@ impl Shutdown {
         })
     }
 
-    /// Also stops when stdin ends: a child whose parent holds the other end of the pipe does not outlive it, whatever
-    /// way the parent ends.
+    /// Also stops, at once, when stdin ends: a child whose parent holds the other end of the pipe does not outlive it,
+    /// whatever way the parent ends.
     pub(crate) fn with_stdin(self) -> Self {
         let closed = self.stdin.clone();
         // A thread of its own: a blocked read of stdin would keep the runtime from ending.
         std::thread::spawn(move || {
             let mut buffer = [0; 64];
             while matches!(std::io::stdin().read(&mut buffer), Ok(1..)) {}
-            let _ = closed.blocking_send(());
+            // Again and again: nobody is left to wait for an orderly end.
+            while closed.blocking_send(()).is_ok() {}
         });
         self
     }
