@@ -57,11 +57,13 @@ pub(crate) async fn follow(raft: Raft, sender: watch::Sender<Leadership>) {
                 let member = metrics.membership_config.membership().get_node(&id);
                 (NodeId(id), member.and_then(super::types::Member::address))
             });
+            // A sole voter is its own majority: it hears from nobody, and openraft reports the election's time for ever.
+            let has_others = metrics.membership_config.voter_ids().any(|id| id != metrics.id);
             Leadership {
                 is_leader: metrics.state.is_leader(),
                 term: metrics.current_term,
                 leader,
-                quorum_heard: metrics.last_quorum_acked.map(|instant| *instant),
+                quorum_heard: metrics.last_quorum_acked.map(|instant| *instant).filter(|_| has_others),
             }
         };
         let known = |l: &Leadership| l.leader.as_ref().map(|(id, _)| *id);
