@@ -29,6 +29,8 @@ const KILLS: usize = 5;
 const BACKLOG_MAX: usize = 1_000;
 /// Short, so that what was on its way to a worker when the leader died is given out again soon.
 const LEASE: Duration = Duration::from_secs(2);
+/// Longer than a leader waits for a sign of its majority.
+const IDLE: Duration = Duration::from_secs(4);
 /// Acknowledged single enqueues before everything is killed.
 const ACKNOWLEDGED_MIN: usize = 300;
 
@@ -172,6 +174,21 @@ async fn all_jobs_complete_once_while_nodes_die_and_nothing_acknowledged_is_lost
     // Every call was acknowledged in the end: no retry made a second job.
     assert_eq!(count(&client, &[DURABLE], |stats| stats.ready).await.unwrap(), acknowledged.len() as u64);
     eprintln!("done after {:?}", begun.elapsed());
+}
+
+/// A leader that nobody wrote to for a while must not take the silence for the loss of its majority.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_cluster_serves_at_once() {
+    for size in [1, 3] {
+        let mut cluster = TestCluster::start(size).await;
+        let client = Client::connect(cluster.client_config()).await.unwrap();
+        tokio::time::sleep(IDLE).await;
+        let task = Task::Handler(TaskName::new("none").unwrap());
+        let job = NewJob::new(client.job_id(), QueueName::new(DURABLE).unwrap(), task, "x");
+        assert_eq!(client.enqueue(vec![job]).await.unwrap(), [EnqueueOutcome::Created]);
+        let leader = cluster.leader().await;
+        assert_eq!(cluster.status_of(&client, leader).await.unwrap().term, 1, "an idle cluster has elected anew");
+    }
 }
 
 /// Kills all nodes in one moment while single jobs are enqueued, and starts them again; what was acknowledged.
