@@ -6,7 +6,7 @@ mod load;
 use super::demo::{NODES, Processes};
 use crate::connection::{Connection, ConnectionArgs};
 use crate::failure::Failure;
-use crate::output::{Mood, Output, Table, human};
+use crate::output::{Mood, Output, Table};
 use clap::Args;
 use load::{Load, Measured};
 use serde::Serialize;
@@ -100,16 +100,16 @@ impl BenchArgs {
         let mut table =
             Table::new(&["IN FLIGHT", "JOBS", "JOBS/S", "ENQUEUE P50", "P99", "SERVER CPU/JOB", "FDATASYNC P50"]);
         for line in &lines {
-            let micros = |us: u64| human::duration(Duration::from_micros(us));
+            let millis = |us: u64| format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10);
             table.row(
                 [
                     line.in_flight.to_string(),
                     line.jobs.to_string(),
                     format!("{:.0}", line.jobs_per_second),
-                    micros(line.enqueue_p50_us),
-                    micros(line.enqueue_p99_us),
+                    millis(line.enqueue_p50_us),
+                    millis(line.enqueue_p99_us),
                     line.server_cpu_us_per_job.map_or_else(|| "-".into(), |us| format!("{us:.0} µs")),
-                    micros(line.fdatasync_p50_us),
+                    millis(line.fdatasync_p50_us),
                 ]
                 .map(|cell| (cell, Mood::Plain)),
             );

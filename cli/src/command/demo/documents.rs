@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Documents of the current directory that are taken when none are named.
 const FOUND_MAX: usize = 12;
-/// What is worked on when there is nothing else: this project's own sample configuration.
-const EMBEDDED: (&str, &str) = ("node-1.toml", include_str!("../../../../config/node-1.toml"));
+/// What is worked on when there is nothing else: this project's own front page.
+const EMBEDDED: (&str, &str) = ("README.md", include_str!("../../../../README.md"));
 
 /// A document and what it is called.
 #[derive(Clone, Debug)]
