@@ -1,7 +1,7 @@
 //! The handle by which the rest of the node uses consensus.
 
 use super::barrier::{self, READERS_WAITING_MAX};
-use super::leadership::{self, Leadership};
+use super::leadership::{self, Leadership, quorum_is_silent};
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::proposer::{self, Ask, Waiting, outcome_unknown, wall_clock};
@@ -23,11 +23,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-const HEARTBEAT_MS: u64 = 200;
-const ELECTION_MS_MIN: u64 = 800;
-const ELECTION_MS_MAX: u64 = 1_600;
+const HEARTBEAT_MS: u64 = 300;
+const ELECTION_MS_MIN: u64 = 1_000;
+const ELECTION_MS_MAX: u64 = 2_000;
 /// How long a command may take before its outcome is called unknown.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How soon the end of consensus is noticed.
+const LIFE_CHECK: Duration = Duration::from_secs(1);
 
 /// What consensus is started with.
 pub struct ConsensusOptions {
@@ -277,7 +280,8 @@ impl Consensus {
             cluster: self.inner.cluster.clone(),
             node: self.inner.node,
             role: own_role,
-            leader: metrics.current_leader.map(NodeId),
+            // A leader that has lost its majority leads nobody.
+            leader: metrics.current_leader.filter(|_| !quorum_is_silent(&metrics)).map(NodeId),
             term: metrics.current_term,
             last_index: metrics.last_log_index.unwrap_or(0),
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
@@ -304,16 +308,20 @@ impl Consensus {
 
     /// Resolves when consensus has stopped for good, with why if not by [`Consensus::stop`].
     pub async fn stopped(&self) -> Result<(), ConsensusError> {
-        let mut metrics = self.inner.raft.metrics();
+        let mut changes = self.inner.raft.server_metrics();
+        let mut is_gone = false;
         loop {
-            let state = metrics.borrow_and_update().running_state.clone();
+            let state = self.inner.raft.metrics().borrow_watched().running_state.clone();
             match state {
+                Ok(()) if is_gone => return Err(ConsensusError::Raft("it ended without a word".into())),
                 Ok(()) => {}
                 Err(openraft::errors::Fatal::Stopped) => return Ok(()),
                 Err(fatal) => return Err(ConsensusError::Raft(fatal.to_string())),
             }
-            if metrics.changed().await.is_err() {
-                return Ok(());
+            // Not every end changes what is watched here, and what changes with every end changes with every heartbeat.
+            tokio::select! {
+                changed = changes.changed() => is_gone = changed.is_err(),
+                () = tokio::time::sleep(LIFE_CHECK) => {}
             }
         }
     }

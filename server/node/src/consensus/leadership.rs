@@ -6,12 +6,15 @@ use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress, NodeId};
 use openraft::Instant as _;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
-use openraft::type_config::alias::InstantOf;
+use openraft::metrics::RaftServerMetrics;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How long a leader may have heard from no majority before it refuses commands rather than let them wait in its log.
+const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
+
 /// Who leads.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {
     /// Whether this node does.
     pub is_leader: bool,
@@ -19,21 +22,16 @@ pub struct Leadership {
     pub term: u64,
     /// The leader, if known, and where it is.
     pub leader: Option<(NodeId, Option<NodeAddress>)>,
-    /// When a majority last answered this leader.
-    quorum_heard: Option<InstantOf<TypeConfig>>,
 }
 
 impl Leadership {
     /// What openraft's metrics say.
-    fn of(metrics: &RaftMetrics<TypeConfig>) -> Self {
+    fn of(metrics: &RaftServerMetrics<TypeConfig>) -> Self {
         let leader = metrics.current_leader.map(|id| {
             let member = metrics.membership_config.membership().get_node(&id);
             (NodeId(id), member.and_then(super::types::Member::address))
         });
-        // A lone voter is its own majority, and openraft counts no answers for it.
-        let alone = metrics.membership_config.voter_ids().count() == 1;
-        let quorum_heard = metrics.last_quorum_acked.filter(|_| !alone).map(|instant| *instant);
-        Self { is_leader: metrics.state.is_leader(), term: metrics.current_term, leader, quorum_heard }
+        Self { is_leader: metrics.state.is_leader(), term: metrics.vote.leader_id.term, leader }
     }
 
     /// Where clients find the leader, if known.
@@ -53,25 +51,28 @@ impl Leadership {
         error.leader = if self.is_leader { None } else { self.hint() };
         error
     }
+}
 
-    /// For how long the leader has heard from no majority.
-    pub(crate) fn quorum_silent_for(&self) -> Option<Duration> {
-        self.quorum_heard.map(|heard| heard.elapsed())
-    }
+/// Whether this leader has heard from no majority for so long that it must not be taken for one.
+pub(crate) fn quorum_is_silent(metrics: &RaftMetrics<TypeConfig>) -> bool {
+    // A lone voter is its own majority, and openraft counts no answers for it.
+    let alone = metrics.membership_config.voter_ids().count() == 1;
+    let silence = metrics.last_quorum_acked.map(|heard| heard.elapsed());
+    !alone && silence.is_some_and(|silence| silence > QUORUM_SILENCE_MAX)
 }
 
 /// Keeps `sender` up to date with what openraft says, until the node stops; logs each change of leader.
 pub(crate) async fn follow(raft: Raft, sender: watch::Sender<Leadership>) {
-    let mut metrics = raft.metrics();
+    let mut metrics = raft.server_metrics();
     loop {
         let now = Leadership::of(&metrics.borrow_and_update());
         let known = |l: &Leadership| l.leader.as_ref().map(|(id, _)| *id);
         sender.send_if_modified(|before| {
-            let changed = before.is_leader != now.is_leader || before.term != now.term || before.leader != now.leader;
+            let changed = *before != now;
             if before.term != now.term || known(before) != known(&now) {
                 match known(&now) {
                     Some(leader) => tracing::info!(term = now.term, %leader, "a leader is known"),
-                    None => tracing::info!(term = now.term, "no leader is known"),
+                    None => tracing::debug!(term = now.term, "no leader is known"),
                 }
             }
             *before = now;
@@ -89,21 +90,29 @@ mod tests {
     use super::*;
     use openraft::Membership;
     use openraft::metrics::SerdeInstant;
+    use openraft::type_config::alias::InstantOf;
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
-    fn silence_of_a_leader_with(voters: BTreeSet<u64>) -> Option<Duration> {
+    fn is_silent_after(silence: Duration, voters: BTreeSet<u64>) -> bool {
         let nodes: BTreeMap<u64, Member> = voters.iter().map(|id| (*id, Member::default())).collect();
         let membership = Membership::new(vec![voters], nodes).expect("a valid membership");
         let mut metrics = RaftMetrics::<TypeConfig>::new_initial(1);
         metrics.membership_config = Arc::new(StoredMembership::new(None, membership));
-        metrics.last_quorum_acked = Some(SerdeInstant::new(InstantOf::<TypeConfig>::now()));
-        Leadership::of(&metrics).quorum_silent_for()
+        let heard = InstantOf::<TypeConfig>::now() - silence;
+        metrics.last_quorum_acked = Some(SerdeInstant::new(heard));
+        quorum_is_silent(&metrics)
+    }
+
+    #[test]
+    fn a_leader_without_its_majority_is_found_out() {
+        let three = BTreeSet::from([1, 2, 3]);
+        assert!(is_silent_after(QUORUM_SILENCE_MAX + Duration::from_secs(1), three.clone()));
+        assert!(!is_silent_after(Duration::ZERO, three));
     }
 
     #[test]
     fn a_lone_voter_never_misses_its_majority() {
-        assert_eq!(silence_of_a_leader_with(BTreeSet::from([1])), None);
-        assert!(silence_of_a_leader_with(BTreeSet::from([1, 2, 3])).is_some());
+        assert!(!is_silent_after(QUORUM_SILENCE_MAX * 2, BTreeSet::from([1])));
     }
 }

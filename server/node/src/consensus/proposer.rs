@@ -4,22 +4,21 @@
 //! cluster, the larger its entries, and a lone command waits for nobody.
 
 use super::Raft;
-use super::leadership::Leadership;
+use super::leadership::{Leadership, quorum_is_silent};
 use super::types::{Answers, Proposal, TypeConfig};
 use jobraft_core::command::{Command, Entry, Outcome};
 use jobraft_protocol::{Error, ErrorCode, LogTime, limits};
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Entries proposed and not yet applied; beyond, commands collect.
 const ENTRIES_IN_FLIGHT_MAX: usize = 3;
-/// How long a leader may have heard from no quorum before it refuses commands rather than let them wait in its log.
-const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// The answer to a command.
 pub(crate) type CommandResult = Result<Outcome, Error>;
@@ -65,7 +64,7 @@ pub(crate) async fn run(raft: Raft, mut asks: mpsc::Receiver<Ask>, mut leadershi
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
         let batch = collect(first, &mut asks);
         let now = leadership.borrow().clone();
-        if let Some(refusal) = refusal(&now) {
+        if let Some(refusal) = refusal(&raft, &now) {
             batch.into_iter().for_each(|waiting| refuse(waiting.answer, &refusal));
             continue;
         }
@@ -99,11 +98,11 @@ fn collect(first: Ask, asks: &mut mpsc::Receiver<Ask>) -> Vec<Waiting> {
 }
 
 /// Why a command cannot be proposed here and now, if so.
-fn refusal(now: &Leadership) -> Option<Error> {
+fn refusal(raft: &Raft, now: &Leadership) -> Option<Error> {
     if !now.is_leader {
         return Some(now.not_leader());
     }
-    if now.quorum_silent_for().is_some_and(|silence| silence > QUORUM_SILENCE_MAX) {
+    if quorum_is_silent(&raft.metrics().borrow_watched()) {
         let message = "the leader hears from no majority of the nodes; nothing was done";
         return Some(Error::new(ErrorCode::Unavailable, message).retry_after_ms(500));
     }

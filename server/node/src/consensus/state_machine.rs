@@ -159,7 +159,7 @@ impl StateMachine {
         self.shared.db.checkpoint(&meta, &changes)?;
         lock(&self.shared.departing).clear();
         lock(&self.shared.applied).checkpoint = covered.last_log_id;
-        tracing::debug!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
+        tracing::info!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
         Ok(Some(covered))
     }
 
