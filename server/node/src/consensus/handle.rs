@@ -256,6 +256,8 @@ impl Consensus {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched().clone();
         let own_role = match metrics.state {
+            // A leader without a majority serves nobody; somebody has to be elected anew.
+            ServerState::Leader if quorum_is_silent(&metrics) => Role::Candidate,
             ServerState::Leader => Role::Leader,
             ServerState::Follower => Role::Follower,
             ServerState::Candidate => Role::Candidate,
