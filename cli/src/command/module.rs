@@ -28,6 +28,10 @@ pub(super) struct ModuleArgs {
 #[derive(Debug, Subcommand)]
 enum ModuleCommand {
     /// Upload a module; jobs can run it once a majority of the nodes holds it
+    #[command(after_help = "\
+Examples:
+  jobraft module push wordcount.wasm --name wordcount
+  jobraft module push wordcount.wasm --name wordcount@1.2.0 --json")]
     Push {
         /// A .wasm file: a WASI command
         file: PathBuf,
@@ -39,12 +43,17 @@ enum ModuleCommand {
         json: bool,
     },
     /// List what was uploaded
+    #[command(after_help = "Examples:\n  jobraft module list\n  jobraft module list --json | jq '.[].names'")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Download a module, or with --json describe it
+    #[command(after_help = "\
+Examples:
+  jobraft module get wordcount -o wordcount.wasm
+  jobraft module get wordcount --json | jq .imports")]
     Get {
         /// Its name, or sha256: and its digest
         module: ModuleRef,
