@@ -18,11 +18,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `jobraft` in `directory`; stderr goes to `NAME.log` there, stdout to `NAME.out`, after what is in them.
     pub(crate) fn start(name: &str, directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(name, directory, arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with(name: &str, directory: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let log = directory.join(format!("{name}.log"));
         let out = directory.join(format!("{name}.out"));
         let append = |path: &Path| -> File { OpenOptions::new().create(true).append(true).open(path).unwrap() };
         let child = super::run::command(directory)
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(append(&out))
             .stderr(append(&log))
@@ -62,6 +68,11 @@ impl Process {
     pub(crate) fn signal_and_wait(mut self, signal: Signal) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         self.wait()
+    }
+
+    /// Waits until it has ended by itself; with what it has printed.
+    pub(crate) fn wait_and_read(mut self) -> (ExitStatus, String) {
+        (self.wait(), self.printed() + &self.log())
     }
 
     /// Waits until it has ended by itself.
