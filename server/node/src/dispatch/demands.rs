@@ -49,8 +49,10 @@ enum Phase {
     Waiting,
     /// Has an order under way.
     Ordered,
-    /// Has an order under way, after which it ends.
+    /// Has an order under way, after which it ends and is told so.
     Closing,
+    /// Has an order under way, after which it ends unless that brought something: nobody waits any longer.
+    Withdrawn,
 }
 
 impl<S> Default for Demands<S> {
@@ -107,10 +109,15 @@ impl<S: Clone> Demands<S> {
         Some(demand.sink)
     }
 
-    /// Removes a demand that nothing is under way for; says whether it did.
+    /// Removes a demand that nothing is under way for; says whether it did. Any other ends with its order, whatever that
+    /// brings.
     pub(crate) fn withdraw(&mut self, id: DemandId) -> bool {
-        let waits = self.by_id.get(&id).is_some_and(|demand| demand.phase == Phase::Waiting);
-        waits && self.remove(id).is_some()
+        match self.by_id.get_mut(&id) {
+            Some(demand) if demand.phase == Phase::Ordered => demand.phase = Phase::Withdrawn,
+            Some(demand) if demand.phase == Phase::Waiting => return self.remove(id).is_some(),
+            _ => {}
+        }
+        false
     }
 
     /// Ends all demands: returns those that are gone now. The others go with [`Demands::resume`], after their orders.
@@ -214,13 +221,13 @@ impl<S: Clone> Demands<S> {
     }
 
     /// After what an order brought was delivered: the demand waits again, behind the others, and its queues are to be
-    /// planned. Or it was to end: then it is gone, and its sink is returned.
+    /// planned. Or it was to end: then it is gone, and its sink is returned if somebody is to be told.
     pub(crate) fn resume(&mut self, id: DemandId) -> Resumed<S> {
         let turn = self.turn();
         let Some(demand) = self.by_id.get_mut(&id) else { return Resumed::Gone };
-        if demand.phase == Phase::Closing {
-            let worker = demand.worker;
-            return self.remove(id).map_or(Resumed::Gone, |sink| Resumed::Ended(worker, sink));
+        if matches!(demand.phase, Phase::Closing | Phase::Withdrawn) {
+            let (worker, told) = (demand.worker, demand.phase == Phase::Closing);
+            return self.remove(id).filter(|_| told).map_or(Resumed::Gone, |sink| Resumed::Ended(worker, sink));
         }
         demand.phase = Phase::Waiting;
         demand.turn = turn;

@@ -134,6 +134,20 @@ fn a_fetch_ends_with_the_first_jobs_and_waits_on_if_there_were_none() {
 }
 
 #[test]
+fn a_fetch_withdrawn_during_an_order_waits_no_longer_if_that_brings_nothing() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    let id = bench.add(1, &["q"], 1, Kind::Once);
+    let order = bench.plan().remove(0);
+    assert!(!bench.demands.withdraw(id), "an order is under way");
+    // Somebody else took the job meanwhile.
+    bench.ready.insert(queue("q"), 0);
+    assert_eq!(bench.apply(&order), (0, Some(1)));
+    assert_eq!(bench.demands.len(), 0, "its time is over");
+    bench.ready.insert(queue("q"), 1);
+    assert_eq!(bench.plan(), [], "nobody would take the job");
+}
+
+#[test]
 fn what_was_ordered_for_one_who_went_away_is_not_reserved_for_ever() {
     let mut bench = Bench::with(&[("q", 1)]);
     let gone = bench.add(1, &["q"], 1, Kind::Subscription);

@@ -174,8 +174,8 @@ impl Dispatcher {
         if lock(&self.shared.demands).withdraw(id) {
             return Ok(Vec::new());
         }
-        // An order is under way for it, or its answer is: neither takes long.
-        answered.await.map_err(gone)?
+        // An order is under way for it, or its answer is: neither takes long. An order that brings nothing ends it.
+        answered.await.unwrap_or_else(|_| Ok(Vec::new()))
     }
 
     /// Serves a worker by pushes, until [`Dispatcher::unsubscribe`] or until leadership ends.
