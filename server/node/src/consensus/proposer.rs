@@ -79,13 +79,16 @@ pub(crate) async fn run(raft: Raft, mut asks: mpsc::Receiver<Ask>, mut leadershi
     }
 }
 
-/// Takes what waits, up to the bounds of one entry.
+/// Takes what waits, up to the bounds of one entry. A command whose asker has given up is left out: a lease that nobody
+/// hears of would cost its jobs an attempt.
 fn collect(first: Ask, asks: &mut mpsc::Receiver<Ask>) -> Vec<Waiting> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
     while let Some(ask) = next {
-        if let Ask::Command(waiting) = ask {
+        if let Ask::Command(waiting) = ask
+            && !waiting.answer.is_closed()
+        {
             bytes += waiting.command.weight_bytes();
             batch.push(waiting);
         }
@@ -168,4 +171,24 @@ fn deliver(waiting: Vec<oneshot::Sender<CommandResult>>, answers: Answers) {
 
 pub(crate) fn outcome_unknown(why: &str) -> Error {
     Error::new(ErrorCode::OutcomeUnknown, format!("it may or may not have been done: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobraft_protocol::WorkerId;
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_proposed() {
+        let (sender, mut asks) = mpsc::channel(4);
+        let ask = |worker| {
+            let (answer, answered) = oneshot::channel();
+            (Ask::Command(Waiting { command: Command::Disconnect { worker: WorkerId(worker) }, answer }), answered)
+        };
+        let ((given_up, gone), (waits, _answered)) = (ask(1), ask(2));
+        drop(gone);
+        assert!(sender.try_send(waits).is_ok());
+        let batch: Vec<_> = collect(given_up, &mut asks).into_iter().map(|waiting| waiting.command).collect();
+        assert_eq!(batch, [Command::Disconnect { worker: WorkerId(2) }]);
+    }
 }
