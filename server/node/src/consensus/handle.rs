@@ -1,7 +1,7 @@
 //! The handle by which the rest of the node uses consensus.
 
 use super::barrier::{self, READERS_WAITING_MAX};
-use super::leadership::{self, Leadership, quorum_is_silent};
+use super::leadership::{self, Leadership};
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::proposer::{self, Ask, Waiting, outcome_unknown, wall_clock};
@@ -11,11 +11,9 @@ use crate::storage::{LogDb, StateDb, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerStream, Peers};
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Event, Outcome};
-use jobraft_protocol::{
-    ClusterStatus, Error, ErrorCode, JobId, JobView, LogTime, MemberStatus, NodeAddress, NodeId, Role, limits,
-};
+use jobraft_protocol::{Error, ErrorCode, JobId, JobView, LogTime, NodeId, limits};
 use openraft::async_runtime::WatchReceiver;
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +77,7 @@ pub(super) struct Inner {
     pub(super) node: NodeId,
     pub(super) raft: Raft,
     pub(super) peers: Arc<Peers>,
-    state: StateMachine,
+    pub(super) state: StateMachine,
     log: LogStore,
     instance: Uuid,
     directory: PathBuf,
@@ -218,82 +216,6 @@ impl Consensus {
         self.inner.leadership.clone()
     }
 
-    /// Whether a node may come in as a peer: one that the membership knows must bring the data directory with which it
-    /// joined. One that it does not know may be newer than what this node has heard, and Raft deals with it.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn admit(&self, node: NodeId, instance: Uuid) -> Result<(), Error> {
-        match self.members().into_iter().find(|(id, _)| *id == node) {
-            Some((_, member)) if member.instance != instance => Err(Error::new(
-                ErrorCode::Membership,
-                format!(
-                    "node {node} joined the cluster with another data directory; restore that one, or remove the node \
-                     and add it under a new id"
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// The members, as this node knows them.
-    #[must_use]
-    pub fn members(&self) -> Vec<(NodeId, super::Member)> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        metrics.membership_config.nodes().map(|(id, member)| (NodeId(*id), member.clone())).collect()
-    }
-
-    /// The voters, as this node knows them.
-    #[must_use]
-    pub fn voters(&self) -> Vec<NodeId> {
-        self.inner.raft.voter_ids().map(NodeId).collect()
-    }
-
-    /// The cluster as this node knows it.
-    #[must_use]
-    pub fn status(&self) -> ClusterStatus {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched().clone();
-        let own_role = match metrics.state {
-            // A leader without a majority serves nobody; somebody has to be elected anew.
-            ServerState::Leader if quorum_is_silent(&metrics) => Role::Candidate,
-            ServerState::Leader => Role::Leader,
-            ServerState::Follower => Role::Follower,
-            ServerState::Candidate => Role::Candidate,
-            ServerState::Learner if metrics.membership_config.membership().get_node(&self.inner.node.0).is_some() => {
-                Role::Learner
-            }
-            ServerState::Learner | ServerState::Shutdown => Role::Outside,
-        };
-        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-        let member = |(&id, member): (&u64, &super::Member)| {
-            let role = match () {
-                () if id == self.inner.node.0 => own_role,
-                () if metrics.current_leader == Some(id) => Role::Leader,
-                () if voters.contains(&id) => Role::Follower,
-                () => Role::Learner,
-            };
-            let matched = metrics.replication.as_ref().and_then(|progress| progress.get(&id)).copied().flatten();
-            let matched_index = matched.map(|log_id| log_id.index);
-            Some(MemberStatus { node: NodeId(id), address: member.address()?, role, matched_index })
-        };
-        ClusterStatus {
-            cluster: self.inner.cluster.clone(),
-            node: self.inner.node,
-            role: own_role,
-            // A leader that has lost its majority leads nobody.
-            leader: metrics.current_leader.filter(|_| !quorum_is_silent(&metrics)).map(NodeId),
-            term: metrics.current_term,
-            last_index: metrics.last_log_index.unwrap_or(0),
-            applied_index: metrics.last_applied.map_or(0, |id| id.index),
-            checkpoint_index: self.inner.state.checkpointed().map_or(0, |id| id.index),
-            time: self.log_time(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            members: metrics.membership_config.nodes().filter_map(member).collect(),
-        }
-    }
-
     /// Serves a stream that a peer opened. Module streams are not for consensus and are refused here.
     pub async fn serve(&self, kind: PeerStream, sender: FrameSender, receiver: FrameReceiver) {
         let raft = self.inner.raft.clone();
@@ -347,12 +269,6 @@ impl Consensus {
             Ok(Err(error)) => tracing::warn!(%error, "the last checkpoint failed; the log will be replayed"),
             Err(error) => tracing::warn!(%error, "the last checkpoint failed; the log will be replayed"),
         }
-    }
-
-    /// This node's address, if it is a member.
-    #[must_use]
-    pub fn address_of(&self, node: NodeId) -> Option<NodeAddress> {
-        self.members().into_iter().find(|(id, _)| *id == node)?.1.address()
     }
 }
 

@@ -15,6 +15,7 @@ mod proposer;
 mod record;
 mod service;
 mod state_machine;
+mod status;
 mod types;
 mod wire;
 
