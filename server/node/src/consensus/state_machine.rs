@@ -16,6 +16,7 @@ use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
 use std::collections::HashMap;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -141,11 +142,16 @@ impl StateMachine {
     /// Makes a checkpoint: afterwards `state.db` holds, durably, everything applied before. Blocks on the disk.
     ///
     /// # Errors
-    /// When the disk fails; the changes are then lost to memory, and the node has to stop and recover from its log.
+    /// When the disk fails; the changes are then lost to memory, and the node has to stop and recover from its log. When
+    /// an entry was applied in part: on disk, it would be applied again on top of itself.
     pub(crate) fn checkpoint(&self) -> Result<Option<SnapshotMeta>, StorageError> {
         let _one_at_a_time = lock(&self.shared.checkpointing);
         let (meta, changes, covered) = {
-            let mut applied = lock(&self.shared.applied);
+            let half_applied = |_| StorageError::Stopped {
+                path: self.shared.directory.clone(),
+                reason: "a defect left the state half-changed".to_owned(),
+            };
+            let mut applied = self.shared.applied.lock().map_err(half_applied)?;
             let covered = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() };
             let Some(meta) = applied.meta() else { return Ok(None) };
             if applied.last == applied.checkpoint {
@@ -161,6 +167,13 @@ impl StateMachine {
         lock(&self.shared.applied).checkpoint = covered.last_log_id;
         tracing::info!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
         Ok(Some(covered))
+    }
+
+    /// A panic is a defect, which openraft would notice no sooner than at the next entry: the node stops at once instead.
+    fn apply_or_stop(&self, entry: &LogEntry) -> io::Result<Answers> {
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry)));
+        let defect = |_| io::Error::other(format!("a defect of Jobraft: applying log entry {} panicked", entry.log_id));
+        applied.map_err(defect)?
     }
 
     fn apply_entry(&self, entry: &LogEntry) -> io::Result<Answers> {
@@ -200,7 +213,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let answers = self.apply_entry(&entry)?;
+            let answers = self.apply_or_stop(&entry)?;
             if let Some(responder) = responder {
                 responder.send(answers);
             }
@@ -250,5 +263,31 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         let made = tokio::task::spawn_blocking(move || this.checkpoint()).await.map_err(io::Error::other)?;
         let meta = made.map_err(io::Error::other)?.unwrap_or_default();
         Ok(Snapshot { meta, snapshot: SnapshotData::Checkpoint(self.shared.db.clone()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use openraft::entry::RaftEntry;
+
+    #[test]
+    fn a_panic_while_applying_is_an_error_and_a_state_changed_in_part_never_reaches_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let load = |observer: Observer| {
+            StateMachine::load(StateDb::open(directory.path()).unwrap(), directory.path().to_path_buf(), observer)
+        };
+        let state = load(Arc::new(|_| panic!("a defect"))).unwrap();
+        let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1))).unwrap_err();
+        assert!(error.to_string().contains("defect"), "{error}");
+        // The entry itself was whole: it was an observer that panicked, after the lock was gone.
+        assert_eq!(state.checkpoint().unwrap().unwrap().last_log_id, Some(log_id(1, 1)));
+
+        state.apply_or_stop(&LogEntry::new_blank(log_id(1, 2))).unwrap_err();
+        let half_applied = AssertUnwindSafe(|| state.read(|_| panic!("a defect")));
+        std::panic::catch_unwind(half_applied).unwrap_err();
+        assert!(matches!(state.checkpoint(), Err(StorageError::Stopped { .. })));
+        assert_eq!(state.shared.db.meta().unwrap().unwrap().index, 1);
     }
 }
