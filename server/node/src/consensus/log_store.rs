@@ -277,7 +277,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             let mut state = self.state();
             state.purged = state.purged.max(Some(upto));
-            state.last = state.last.max(Some(upto));
+            // By index: behind a snapshot of committed entries may lie one of a later term that never was committed.
+            if state.last.is_none_or(|last| last.index < upto.index) {
+                state.last = Some(upto);
+            }
             while state.cache.front().is_some_and(|entry| entry.index() <= upto.index)
                 && let Some(entry) = state.cache.pop_front()
             {
