@@ -4,7 +4,7 @@ use super::service::SENDING;
 use super::state_machine::SnapshotData;
 use super::types::{Member, SnapshotMeta, TypeConfig, Vote, log_id};
 use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
-use crate::storage::SnapshotFile;
+use crate::storage::{SnapshotFile, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerLink, PeerStream, Peers, TransportError};
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -18,9 +18,11 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::SnapshotOf;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -96,12 +98,11 @@ impl Network {
     }
 
     async fn send_snapshot(
-        &self,
+        (mut sender, mut receiver): (FrameSender, FrameReceiver),
         vote: Vote,
         meta: SnapshotMeta,
         file: &SnapshotFile,
     ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
-        let (mut sender, mut receiver) = self.stream(PeerStream::Snapshot).await?;
         let header = SnapshotHeader { vote, meta, bytes: file.bytes, sha256: file.sha256 };
         sender.send(&header).await.map_err(|error| rpc_error(&error))?;
         let mut source = tokio::fs::File::open(&file.path).await.map_err(network_error)?;
@@ -236,15 +237,26 @@ impl RaftNetworkV2<TypeConfig> for Network {
             SnapshotData::Checkpoint(db) => db,
             SnapshotData::Received(_) => return Err(network_error("a snapshot is sent from state.db only").into()),
         };
-        let path = self.snapshot_dir.join(format!("{SENDING}{}.db", self.target));
+        // Before the copy, which is dear: openraft tries again and again while the peer is away.
+        let streams = self.stream(PeerStream::Snapshot).await?;
+        // A copy for a former term's transmission may still be under way: each has a file of its own.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = self.snapshot_dir.join(format!("{SENDING}{}-{number}.db", self.target));
         let copied = tokio::task::spawn_blocking(move || db.snapshot_to(&path)).await.map_err(network_error)?;
-        let file = copied.map_err(network_error)?;
+        let file = copied.map_err(|error| match error {
+            // Fatal here, where the damage is.
+            StorageError::Corrupt { .. } => {
+                openraft::StorageError::read_snapshot(None, TypeConfig::err_from_error(&error)).into()
+            }
+            error => StreamingError::from(network_error(error)),
+        })?;
         let last_membership = ciborium::from_reader(&file.meta.membership[..]).map_err(network_error)?;
         // The copy may be newer than what openraft asked for; what counts is what it holds.
         let meta = SnapshotMeta { last_log_id: Some(log_id(file.meta.term, file.meta.index)), last_membership };
         tracing::info!(target_node = self.target, index = file.meta.index, bytes = file.bytes, "sending a snapshot");
         let result = tokio::select! {
-            sent = self.send_snapshot(vote, meta, &file) => sent.map_err(StreamingError::from),
+            sent = Self::send_snapshot(streams, vote, meta, &file) => sent.map_err(StreamingError::from),
             closed = cancel => Err(StreamingError::Closed(closed)),
         };
         if let Err(error) = tokio::fs::remove_file(&file.path).await {

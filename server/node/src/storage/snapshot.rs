@@ -38,7 +38,8 @@ impl StateDb {
     /// and reads go on meanwhile.
     ///
     /// # Errors
-    /// [`StorageError::NoCheckpoint`] before the first one, or what SQLite and the file system refuse.
+    /// [`StorageError::NoCheckpoint`] before the first one, [`StorageError::Corrupt`] if a row is damaged, or what SQLite
+    /// and the file system refuse.
     pub fn snapshot_to(&self, path: &Path) -> Result<SnapshotFile, StorageError> {
         let temporary = beside(path, ".new");
         remove_if_there(&temporary)?;
@@ -53,7 +54,11 @@ impl StateDb {
         })?;
         sync_file(&temporary)?;
         // A checkpoint may have come between the look above and the copy: what counts is what was copied.
-        let meta = checkpoint_meta(&open_read_only(&temporary)?, &temporary)?;
+        let copy = open_read_only(&temporary)?;
+        // Damage here must stop this node, not those that it would send its state to.
+        check_rows(&copy, &self.inner.path)?;
+        let meta = checkpoint_meta(&copy, &temporary)?;
+        drop(copy);
         let meta = meta.ok_or_else(|| StorageError::NoCheckpoint { path: temporary.clone() })?;
         let (bytes, sha256) = hash_file(&temporary).map_err(StorageError::io("read", &temporary))?;
         fs::rename(&temporary, path).map_err(StorageError::io("write", path))?;

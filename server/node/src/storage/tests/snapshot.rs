@@ -157,6 +157,15 @@ fn snapshot_before_the_first_checkpoint_is_refused() {
 }
 
 #[test]
+fn damaged_state_makes_no_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = other_state(dir.path());
+    tamper(&dir.path().join("state.db"), "UPDATE jobs SET body = x'00' WHERE rowid = 7");
+    let error = state.snapshot_to(&dir.path().join("snapshot")).unwrap_err();
+    assert!(is_corrupt(&error), "{error}");
+}
+
+#[test]
 fn reads_and_checkpoints_go_on_during_snapshots_and_installs() {
     let (dir, state, snapshot) = with_snapshot();
     std::thread::scope(|scope| {
