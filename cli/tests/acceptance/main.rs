@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod bad_start;
 mod cli;
 mod cluster_faults;
 mod hostile_jobs;
