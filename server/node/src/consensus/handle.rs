@@ -139,8 +139,9 @@ impl Consensus {
     /// What the state machine refused; `not_leader`, `unavailable`, `overloaded` or `shutting_down` when nothing was
     /// done; `outcome_unknown` when nobody can tell.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
-        if !self.leadership().borrow().is_leader {
-            return Err(self.leadership().borrow().not_leader());
+        // Here too: the proposer looks only once it has room, and without a majority it gets none.
+        if let Some(refusal) = proposer::refusal(&self.inner.raft, &self.inner.leadership.borrow()) {
+            return Err(refusal);
         }
         let (answer, answered) = oneshot::channel();
         match self.inner.asks.try_send(Ask::Command(Waiting { command, answer })) {

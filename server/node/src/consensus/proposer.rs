@@ -101,7 +101,7 @@ fn collect(first: Ask, asks: &mut mpsc::Receiver<Ask>) -> Vec<Waiting> {
 }
 
 /// Why a command cannot be proposed here and now, if so.
-fn refusal(raft: &Raft, now: &Leadership) -> Option<Error> {
+pub(crate) fn refusal(raft: &Raft, now: &Leadership) -> Option<Error> {
     if !now.is_leader {
         return Some(now.not_leader());
     }
