@@ -39,7 +39,7 @@ impl AddArgs {
     }
 }
 
-/// Remove a node; its id cannot be used again
+/// Remove a node; do not use its id again
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  jobraft cluster remove 1")]
 pub(super) struct RemoveArgs {

@@ -1,10 +1,11 @@
 //! The handle by which the rest of the node uses consensus.
 
 use super::barrier::{self, READERS_WAITING_MAX};
+use super::clock::LogClock;
 use super::leadership::{self, Leadership};
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
-use super::proposer::{self, Ask, Waiting, outcome_unknown, wall_clock};
+use super::proposer::{self, Ask, Waiting, outcome_unknown};
 use super::state_machine::{Observer, StateError, StateMachine};
 use super::{Raft, checkpointer, service};
 use crate::storage::{LogDb, StateDb, StorageError};
@@ -79,6 +80,7 @@ pub(super) struct Inner {
     pub(super) peers: Arc<Peers>,
     pub(super) state: StateMachine,
     log: LogStore,
+    clock: Arc<LogClock>,
     instance: Uuid,
     directory: PathBuf,
     asks: mpsc::Sender<Ask>,
@@ -121,15 +123,33 @@ impl Consensus {
         let (asks, asked) = mpsc::channel(limits::PROPOSALS_WAITING_MAX);
         let (readers, reading) = mpsc::channel(READERS_WAITING_MAX);
         let (leader_sender, leadership) = watch::channel(Leadership::default());
+        let clock = Arc::new(LogClock::new());
+        let log_time = {
+            let (clock, state) = (Arc::clone(&clock), state.clone());
+            move || clock.now(state.read(Core::now))
+        };
         let spawn = |task| AbortOnDropHandle::new(task);
         let tasks = vec![
             spawn(tokio::spawn(leadership::follow(raft.clone(), leader_sender))),
-            spawn(tokio::spawn(proposer::run(raft.clone(), asked, leadership.clone()))),
+            spawn(tokio::spawn(proposer::run(raft.clone(), asked, leadership.clone(), log_time))),
             spawn(tokio::spawn(barrier::run(raft.clone(), reading, leadership.clone()))),
             spawn(tokio::spawn(checkpointer::run(raft.clone(), state.clone(), log.clone()))),
         ];
-        let inner =
-            Inner { cluster, node, raft, peers, state, log, instance, directory, asks, readers, leadership, tasks };
+        let inner = Inner {
+            cluster,
+            node,
+            raft,
+            peers,
+            state,
+            log,
+            clock,
+            instance,
+            directory,
+            asks,
+            readers,
+            leadership,
+            tasks,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -208,7 +228,7 @@ impl Consensus {
     /// Log time now, as well as this node can tell.
     #[must_use]
     pub fn log_time(&self) -> LogTime {
-        self.read(Core::now).max(wall_clock())
+        self.inner.clock.now(self.read(Core::now))
     }
 
     /// Who leads; changes as it does.

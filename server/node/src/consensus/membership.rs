@@ -2,16 +2,20 @@
 
 use super::handle::{Consensus, ConsensusError};
 use super::network::ask;
-use super::types::Member;
+use super::proposer::outcome_unknown;
+use super::types::{Member, TypeConfig};
 use super::wire::{Introduction, Rpc, RpcAnswer};
 use crate::transport::TransportError;
 use jobraft_protocol::{Error, ErrorCode, NodeAddress, NodeId};
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
+
+type ChangeError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 /// How long to wait between two attempts to reach the other initial members.
 const FORMATION_RETRY: Duration = Duration::from_millis(250);
@@ -19,6 +23,8 @@ const FORMATION_RETRY: Duration = Duration::from_millis(250);
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new node may take to catch up before its addition is given up; it stays a learner.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a change of membership may take to be acknowledged before its outcome is called unknown.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a hand-over of leadership may take.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -118,37 +124,47 @@ impl Consensus {
     /// `membership` if the id is taken, the node cannot be reached, or its data directory has been used; `not_leader`.
     pub async fn add_node(&self, node: NodeId, address: NodeAddress, learner: bool) -> Result<(), Error> {
         self.require_leader()?;
-        match self.members().into_iter().find(|(id, _)| *id == node) {
-            Some((_, member)) if member.address != address.as_str() => {
-                return Err(refused(format!("node {node} is a member already, at {}", member.address)));
+        let known = self.members().into_iter().find(|(id, _)| *id == node).map(|(_, member)| member);
+        if let Some(member) = &known
+            && member.address != address.as_str()
+        {
+            return Err(refused(format!("node {node} is a member already, at {}", member.address)));
+        }
+        let introduction = self.introduction(node, &address).await.map_err(|error| {
+            let fix = "start it first, without initial_members in its configuration";
+            refused(format!("node {node} does not answer at {address}: {error}; {fix}"))
+        })?;
+        match known {
+            Some(member) if member.instance != introduction.instance => {
+                return Err(refused(format!(
+                    "node {node} is a member already, with another data directory; remove it first, and add this one \
+                     under a new id"
+                )));
             }
             Some(_) => {} // A repetition, or a learner that becomes a voter.
+            None if introduction.formed => {
+                return Err(refused(format!(
+                    "the data directory of node {node} belongs to a cluster already; a node joins with an empty one"
+                )));
+            }
             None => {
-                let introduction = self.introduction(node, &address).await.map_err(|error| {
-                    let fix = "start it first, without initial_members in its configuration";
-                    refused(format!("node {node} does not answer at {address}: {error}; {fix}"))
-                })?;
-                if introduction.formed {
-                    let message = format!(
-                        "the data directory of node {node} belongs to a cluster already; a node joins with an empty one"
-                    );
-                    return Err(refused(message));
-                }
                 let member = Member { address: address.to_string(), instance: introduction.instance };
-                self.inner.raft.add_learner(node.0, member, false).await.map_err(|error| self.explain(error))?;
+                let raft = self.inner.raft.clone();
+                self.bounded(async move { raft.add_learner(node.0, member, false).await }).await?;
                 tracing::info!(%node, %address, "node added as a learner");
             }
         }
         self.caught_up(node).await?;
         if !learner {
             let voters = ChangeMembers::AddVoterIds(BTreeSet::from([node.0]));
-            self.inner.raft.change_membership(voters, true).await.map_err(|error| self.explain(error))?;
+            let raft = self.inner.raft.clone();
+            self.bounded(async move { raft.change_membership(voters, true).await }).await?;
             tracing::info!(%node, "node votes");
         }
         Ok(())
     }
 
-    /// Asks a node that is not a member yet who it is.
+    /// Asks a node that is to become a member who it is.
     async fn introduction(&self, node: NodeId, address: &NodeAddress) -> Result<Introduction, TransportError> {
         let link = self.inner.peers.link(node, address, None);
         match ask(&link, Rpc::Introduce, INTRODUCTION_TIMEOUT).await? {
@@ -203,7 +219,8 @@ impl Consensus {
         let ids = BTreeSet::from([node.0]);
         let change =
             if voters.contains(&node) { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
-        self.inner.raft.change_membership(change, false).await.map_err(|error| self.explain(error))?;
+        let raft = self.inner.raft.clone();
+        self.bounded(async move { raft.change_membership(change, false).await }).await?;
         tracing::info!(%node, "node removed");
         Ok(())
     }
@@ -237,13 +254,29 @@ impl Consensus {
         }
     }
 
+    /// Waits for a change of membership, but not for ever. The change itself goes on: it has two steps, and openraft makes
+    /// the second one from the same call.
+    async fn bounded(
+        &self,
+        change: impl Future<Output = Result<ClientWriteResponse<TypeConfig>, ChangeError>> + Send + 'static,
+    ) -> Result<(), Error> {
+        match tokio::time::timeout(CHANGE_TIMEOUT, tokio::spawn(change)).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(self.explain(error)),
+            Ok(Err(error)) => Err(Error::new(ErrorCode::Internal, error.to_string())),
+            Err(_) => {
+                Err(outcome_unknown("no majority of the nodes acknowledged it in time; see `jobraft cluster status`"))
+            }
+        }
+    }
+
     fn require_leader(&self) -> Result<(), Error> {
         let leadership = self.leadership();
         let now = leadership.borrow();
         if now.is_leader { Ok(()) } else { Err(now.not_leader()) }
     }
 
-    fn explain(&self, error: RaftError<super::types::TypeConfig, ClientWriteError<super::types::TypeConfig>>) -> Error {
+    fn explain(&self, error: ChangeError) -> Error {
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => self.leadership().borrow().not_leader(),
             RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))) => {

@@ -6,6 +6,7 @@
 
 mod barrier;
 mod checkpointer;
+mod clock;
 mod handle;
 mod leadership;
 mod log_store;

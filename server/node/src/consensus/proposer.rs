@@ -13,7 +13,6 @@ use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -37,17 +36,15 @@ pub(crate) enum Ask {
     Tick,
 }
 
-/// The machine's clock: the leader stamps it into entries; nothing else may decide by it.
-pub(crate) fn wall_clock() -> LogTime {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    LogTime::from_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// Proposes until every asker is gone.
-pub(crate) async fn run(raft: Raft, mut asks: mpsc::Receiver<Ask>, mut leadership: watch::Receiver<Leadership>) {
+pub(crate) async fn run(
+    raft: Raft,
+    mut asks: mpsc::Receiver<Ask>,
+    mut leadership: watch::Receiver<Leadership>,
+    log_time: impl Fn() -> LogTime + Send + 'static,
+) {
     let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
     let mut stamped_term = None;
-    let mut last_at = LogTime::ZERO;
     loop {
         let first = tokio::select! {
             ask = asks.recv() => match ask {
@@ -68,10 +65,9 @@ pub(crate) async fn run(raft: Raft, mut asks: mpsc::Receiver<Ask>, mut leadershi
             batch.into_iter().for_each(|waiting| refuse(waiting.answer, &refusal));
             continue;
         }
-        last_at = last_at.max(wall_clock());
         let leader_change = stamped_term != Some(now.term);
         let term = now.term;
-        let accepted = propose(&raft, batch, last_at, leader_change, now, permit).await;
+        let accepted = propose(&raft, batch, log_time(), leader_change, now, permit).await;
         // Only an entry that is in the log has said that the leader is new; nothing else may go before it.
         if leader_change && accepted.await.unwrap_or(false) {
             stamped_term = Some(term);

@@ -225,8 +225,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let this = self.clone();
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let (this, announced) = (self.clone(), meta.last_log_id);
         let install = move || {
             let file = match snapshot {
                 SnapshotData::Received(file) => file,
@@ -238,6 +238,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let _no_checkpoint_meanwhile = lock(&this.shared.checkpointing);
             this.shared.db.install(&file).map_err(io::Error::other)?;
             let loaded = Applied::load(&this.shared.db).map_err(io::Error::other)?;
+            if loaded.last != announced {
+                let what = format!("the snapshot holds {:?}, not {announced:?} as announced", loaded.last);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
             tracing::info!(index = loaded.last.map(|id| id.index), "installed a snapshot");
             *lock(&this.shared.applied) = loaded;
             std::fs::remove_file(&file)
