@@ -54,7 +54,8 @@ pub enum NodeError {
     Task(String),
 }
 
-/// A running node. Dropping it stops it as a kill would: nothing acknowledged is lost.
+/// A running node. Stop it by [`Node::shutdown`]; without, nothing acknowledged is lost, but what serves its connections
+/// ends only with them.
 pub struct Node {
     endpoint: Endpoint,
     consensus: Consensus,

@@ -163,7 +163,8 @@ impl Consensus {
         if let Some(refusal) = proposer::refusal(&self.inner.raft, &self.inner.leadership.borrow()) {
             return Err(refusal);
         }
-        let (answer, answered) = oneshot::channel();
+        let is_lease = matches!(command, Command::Lease { .. });
+        let (answer, mut answered) = oneshot::channel();
         match self.inner.asks.try_send(Ask::Command(Waiting { command, answer })) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -174,10 +175,15 @@ impl Consensus {
                 return Err(Error::new(ErrorCode::ShuttingDown, "the node is stopping; nothing was done"));
             }
         }
-        match tokio::time::timeout(PROPOSE_TIMEOUT, answered).await {
+        match tokio::time::timeout(PROPOSE_TIMEOUT, &mut answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(outcome_unknown("the node is stopping")),
-            Err(_) => Err(outcome_unknown("no majority of the nodes acknowledged it in time")),
+            Err(_) => {
+                if is_lease {
+                    tokio::spawn(proposer::give_back_late(self.inner.asks.clone(), answered));
+                }
+                Err(outcome_unknown("no majority of the nodes acknowledged it in time"))
+            }
         }
     }
 

@@ -157,6 +157,25 @@ async fn propose(
     })
 }
 
+/// Waits for the answer to a lease whose asker was told that its outcome is unknown, and gives back what it grants: a
+/// lease that nobody hears of would cost its jobs an attempt.
+pub(crate) async fn give_back_late(asks: mpsc::Sender<Ask>, lease: oneshot::Receiver<CommandResult>) {
+    let Ok(Ok(Outcome::Leased(jobs))) = lease.await else { return };
+    let mut given_back = Vec::new();
+    for job in jobs {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Release { lease: job.lease() };
+        if asks.send(Ask::Command(Waiting { command, answer })).await.is_err() {
+            return; // The node is stopping: the leases run out.
+        }
+        given_back.push(answered);
+    }
+    for answered in given_back {
+        // Kept until then: what nobody waits for is not proposed. What cannot be given back runs out.
+        let _ = answered.await;
+    }
+}
+
 fn deliver(waiting: Vec<oneshot::Sender<CommandResult>>, answers: Answers) {
     assert_eq!(waiting.len(), answers.outcomes.len(), "applying an entry answers each of its commands");
     for (waiting, answer) in waiting.into_iter().zip(answers.outcomes) {
@@ -186,5 +205,32 @@ mod tests {
         assert!(sender.try_send(waits).is_ok());
         let batch: Vec<_> = collect(given_up, &mut asks).into_iter().map(|waiting| waiting.command).collect();
         assert_eq!(batch, [Command::Disconnect { worker: WorkerId(2) }]);
+    }
+
+    #[tokio::test]
+    async fn a_lease_granted_too_late_is_given_back() {
+        use jobraft_protocol::{FencingToken, JobId, LeasedJob, QueueName, Task, TaskName};
+        let (asks, mut asked) = mpsc::channel(4);
+        let (granted, lease) = oneshot::channel();
+        let job = LeasedJob {
+            id: JobId::new(LogTime::from_ms(1), [7; 10]),
+            queue: QueueName::new("q").expect("a name"),
+            task: Task::Handler(TaskName::new("t").expect("a name")),
+            payload: bytes::Bytes::new(),
+            attempt: 1,
+            max_attempts: 1,
+            token: FencingToken(9),
+            expires_at: LogTime::from_ms(2),
+            run_timeout_ms: 1,
+            enqueued_at: LogTime::ZERO,
+        };
+        let expected = Command::Release { lease: job.lease() };
+        granted.send(Ok(Outcome::Leased(vec![job]))).expect("somebody waits for it");
+        let giving_back = tokio::spawn(give_back_late(asks, lease));
+        let Some(Ask::Command(Waiting { command, answer })) = asked.recv().await else { panic!("nothing was asked") };
+        assert_eq!(command, expected);
+        assert!(!answer.is_closed(), "what nobody waits for would not be proposed");
+        answer.send(Ok(Outcome::Done)).expect("somebody waits for it");
+        giving_back.await.expect("it ends");
     }
 }
