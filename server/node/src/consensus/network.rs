@@ -167,19 +167,26 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft's pause between attempts lies in the stream of requests: to fail before asking for one would make
+            // it try again at once, for as long as the peer is away.
+            let Some(first) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
             let (sender, receiver) = match self.append.take() {
                 Some(kept) => kept,
                 None => self.stream(PeerStream::Append).await?,
             };
             let (sent, unanswered) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
-            let pump = AbortOnDropHandle::new(tokio::spawn(pump(input, sender, sent)));
+            let pump = AbortOnDropHandle::new(tokio::spawn(pump(
+                futures_util::stream::iter([first]).chain(input),
+                sender,
+                sent,
+            )));
             let state = Some((self, receiver, unanswered, pump));
             let answers = futures_util::stream::unfold(state, |state| async move {
                 let (this, mut receiver, mut unanswered, pump) = state?;
