@@ -11,18 +11,20 @@ const WORDCOUNT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/wasm/w
 const FOREVER: &str = include_str!("../../../examples/wasm/hostile/forever.wat");
 const ALLOCATE: &str = include_str!("../../../examples/wasm/hostile/allocate.wat");
 const FLOOD: &str = include_str!("../../../examples/wasm/hostile/flood.wat");
-/// How long one attempt may run: what a module that does not end is stopped by.
-const RUN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an attempt may run that does not end by itself.
+const SHORT: Duration = Duration::from_secs(3);
+/// How long the others may: so long that only the limit that they run into can stop them, however slow the machine.
+const LONG: Duration = Duration::from_secs(600);
 
 async fn push(client: &Client, wasm: Vec<u8>, name: &str) -> Task {
     let name = ModuleName::new(name).unwrap();
     Task::Module(client.upload_module(wasm.into(), Some(name), |_, _| {}).await.unwrap().digest)
 }
 
-async fn enqueue(client: &Client, task: &Task, payload: &str) -> JobId {
+async fn enqueue(client: &Client, task: &Task, payload: &str, run_timeout: Duration) -> JobId {
     let mut job = NewJob::new(client.job_id(), QueueName::new(QUEUE).unwrap(), task.clone(), payload.to_owned());
     job.max_attempts = Some(1);
-    job.run_timeout_ms = Some(RUN_TIMEOUT.as_millis().try_into().unwrap());
+    job.run_timeout_ms = Some(run_timeout.as_millis().try_into().unwrap());
     let id = job.id;
     client.enqueue(vec![job]).await.unwrap();
     id
@@ -46,16 +48,16 @@ async fn hostile_modules_fail_clearly_and_alone() {
     let flood = push(&client, wat::parse_str(FLOOD).unwrap(), "flood").await;
 
     let mut jobs = Vec::new();
-    for (hostile, kind, words) in [
-        (&forever, FailureKind::Timeout, "3s"),
-        (&allocate, FailureKind::OutOfMemory, "64"),
-        (&flood, FailureKind::OutputLimit, "1"),
-        (&allocate, FailureKind::OutOfMemory, "64"),
-        (&forever, FailureKind::Timeout, "3s"),
+    for (hostile, run_timeout, kind, words) in [
+        (&forever, SHORT, FailureKind::Timeout, "3s"),
+        (&allocate, LONG, FailureKind::OutOfMemory, "64"),
+        (&flood, LONG, FailureKind::OutputLimit, "1"),
+        (&allocate, LONG, FailureKind::OutOfMemory, "64"),
+        (&forever, SHORT, FailureKind::Timeout, "3s"),
     ] {
-        jobs.push((enqueue(&client, hostile, "").await, Some((kind, words))));
+        jobs.push((enqueue(&client, hostile, "", run_timeout).await, Some((kind, words))));
         for _ in 0..4 {
-            jobs.push((enqueue(&client, &honest, "one two three").await, None));
+            jobs.push((enqueue(&client, &honest, "one two three", LONG).await, None));
         }
     }
     let begun = Instant::now();
@@ -72,7 +74,7 @@ async fn hostile_modules_fail_clearly_and_alone() {
     }
     eprintln!("{} jobs, 5 of them hostile, in {:?}", jobs.len(), begun.elapsed());
     // The same worker lived through all of it, and stops as it should.
-    let last = enqueue(&client, &honest, "still here").await;
+    let last = enqueue(&client, &honest, "still here", LONG).await;
     assert_eq!(client.wait_job(last, DEADLINE).await.unwrap().state, JobState::Completed);
     let (status, log) = cluster.terminate_worker("worker");
     assert!(status.success() && log.contains("completed=21 failed=5 lost=0"), "{log}");
