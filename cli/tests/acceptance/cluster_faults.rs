@@ -1,6 +1,6 @@
 //! Nodes die without a word, one at a time and all at once; no job does.
 
-use crate::support::{TestCluster, count, eventually, job};
+use crate::support::{DEADLINE, TestCluster, count, eventually, job};
 use futures_util::{StreamExt, stream};
 use jobraft_sdk::protocol::{EnqueueOutcome, JobId, JobState, ModuleRef, NewJob, QueueName, Task, TaskName};
 use jobraft_sdk::{Client, JobContext, JobError, Worker, WorkerReport};
@@ -48,7 +48,9 @@ struct Runs {
 
 impl Runs {
     async fn reach(&self, total: usize) {
-        self.total.subscribe().wait_for(|now| *now >= total).await.unwrap();
+        let mut now = self.total.subscribe();
+        let reached = tokio::time::timeout(DEADLINE, now.wait_for(|now| *now >= total)).await.is_ok();
+        assert!(reached, "waited {DEADLINE:?} in vain for {total} runs, there were {}", *self.total.borrow());
     }
 }
 
