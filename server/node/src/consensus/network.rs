@@ -76,18 +76,17 @@ fn network_error(what: impl ToString) -> RpcError {
 }
 
 impl Network {
+    fn link(&self) -> Result<&PeerLink, RpcError> {
+        let malformed = || RPCError::Unreachable(Unreachable::from_string("the member's address is malformed"));
+        self.link.as_deref().ok_or_else(malformed)
+    }
+
     async fn stream(&self, kind: PeerStream) -> Result<(FrameSender, FrameReceiver), RpcError> {
-        match &self.link {
-            Some(link) => link.stream(kind).await.map_err(|error| rpc_error(&error)),
-            None => Err(RPCError::Unreachable(Unreachable::from_string("the member's address is malformed"))),
-        }
+        self.link()?.stream(kind).await.map_err(|error| rpc_error(&error))
     }
 
     async fn ask(&self, question: Rpc, patience: Duration) -> Result<RpcAnswer, RpcError> {
-        match &self.link {
-            Some(link) => ask(link, question, patience).await.map_err(|error| rpc_error(&error)),
-            None => Err(RPCError::Unreachable(Unreachable::from_string("the member's address is malformed"))),
-        }
+        ask(self.link()?, question, patience).await.map_err(|error| rpc_error(&error))
     }
 
     async fn ask_for_vote(&self, question: Rpc, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
@@ -282,5 +281,30 @@ impl RaftNetworkV2<TypeConfig> for Network {
             RpcAnswer::TransferLeader(Err(refusal)) => Err(network_error(refusal)),
             _ => Err(network_error("the peer is stopping")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openraft::impls::leader_id_std::LeaderId;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test]
+    async fn a_peer_that_is_away_is_not_tried_before_openraft_has_paused() {
+        let mut network = Network { link: None, target: 2, append: None, snapshot_dir: PathBuf::new() };
+        let asked = Arc::new(AtomicBool::new(false));
+        // openraft pauses inside this stream: whoever fails without asking it is called again at once.
+        let requests = futures_util::stream::once({
+            let asked = Arc::clone(&asked);
+            async move {
+                asked.store(true, Ordering::Relaxed);
+                let vote = Vote { leader_id: LeaderId { term: 1, voted_for: 1 }, committed: true };
+                AppendEntriesRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None }
+            }
+        });
+        let option = RPCOption::new(Duration::from_secs(1));
+        let failed = network.stream_append(Box::pin(requests), option).await.is_err();
+        assert!(failed && asked.load(Ordering::Relaxed));
     }
 }
