@@ -6,10 +6,13 @@
 use crate::failure::{Exit, Failure};
 use clap::Args;
 use jobraft_node::config::{ConfigError, Source};
+use jobraft_protocol::limits::QUEUE_WEIGHT_MAX;
 use jobraft_protocol::{NodeAddress, QueueName};
 use jobraft_sdk::{Client, ClientConfig, SdkError};
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Where `jobraft dev` leaves its context file, seen from where it was started.
 pub(crate) const DEFAULT_CONTEXT: &str = "jobraft-data/client.toml";
@@ -62,12 +65,54 @@ pub(crate) struct Context {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkerContext {
     #[serde(default)]
-    pub(crate) queues: Vec<QueueName>,
+    pub(crate) queues: Vec<ServedQueue>,
     pub(crate) concurrency: Option<u16>,
     pub(crate) name: Option<String>,
     pub(crate) lease: Option<String>,
     pub(crate) memory: Option<String>,
     pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// A queue that a worker serves, as it is written: `emails`, or `emails=3` with its weight.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ServedQueue {
+    pub(crate) name: QueueName,
+    /// Its share of the worker's attention; absent: queues that are named first come first.
+    pub(crate) weight: Option<u32>,
+}
+
+impl FromStr for ServedQueue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, weight) = match text.split_once('=') {
+            Some((name, weight)) => (name, Some(weight)),
+            None => (text, None),
+        };
+        let weight = weight.map(|weight| {
+            let number = weight.parse().ok().filter(|number| (1..=QUEUE_WEIGHT_MAX).contains(number));
+            number.ok_or_else(|| format!("{weight:?} is not a weight: a number from 1 to {QUEUE_WEIGHT_MAX}"))
+        });
+        Ok(Self { name: QueueName::new(name).map_err(|error| error.to_string())?, weight: weight.transpose()? })
+    }
+}
+
+impl TryFrom<String> for ServedQueue {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Display for ServedQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.weight {
+            Some(weight) => write!(f, "{}={weight}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
 }
 
 /// Where the cluster is and who this client is.
@@ -191,6 +236,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_queue_may_have_a_weight() {
+        let queue: ServedQueue = "urgent=3".parse().unwrap();
+        assert_eq!((queue.name.as_str(), queue.weight, queue.to_string()), ("urgent", Some(3), "urgent=3".to_owned()));
+        assert_eq!("urgent".parse::<ServedQueue>().unwrap().weight, None);
+        for wrong in ["", "=3", "urgent=", "urgent=0", "urgent=1001", "urgent=-1", "a b=1"] {
+            assert!(wrong.parse::<ServedQueue>().is_err(), "{wrong:?}");
+        }
+    }
+
     fn context() -> Context {
         let text = "endpoints = [\"127.0.0.1:1\"]\nca = \"ca.crt\"\ncert = \"/c.crt\"\nkey = \"c.key\"\n";
         let directory = tempfile::tempdir().unwrap();
@@ -236,6 +291,6 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/worker.toml");
         let context = Context::load(&file).unwrap();
         assert_eq!(context.endpoints.len(), 3);
-        assert_eq!(context.worker.queues[0].as_str(), "default");
+        assert_eq!(context.worker.queues[0].name.as_str(), "default");
     }
 }

@@ -130,7 +130,15 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
             "see who is there with `jobraft cluster status`; a majority of the voters must be up"
         }
         ErrorCode::OutcomeUnknown => "it may have been done; look before trying again",
-        ErrorCode::Overloaded | ErrorCode::ShuttingDown | ErrorCode::QueueFull => "nothing was done; try again later",
+        ErrorCode::Overloaded | ErrorCode::ShuttingDown => "nothing was done; try again later",
+        ErrorCode::QueueFull => {
+            "nothing was done; try again later, or let `job enqueue --wait-when-full 1m` do so; \
+             `jobraft queue set` raises the limit"
+        }
+        ErrorCode::QueueDraining => "open it again with `jobraft queue resume`",
+        ErrorCode::QueueUnknown => {
+            "see which there are with `jobraft queue list`; make one with `jobraft apply` or `jobraft queue set`"
+        }
         ErrorCode::ModuleUnknown => {
             "list what is there with `jobraft module list`; upload with `jobraft module push FILE --name NAME`"
         }

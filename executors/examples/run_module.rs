@@ -52,6 +52,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         expires_at: now.plus_ms(600_000),
         run_timeout_ms: 60_000,
         enqueued_at: now,
+        checkpoint: bytes::Bytes::new(),
     };
     let lease_end = Instant::now() + Duration::from_secs(600);
     let context = JobContext::new(job.id, tokio_util::sync::CancellationToken::new(), move || lease_end);

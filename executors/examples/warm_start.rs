@@ -56,6 +56,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             expires_at: LogTime::ZERO,
             run_timeout_ms: 60_000,
             enqueued_at: LogTime::ZERO,
+            checkpoint: bytes::Bytes::new(),
         };
         let lease_end = Instant::now() + Duration::from_secs(600);
         let run = async || {

@@ -59,8 +59,15 @@ pub enum ErrorCode {
     TooMany,
     /// The job id's own time lies outside the idempotency window.
     IdOutsideWindow,
-    /// The queue holds as many waiting jobs as it may.
+    /// The queue holds as many waiting jobs, or as many bytes of them, as it may; [`Error::retry_after_ms`] says when to
+    /// try again. Nothing was done.
     QueueFull,
+    /// The queue takes no new jobs until it is resumed.
+    QueueDraining,
+    /// There is no such queue, and an enqueue may not make one here.
+    QueueUnknown,
+    /// Another job holds the unique key, or a value's version is another one.
+    Conflict,
     /// No module of that name or digest, or its bytes are not on a quorum yet.
     ModuleUnknown,
     /// The bytes are not a module that can run here; the message says why.
@@ -120,6 +127,9 @@ impl ErrorCode {
             Self::TooMany => "too_many",
             Self::IdOutsideWindow => "id_outside_window",
             Self::QueueFull => "queue_full",
+            Self::QueueDraining => "queue_draining",
+            Self::QueueUnknown => "queue_unknown",
+            Self::Conflict => "conflict",
             Self::ModuleUnknown => "module_unknown",
             Self::ModuleInvalid => "module_invalid",
             Self::DigestMismatch => "digest_mismatch",

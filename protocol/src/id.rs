@@ -82,6 +82,9 @@ pub enum IdError {
     /// Not 64 hexadecimal digits.
     #[error("not a SHA-256 digest: expected 64 hexadecimal digits")]
     NotDigest,
+    /// Not a worker's id.
+    #[error("a worker id is a w and a number, such as w7")]
+    NotWorker,
 }
 
 /// A node of the cluster: 1 to `u64::MAX`, chosen by the operator, never used again after removal.
@@ -103,6 +106,16 @@ pub struct WorkerId(pub u64);
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "w{}", self.0)
+    }
+}
+
+impl FromStr for WorkerId {
+    type Err = IdError;
+
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let number = s.strip_prefix('w').and_then(|digits| digits.parse().ok());
+        // Only the form in which it is printed.
+        number.map(Self).filter(|id| id.to_string() == s).ok_or(IdError::NotWorker)
     }
 }
 

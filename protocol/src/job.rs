@@ -1,6 +1,9 @@
 //! The job model: what is enqueued, what a worker gets, what a reader sees.
 
-use crate::{Digest, FencingToken, JobId, LogTime, QueueName, TaskName, WorkerId, limits};
+use crate::{
+    Backoff, Digest, FencingToken, JobId, LogTime, QueueName, QueueSettings, StateWrite, TaskName, Unique, WorkerId,
+    limits,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,6 +32,24 @@ pub struct NewJob {
     /// How long one attempt may run, in milliseconds; absent: 10 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_timeout_ms: Option<u64>,
+    /// How long after its enqueue it may wait for its first attempt, in milliseconds, 1 to [`limits::DELAY_MS_MAX`];
+    /// then it is `expired`. Absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// How long after the time for which it was scheduled an attempt, first or later, may begin, in milliseconds, 1 to
+    /// [`limits::DELAY_MS_MAX`]; then it is `expired`. Absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_deadline_ms: Option<u64>,
+    /// How long it waits between two attempts; absent: [`crate::BackoffCurve::Standard`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// How many crashes (leases lost with their worker) within [`limits::CRASH_WINDOW_MS`] make it `dead`, 1 to
+    /// [`limits::CRASHES_MAX`]; absent: 3. Crashes use up no attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_crashes: Option<u32>,
+    /// The key that no other job may hold at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
 }
 
 impl NewJob {
@@ -44,6 +65,11 @@ impl NewJob {
             start: Start::Now,
             max_attempts: None,
             run_timeout_ms: None,
+            ttl_ms: None,
+            start_deadline_ms: None,
+            backoff: None,
+            max_crashes: None,
+            unique: None,
         }
     }
 }
@@ -159,6 +185,10 @@ pub enum EnqueueOutcome {
     Created,
     /// A job of that id was there already: a retry. Nothing was changed.
     Existing,
+    /// It was not enqueued: this job holds its unique key.
+    Duplicate(JobId),
+    /// It was not enqueued: this waiting job holds its unique key, and took over what was asked for.
+    Replaced(JobId),
     /// It was not enqueued.
     Refused(crate::Error),
 }
@@ -187,6 +217,9 @@ pub struct LeasedJob {
     pub run_timeout_ms: u64,
     /// When the job was enqueued.
     pub enqueued_at: LogTime,
+    /// What an earlier attempt left by a checkpoint.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub checkpoint: Bytes,
 }
 
 impl LeasedJob {
@@ -206,6 +239,93 @@ pub struct Completion {
     /// The end of what the job wrote to its log, at most [`limits::LOG_TAIL_BYTES_MAX`].
     #[serde(default, skip_serializing_if = "Bytes::is_empty")]
     pub log: Bytes,
+    /// Jobs to be enqueued in the same step; at most [`limits::BULK_JOBS_MAX`] with [`limits::BULK_BYTES_MAX`] of payload.
+    /// If one of them is refused, all is: the job is still leased then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<NewJob>,
+    /// Values to be written in the same step; at most [`limits::STATE_WRITES_MAX`]. If one is refused, all is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<StateWrite>,
+}
+
+/// How far a job says it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: u8,
+    /// For people; cut at [`limits::PROGRESS_MESSAGE_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// A cancellation that a running job has yet to follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelNotice {
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When the job is taken away unless it has ended.
+    pub hard_at: LogTime,
+}
+
+/// A lease that was extended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extended {
+    /// Its new end.
+    pub expires_at: LogTime,
+    /// There if the job is to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelNotice>,
+}
+
+/// Why a job's life ended as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Dead: it failed as often as it may.
+    AttemptsExhausted,
+    /// Dead: it failed in a way that another attempt would not mend.
+    FinalFailure,
+    /// Dead: its worker was lost with it as often as it may.
+    CrashBudget,
+    /// Expired: it waited longer than its time-to-live for its first attempt.
+    TtlOver,
+    /// Expired: no attempt had begun by its start deadline.
+    StartDeadline,
+    /// Cancelled: before it ran, or it stopped when asked.
+    Cancelled,
+    /// Cancelled: it did not stop within its grace and was taken away.
+    CancelGraceOver,
+    /// Cancelled: it was deleted while it waited.
+    Deleted,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl EndReason {
+    /// The name as it stands on the wire and in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::FinalFailure => "final_failure",
+            Self::CrashBudget => "crash_budget",
+            Self::TtlOver => "ttl_over",
+            Self::StartDeadline => "start_deadline",
+            Self::Cancelled => "cancelled",
+            Self::CancelGraceOver => "cancel_grace_over",
+            Self::Deleted => "deleted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// What a worker reports of a job that failed.
@@ -315,6 +435,8 @@ pub struct LeaseView {
     pub worker: WorkerId,
     /// The token under which it holds the job.
     pub token: FencingToken,
+    /// When it was granted.
+    pub granted_at: LogTime,
     /// When the lease ends, unless extended.
     pub expires_at: LogTime,
 }
@@ -363,6 +485,50 @@ pub struct JobView {
     /// Why it was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,
+    /// Why its life ended; absent for a completed job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// When it expires unless its first attempt has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ends_at: Option<LogTime>,
+    /// When it expires unless it is running then or has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<LogTime>,
+    /// How long it waits between two attempts; absent: the standard curve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// Crashes that make it dead.
+    #[serde(default = "crashes_default", skip_serializing_if = "is_crashes_default")]
+    pub max_crashes: u32,
+    /// When it crashed lately, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crashed_at: Vec<LogTime>,
+    /// Its claim to a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
+    /// How far it says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// The size of what its last checkpoint left for the next attempt.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checkpoint_bytes: u64,
+    /// There while it is asked to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelNotice>,
+}
+
+const fn crashes_default() -> u32 {
+    limits::CRASHES_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_crashes_default(count: &u32) -> bool {
+    *count == limits::CRASHES_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// A queue and how many jobs are where.
@@ -386,6 +552,12 @@ pub struct QueueStats {
     pub cancelled: u64,
     /// Jobs not started in time since the queue exists.
     pub expired: u64,
+    /// Bytes of payload that wait.
+    #[serde(default)]
+    pub waiting_bytes: u64,
+    /// What it is set to.
+    #[serde(default)]
+    pub settings: QueueSettings,
 }
 
 const _: () = assert!(limits::PRIORITY_DEFAULT <= limits::PRIORITY_MAX);

@@ -4,30 +4,44 @@
 //! replicated state machine may depend on it. Types that travel are versioned by the ALPN name of the
 //! connection that carries them ([`ALPN_CLIENT`], [`ALPN_PEER`]); fields are only ever added, with a default.
 
+pub mod backoff;
 pub mod cluster;
 pub mod error;
 pub mod frame;
 pub mod id;
 pub mod job;
+pub mod key;
 pub mod limits;
+pub mod list;
 pub mod module;
 pub mod name;
 pub mod request;
+pub mod settings;
+pub mod state;
 pub mod time;
+pub mod unique;
+pub mod worker;
 
+pub use backoff::{Backoff, BackoffCurve};
 pub use cluster::{ClusterStatus, MemberStatus, NodeAddress, Role};
 pub use error::{Error, ErrorCode, LeaderHint, Retry};
 pub use id::{Digest, FencingToken, JobId, LeaseRef, NodeId, WorkerId};
 pub use job::{
-    AttemptError, Completion, EnqueueOutcome, Failure, FailureKind, JobState, JobView, LeaseView, LeasedJob, NewJob,
-    QueueStats, Start, Task,
+    AttemptError, CancelNotice, Completion, EndReason, EnqueueOutcome, Extended, Failure, FailureKind, JobState,
+    JobView, LeaseView, LeasedJob, NewJob, Progress, QueueStats, Start, Task,
 };
+pub use key::{KeyError, StateKey, UniqueKey};
+pub use list::{JobAction, JobFilter, JobPage, JobSummary};
 pub use module::{ModuleManifest, ModuleRef};
 pub use name::{ModuleName, NameError, QueueName, TaskName};
 pub use request::{
     ClientFrame, ClientHello, Consistency, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
 };
+pub use settings::{ClusterSettings, QueueMode, QueueSetting, QueueSettings, Retention, Setting};
+pub use state::{StateValue, StateWrite};
 pub use time::LogTime;
+pub use unique::{OnConflict, Unique, UniqueScope};
+pub use worker::{WorkerInfo, WorkerOrder, WorkerView};
 
 /// ALPN of connections between nodes.
 pub const ALPN_PEER: &[u8] = b"jobraft-peer/1";

@@ -38,6 +38,8 @@ pub const LEASE_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const EXTEND_LEASES_MAX: usize = 4_096;
 /// The most queues that one worker can name.
 pub const WORKER_QUEUES_MAX: usize = 64;
+/// The greatest weight of a queue.
+pub const QUEUE_WEIGHT_MAX: u32 = 1_000;
 /// The most credits that one subscription can hold; what exceeds them is dropped.
 pub const CREDITS_MAX: u32 = 4_096;
 
@@ -47,6 +49,14 @@ pub const ATTEMPTS_DEFAULT: u32 = 25;
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// The longest time between two attempts.
 pub const BACKOFF_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// The most delays that a backoff can list; more are refused with `invalid_argument`.
+pub const BACKOFF_LIST_MAX: usize = 32;
+/// Crashes within [`CRASH_WINDOW_MS`] that make a job dead unless it says otherwise.
+pub const CRASHES_DEFAULT: u32 = 3;
+/// The most crashes that a job may ask to survive.
+pub const CRASHES_MAX: u32 = 100;
+/// For how long a crash counts.
+pub const CRASH_WINDOW_MS: u64 = 72 * 60 * 60 * 1_000;
 /// The longest delay of a job.
 pub const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1_000;
 /// The least urgent priority; 0 is the most urgent.
@@ -57,8 +67,73 @@ pub const PRIORITY_DEFAULT: u8 = 5;
 pub const RUN_TIMEOUT_MS_DEFAULT: u64 = 10 * 60 * 1_000;
 /// The longest time that a job may ask to run.
 pub const RUN_TIMEOUT_MS_MAX: u64 = LEASE_MS_MAX;
-/// The most waiting jobs in one queue; more are refused with `queue_full`.
+/// What a lease may exceed its job's run time-out by, for the worker to stop it and report: then it ends, extended or not.
+pub const RUN_GRACE_MS: u64 = 30_000;
+/// The largest checkpoint of a job; a larger one is refused with `too_large`.
+pub const CHECKPOINT_BYTES_MAX: usize = 256 * 1024;
+/// The longest message of a job's progress; cut, not refused.
+pub const PROGRESS_MESSAGE_BYTES_MAX: usize = 256;
+/// How long a running job has to follow a cancellation unless it is said otherwise.
+pub const CANCEL_GRACE_MS_DEFAULT: u64 = 25_000;
+/// The longest grace of a cancellation.
+pub const CANCEL_GRACE_MS_MAX: u64 = 60 * 60 * 1_000;
+/// The longest period for which a job can hold a unique key.
+pub const UNIQUE_PERIOD_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The most keys that are held for a period in the whole cluster; a job that would make one more is refused with
+/// `too_many`.
+pub const UNIQUE_PERIODS_MAX: usize = 1_000_000;
+/// The most values that one completion writes.
+pub const STATE_WRITES_MAX: usize = 64;
+/// The largest value of the cluster's state.
+pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The most values of the cluster's state; a write that would make one more is refused with `too_many`.
+pub const STATE_KEYS_MAX: usize = 100_000;
+/// The most values in one page of a list of them.
+pub const STATE_LIST_MAX: u32 = 1_000;
+
+/// The most waiting jobs in one queue unless it is set otherwise; more are refused with `queue_full`.
 pub const QUEUE_DEPTH_DEFAULT: usize = 1_000_000;
+/// The most that it can be set to.
+pub const QUEUE_DEPTH_MAX: u64 = 100_000_000;
+/// The most bytes of waiting payload in one queue unless it is set otherwise; more are refused with `queue_full`.
+pub const QUEUE_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// The most that it can be set to.
+pub const QUEUE_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+/// The most changes in one configuration; more are refused with `too_many`, none of them made.
+pub const SETTINGS_MAX: usize = 1_000;
+
+/// How long completed jobs are kept unless their queue is set otherwise.
+pub const RETENTION_COMPLETED_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
+/// How long cancelled jobs are kept unless their queue is set otherwise.
+pub const RETENTION_CANCELLED_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
+/// How long expired jobs are kept unless their queue is set otherwise.
+pub const RETENTION_EXPIRED_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
+/// How long dead jobs are kept unless their queue is set otherwise.
+pub const RETENTION_DEAD_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The longest retention.
+pub const RETENTION_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+
+/// The most workers of a cluster; a registration beyond is refused with `too_many`.
+pub const WORKERS_MAX: usize = 100_000;
+/// How exactly the cluster knows when it last heard of a worker.
+pub const WORKER_SEEN_MS: u64 = 10_000;
+/// A worker that was not heard of for this long and holds nothing is forgotten.
+pub const WORKER_FORGOTTEN_MS: u64 = 60 * 60 * 1_000;
+/// The most jobs shown with a worker.
+pub const WORKER_JOBS_SHOWN_MAX: usize = 100;
+
+/// The most jobs in one page of a list; a wish for more is lowered to it.
+pub const LIST_JOBS_MAX: u32 = 1_000;
+/// Rows that are looked at for one page; a page that is not full by then says where to go on.
+pub const LIST_ROWS_MAX: usize = 20_000;
+/// The most queues in a filter.
+pub const FILTER_VALUES_MAX: usize = 64;
+/// The longest text in a filter.
+pub const FILTER_TEXT_BYTES_MAX: usize = 512;
+/// The longest error in a list of jobs; cut.
+pub const SUMMARY_ERROR_BYTES_MAX: usize = 512;
+/// The most jobs in one action; more are refused with `too_many`, nothing done.
+pub const ACTION_JOBS_MAX: usize = 1_000;
 /// The most queues of a cluster; a job that would make one more is refused with `too_many`.
 pub const QUEUES_MAX: usize = 10_000;
 

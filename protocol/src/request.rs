@@ -4,9 +4,10 @@
 //! receives [`ServerFrame`]s; many requests are under way at once and answers come in any order, matched by id.
 
 use crate::{
-    ClusterStatus, Completion, Digest, EnqueueOutcome, Error, Failure, JobId, JobState, JobView, LeaderHint, LeaseRef,
-    LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NewJob, NodeAddress, NodeId, QueueName, QueueStats,
-    WorkerId,
+    CancelNotice, ClusterSettings, ClusterStatus, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
+    JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint, LeaseRef, LeasedJob, LogTime, ModuleManifest,
+    ModuleName, ModuleRef, NewJob, NodeAddress, NodeId, Progress, QueueName, QueueStats, Setting, StateKey, StateValue,
+    WorkerId, WorkerInfo, WorkerOrder, WorkerView,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +89,22 @@ pub enum Push {
         /// The jobs; each took a credit.
         jobs: Vec<LeasedJob>,
     },
+    /// A job that the worker holds is to stop: cancelled. The lease goes on until the job has ended, or its grace is over.
+    CancelRequested {
+        /// The worker.
+        worker: WorkerId,
+        /// What it holds.
+        lease: LeaseRef,
+        /// Why, and until when.
+        notice: CancelNotice,
+    },
+    /// What the worker is told to do. What is leased goes on.
+    Ordered {
+        /// The worker.
+        worker: WorkerId,
+        /// What to do.
+        order: WorkerOrder,
+    },
     /// Jobs that the worker holds no longer: cancelled.
     Revoked {
         /// The worker.
@@ -127,8 +144,14 @@ pub enum Request {
     },
     /// Mints a worker incarnation; answers [`Response::Registered`].
     RegisterWorker {
-        /// The worker's name, for people.
-        name: String,
+        /// What it says of itself.
+        info: WorkerInfo,
+    },
+    /// Says that a worker is alive; answers [`Response::Order`]. To be sent every [`crate::limits::WORKER_SEEN_MS`] by one
+    /// that holds nothing; one that extends leases need not.
+    Heartbeat {
+        /// The worker.
+        worker: WorkerId,
     },
     /// Takes jobs, waiting up to `wait_ms` for the first; answers [`Response::Leased`], perhaps with none.
     Lease {
@@ -136,6 +159,10 @@ pub enum Request {
         worker: WorkerId,
         /// Where from, the first with work first.
         queues: Vec<QueueName>,
+        /// If given, one for each queue, 1 to [`crate::limits::QUEUE_WEIGHT_MAX`]: jobs are then taken in these proportions
+        /// instead, as long as there are some.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights: Vec<u32>,
         /// How many at most.
         max: u32,
         /// For how long.
@@ -150,6 +177,9 @@ pub enum Request {
         worker: WorkerId,
         /// Where from, the first with work first.
         queues: Vec<QueueName>,
+        /// As in [`Request::Lease`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights: Vec<u32>,
         /// For how long each.
         lease_ms: u64,
         /// How many may be pushed now.
@@ -169,10 +199,20 @@ pub enum Request {
     },
     /// Extends leases by `lease_ms` from now; answers [`Response::Extended`], in order. Idempotent.
     Extend {
-        /// Which.
+        /// Which; may be none if there is progress to tell.
         leases: Vec<LeaseRef>,
         /// By how much.
         lease_ms: u64,
+        /// How far jobs are. What is told under a lease that is not held is dropped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        progress: Vec<(LeaseRef, Progress)>,
+    },
+    /// Leaves bytes for the job's next attempt, instead of what was left before; answers [`Response::Done`]. Idempotent.
+    Checkpoint {
+        /// Which.
+        lease: LeaseRef,
+        /// At most [`crate::limits::CHECKPOINT_BYTES_MAX`]; none clears.
+        data: bytes::Bytes,
     },
     /// Ends a job well; answers [`Response::Done`]. Idempotent: a repetition under the same token is answered as the first.
     Complete {
@@ -192,19 +232,88 @@ pub enum Request {
     Release {
         /// Which.
         lease: LeaseRef,
+        /// How long it is to wait before it may run again (snooze); 0 to [`crate::limits::DELAY_MS_MAX`].
+        #[serde(default)]
+        delay_ms: u64,
     },
     /// The worker goes away: all its leases are released at once; answers [`Response::Done`].
     Disconnect {
         /// The worker.
         worker: WorkerId,
     },
-    /// Calls a job off, whatever non-terminal state it is in; answers [`Response::Done`].
-    Cancel {
+    /// Does something to jobs, each on its own, in one step; answers [`Response::Acted`], in order. Done again, it does no
+    /// more, though it may be answered `wrong_state` or `not_found` then.
+    Act {
+        /// Which; 1 to [`crate::limits::ACTION_JOBS_MAX`].
+        jobs: Vec<JobId>,
+        /// What.
+        action: JobAction,
+        /// Only to those that are in one of these states then; none: in any that the action permits.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        only_in: Vec<JobState>,
+    },
+    /// Lists jobs, page by page; answers [`Response::Jobs`].
+    ListJobs {
         /// Which.
-        job: JobId,
-        /// Why, for people.
         #[serde(default)]
-        reason: String,
+        filter: JobFilter,
+        /// Where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<JobId>,
+        /// From the oldest on, instead of from the newest back.
+        #[serde(default)]
+        oldest_first: bool,
+        /// How many at most; at most [`crate::limits::LIST_JOBS_MAX`].
+        limit: u32,
+        /// How fresh. `linearizable` writes a checkpoint first; `stale` is as of the last one.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Changes settings, all or none; answers [`Response::Done`].
+    Configure {
+        /// Which, in order; 1 to [`crate::limits::SETTINGS_MAX`].
+        settings: Vec<Setting>,
+    },
+    /// What the cluster as a whole is set to; answers [`Response::Settings`].
+    GetSettings {
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Lists workers; answers [`Response::Workers`].
+    ListWorkers {
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Tells a worker what to do; answers [`Response::Done`]. It hears of it at once if it is connected.
+    OrderWorker {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        order: WorkerOrder,
+    },
+    /// Reads a value of the cluster's state; answers [`Response::State`].
+    GetState {
+        /// Which.
+        key: StateKey,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Lists values of the cluster's state by key; answers [`Response::StateList`].
+    ListState {
+        /// Only keys that begin so.
+        #[serde(default)]
+        prefix: String,
+        /// Only keys greater than this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<StateKey>,
+        /// How many at most; at most [`crate::limits::STATE_LIST_MAX`].
+        limit: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
     },
     /// Reads a job; answers [`Response::Job`].
     GetJob {
@@ -273,10 +382,25 @@ pub enum Response {
     /// The leased jobs.
     Leased(Vec<LeasedJob>),
     /// For each lease, in order: its new end, or why it is lost.
-    Extended(Vec<Result<LogTime, Error>>),
+    Extended(Vec<Result<Extended, Error>>),
+    /// What the worker is told to do.
+    Order(WorkerOrder),
+    /// For each job, in order: done, or why not.
+    Acted(Vec<Result<(), Error>>),
+    /// Jobs.
+    Jobs(JobPage),
+    /// The cluster's settings.
+    Settings(ClusterSettings),
+    /// The workers, by id.
+    Workers(Vec<WorkerView>),
+    /// A value; `None` if there is none.
+    State(Option<StateValue>),
+    /// Values, by key; fewer than were asked for only at the end, or where a page has as many bytes as one answer takes:
+    /// an empty page is the end.
+    StateList(Vec<StateValue>),
     /// Where the failed job stands now.
     Failed {
-        /// `scheduled`, `ready` or `dead`.
+        /// `scheduled`, `dead`, or `cancelled` if it had been asked to stop.
         state: JobState,
         /// When it will be tried again.
         #[serde(default, skip_serializing_if = "Option::is_none")]

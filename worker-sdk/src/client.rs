@@ -13,7 +13,7 @@ use crate::router::Router;
 use crate::session::{CallError, Session};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
-use jobraft_protocol::{ClientFrame, JobId, LeasedJob, LogTime, Request, Response, Retry};
+use jobraft_protocol::{ClientFrame, JobAction, JobId, LeasedJob, LogTime, Request, Response, Retry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,8 +27,8 @@ const HOPS_MAX: u32 = 3;
 /// most [`ClientConfig::request_timeout`], retries included, unless it says otherwise.
 ///
 /// Requests that are safe to repeat are repeated when the connection breaks: enqueue (ids are made by the client, so
-/// the same id is the same job), extend, complete, fail, release, cancel, disconnect, and all that only read. The
-/// others (lease, register a worker, change the members, hand over leadership) end as
+/// the same id is the same job), extend, checkpoint, complete, fail, release, disconnect, actions on jobs, settings, and
+/// all that only read. The others (lease, register a worker, change the members, hand over leadership) end as
 /// [`SdkError::OutcomeUnknown`]; leasing again is then safe too, for what the lost answer leased comes back to its
 /// queue when that lease ends.
 #[derive(Clone, Debug)]
@@ -254,10 +254,19 @@ fn is_idempotent(request: &Request) -> bool {
         | Request::Fail { .. }
         | Request::Release { .. }
         | Request::Disconnect { .. }
-        | Request::Cancel { .. }
+        | Request::Checkpoint { .. }
+        | Request::Heartbeat { .. }
+        | Request::Act { .. }
+        | Request::Configure { .. }
+        | Request::OrderWorker { .. }
         | Request::GetJob { .. }
+        | Request::ListJobs { .. }
         | Request::ListQueues { .. }
         | Request::ListModules { .. }
+        | Request::ListWorkers { .. }
+        | Request::ListState { .. }
+        | Request::GetState { .. }
+        | Request::GetSettings { .. }
         | Request::ResolveModule { .. }
         | Request::ClusterStatus => true,
         Request::RegisterWorker { .. }
@@ -271,7 +280,18 @@ fn is_idempotent(request: &Request) -> bool {
     }
 }
 
-const READS: [&str; 5] = ["get job", "list queues", "list modules", "resolve module", "cluster status"];
+const READS: [&str; 10] = [
+    "get job",
+    "list jobs",
+    "list queues",
+    "list modules",
+    "list workers",
+    "list state",
+    "get state",
+    "get settings",
+    "resolve module",
+    "cluster status",
+];
 
 fn changes_something(name: &str) -> bool {
     !READS.contains(&name)
@@ -290,8 +310,23 @@ fn name(request: &Request) -> &'static str {
         Request::Fail { .. } => "fail",
         Request::Release { .. } => "release",
         Request::Disconnect { .. } => "disconnect",
-        Request::Cancel { .. } => "cancel",
+        Request::Checkpoint { .. } => "checkpoint",
+        Request::Heartbeat { .. } => "heartbeat",
+        Request::Act { action, .. } => match action {
+            JobAction::Cancel { .. } => "cancel",
+            JobAction::Delete => "delete",
+            JobAction::Retry => "retry",
+            JobAction::Move { .. } => "move",
+            JobAction::Prioritize { .. } => "prioritize",
+        },
+        Request::Configure { .. } => "configure",
+        Request::OrderWorker { .. } => "order worker",
         Request::GetJob { .. } => "get job",
+        Request::ListJobs { .. } => "list jobs",
+        Request::ListWorkers { .. } => "list workers",
+        Request::ListState { .. } => "list state",
+        Request::GetState { .. } => "get state",
+        Request::GetSettings { .. } => "get settings",
         Request::ListQueues { .. } => "list queues",
         Request::ListModules { .. } => "list modules",
         Request::ResolveModule { .. } => "resolve module",

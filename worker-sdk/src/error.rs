@@ -1,7 +1,7 @@
 //! What a caller of the SDK can get instead of an answer, and whether asking again makes sense.
 
 use crate::tls::TlsError;
-use jobraft_protocol::{Digest, Error, ErrorCode, JobId, JobState, NameError, NodeAddress, Retry};
+use jobraft_protocol::{Digest, Error, ErrorCode, JobId, JobState, KeyError, NameError, NodeAddress, Retry};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +54,9 @@ pub enum SdkError {
     /// A text that is not a name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A text that is not a key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A payload that cannot be written, or a result that cannot be read, as JSON of the given type.
     #[error("the {what} is not the expected JSON: {source}")]
     Json {

@@ -83,28 +83,36 @@
 //! }
 //! ```
 
+pub mod actions;
+pub mod backoff;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod context;
 mod dial;
 pub mod error;
 pub mod executor;
 mod frames;
 mod io_thread;
+pub mod listing;
 mod modules;
 pub mod producer;
 pub mod requests;
 mod router;
 mod session;
+mod settings;
 mod sync;
 pub mod tls;
 pub mod worker;
 
+pub use backoff::{BackoffError, parse_backoff};
 pub use client::Client;
 pub use config::{ClientConfig, Pem};
+pub use context::JobContext;
 pub use error::{ConnectFailure, FailedAttempt, SdkError};
-pub use executor::{Executor, ExecutorFuture, JobContext, ModuleSource};
+pub use executor::{Executor, ExecutorFuture, ModuleSource};
 pub use jobraft_protocol as protocol;
+pub use listing::Listing;
 pub use producer::{Producer, result_of};
 pub use requests::FailOutcome;
 pub use tls::TlsError;

@@ -1,6 +1,6 @@
 //! Modules: up and down on streams of their own, checked by digest on both ends.
 
-use crate::client::{Client, backoff, unexpected};
+use crate::client::{Client, backoff};
 use crate::error::SdkError;
 use crate::executor::ModuleSource;
 use crate::frames::{FrameReader, ReadError, encode};

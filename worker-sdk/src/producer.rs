@@ -3,10 +3,14 @@
 use crate::client::Client;
 use crate::error::SdkError;
 use crate::requests::millis;
-use jobraft_protocol::{EnqueueOutcome, JobId, JobState, JobView, NewJob, QueueName, Start, Task, TaskName};
+use jobraft_protocol::{
+    Backoff, EnqueueOutcome, JobId, JobState, JobView, LogTime, NewJob, OnConflict, QueueName, Start, Task, TaskName,
+    Unique, UniqueKey, UniqueScope,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Enqueues jobs of one kind: of one task, in one queue, with payloads of type `T`, written as JSON.
@@ -32,7 +36,26 @@ pub struct Producer<T: ?Sized> {
     start: Start,
     max_attempts: Option<u32>,
     run_timeout_ms: Option<u64>,
+    ttl_ms: Option<u64>,
+    start_deadline_ms: Option<u64>,
+    backoff: Option<Backoff>,
+    max_crashes: Option<u32>,
+    unique: Option<UniqueBy<T>>,
+    patience: Duration,
     payload: PhantomData<fn(&T)>,
+}
+
+/// How a payload's unique key is made.
+struct UniqueBy<T: ?Sized> {
+    key: Arc<dyn Fn(&T) -> String + Send + Sync>,
+    scope: UniqueScope,
+    on_conflict: OnConflict,
+}
+
+impl<T: ?Sized> Clone for UniqueBy<T> {
+    fn clone(&self) -> Self {
+        Self { key: Arc::clone(&self.key), ..*self }
+    }
 }
 
 impl<T: ?Sized> Clone for Producer<T> {
@@ -41,6 +64,8 @@ impl<T: ?Sized> Clone for Producer<T> {
             client: self.client.clone(),
             queue: self.queue.clone(),
             task: self.task.clone(),
+            backoff: self.backoff.clone(),
+            unique: self.unique.clone(),
             payload: PhantomData,
             ..*self
         }
@@ -73,6 +98,12 @@ impl<T: Serialize + ?Sized> Producer<T> {
             start: Start::Now,
             max_attempts: None,
             run_timeout_ms: None,
+            ttl_ms: None,
+            start_deadline_ms: None,
+            backoff: None,
+            max_crashes: None,
+            unique: None,
+            patience: Duration::ZERO,
             payload: PhantomData,
         }
     }
@@ -81,6 +112,77 @@ impl<T: Serialize + ?Sized> Producer<T> {
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.start = Start::AfterMs(millis(delay));
+        self
+    }
+
+    /// Jobs start at this time of the cluster; one that is past means at once.
+    #[must_use]
+    pub fn start_at(mut self, at: LogTime) -> Self {
+        self.start = Start::At(at);
+        self
+    }
+
+    /// How long after its enqueue a job may wait for its first attempt; then it is `expired`. For ever unless told
+    /// otherwise.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_ms = Some(millis(ttl));
+        self
+    }
+
+    /// How long after its scheduled start an attempt may begin; then the job is `expired`. For ever unless told otherwise.
+    #[must_use]
+    pub fn start_deadline(mut self, deadline: Duration) -> Self {
+        self.start_deadline_ms = Some(millis(deadline));
+        self
+    }
+
+    /// How long a job waits between two attempts; see also [`parse_backoff`](crate::parse_backoff).
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
+        self
+    }
+
+    /// How many crashes within 72 h make a job dead; 3 unless told otherwise.
+    #[must_use]
+    pub fn max_crashes(mut self, crashes: u32) -> Self {
+        self.max_crashes = Some(crashes);
+        self
+    }
+
+    /// At most one job holds the key that `key` makes of its payload: until its life is over, and a second one is answered
+    /// with the first, unless [`unique_scope`](Self::unique_scope) and [`on_conflict`](Self::on_conflict) say otherwise.
+    #[must_use]
+    pub fn unique_by(mut self, key: impl Fn(&T) -> String + Send + Sync + 'static) -> Self {
+        let (scope, on_conflict) =
+            self.unique.as_ref().map_or_else(Default::default, |unique| (unique.scope, unique.on_conflict));
+        self.unique = Some(UniqueBy { key: Arc::new(key), scope, on_conflict });
+        self
+    }
+
+    /// For how long a job holds its key. Without effect unless [`unique_by`](Self::unique_by) was called before.
+    #[must_use]
+    pub fn unique_scope(mut self, scope: UniqueScope) -> Self {
+        if let Some(unique) = &mut self.unique {
+            unique.scope = scope;
+        }
+        self
+    }
+
+    /// What happens to a job whose key is held. Without effect unless [`unique_by`](Self::unique_by) was called before.
+    #[must_use]
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        if let Some(unique) = &mut self.unique {
+            unique.on_conflict = on_conflict;
+        }
+        self
+    }
+
+    /// How long an enqueue waits for room in a full queue; it is refused at once unless told otherwise.
+    #[must_use]
+    pub fn wait_when_full(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -109,30 +211,49 @@ impl<T: Serialize + ?Sized> Producer<T> {
     /// repeat an enqueue whose outcome is unknown.
     ///
     /// # Errors
-    /// If the payload cannot be written as JSON.
+    /// If the payload cannot be written as JSON, or its unique key is none.
     pub fn job(&self, payload: &T) -> Result<NewJob, SdkError> {
+        let unique = match &self.unique {
+            Some(UniqueBy { key, scope, on_conflict }) => {
+                let key = UniqueKey::new(&key(payload))?;
+                Some(Unique { key, scope: *scope, on_conflict: *on_conflict })
+            }
+            None => None,
+        };
         let payload = serde_json::to_vec(payload).map_err(|source| SdkError::Json { what: "payload", source })?;
         Ok(NewJob {
             priority: self.priority,
             start: self.start,
             max_attempts: self.max_attempts,
             run_timeout_ms: self.run_timeout_ms,
+            ttl_ms: self.ttl_ms,
+            start_deadline_ms: self.start_deadline_ms,
+            backoff: self.backoff.clone(),
+            max_crashes: self.max_crashes,
+            unique,
             ..NewJob::new(self.client.job_id(), self.queue.clone(), self.task.clone(), payload)
         })
     }
 
-    /// Enqueues one job; it is durable when this returns.
+    /// Enqueues one job; it is durable when this returns. Gives the id of the job that stands for it: its own, or that of
+    /// the job that holds its unique key.
     ///
     /// # Errors
     /// If the job is refused or the cluster does not answer.
     pub async fn enqueue(&self, payload: &T) -> Result<JobId, SdkError> {
+        let (id, outcome) = self.enqueue_detailed(payload).await?;
+        stands_for(id, outcome).map_err(SdkError::Refused)
+    }
+
+    /// Enqueues one job; gives its id, and what became of it.
+    ///
+    /// # Errors
+    /// If the cluster does not answer. A refusal is an outcome.
+    pub async fn enqueue_detailed(&self, payload: &T) -> Result<(JobId, EnqueueOutcome), SdkError> {
         let job = self.job(payload)?;
         let id = job.id;
-        let outcome = self.client.enqueue(vec![job]).await?.pop();
-        match outcome {
-            Some(EnqueueOutcome::Refused(error)) => Err(SdkError::Refused(error)),
-            _ => Ok(id),
-        }
+        let outcome = self.client.enqueue_waiting(vec![job], self.patience).await?.pop();
+        outcome.map(|outcome| (id, outcome)).ok_or_else(|| SdkError::Protocol("it answered no outcome".to_owned()))
     }
 
     /// Enqueues many jobs; for each, in order, its id or why it was refused.
@@ -149,15 +270,8 @@ impl<T: Serialize + ?Sized> Producer<T> {
     {
         let jobs: Vec<NewJob> = payloads.into_iter().map(|payload| self.job(payload)).collect::<Result<_, _>>()?;
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-        let outcomes = self.client.enqueue(jobs).await?;
-        Ok(ids
-            .into_iter()
-            .zip(outcomes)
-            .map(|(id, outcome)| match outcome {
-                EnqueueOutcome::Refused(error) => Err(error),
-                EnqueueOutcome::Created | EnqueueOutcome::Existing => Ok(id),
-            })
-            .collect())
+        let outcomes = self.client.enqueue_waiting(jobs, self.patience).await?;
+        Ok(ids.into_iter().zip(outcomes).map(|(id, outcome)| stands_for(id, outcome)).collect())
     }
 
     /// Enqueues one job, waits up to `timeout` for its end, and reads its result.
@@ -168,6 +282,15 @@ impl<T: Serialize + ?Sized> Producer<T> {
     pub async fn enqueue_and_wait<R: DeserializeOwned>(&self, payload: &T, timeout: Duration) -> Result<R, SdkError> {
         let job = self.enqueue(payload).await?;
         result_of(self.client.wait_job(job, timeout).await?)
+    }
+}
+
+/// The job that stands for one that was to be enqueued.
+fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jobraft_protocol::Error> {
+    match outcome {
+        EnqueueOutcome::Created | EnqueueOutcome::Existing => Ok(id),
+        EnqueueOutcome::Duplicate(holder) | EnqueueOutcome::Replaced(holder) => Ok(holder),
+        EnqueueOutcome::Refused(error) => Err(error),
     }
 }
 

@@ -5,8 +5,9 @@ use crate::error::SdkError;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
 use jobraft_protocol::{
-    ClusterStatus, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Failure, JobId, JobState, JobView,
-    LeaseRef, LeasedJob, LogTime, NewJob, NodeAddress, NodeId, QueueName, QueueStats, Request, Response, WorkerId,
+    ClusterStatus, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Extended, Failure, JobId, JobState,
+    JobView, LeaseRef, LeasedJob, LogTime, NewJob, NodeAddress, NodeId, Progress, QueueName, QueueStats, Request,
+    Response, WorkerId, WorkerInfo, WorkerOrder,
 };
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,13 @@ const ENQUEUES_UNDER_WAY: usize = 4;
 /// How long a change of the members may take: a new node first receives everything.
 pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How often a job that is watched is read.
+const WATCH_STEP_MS: u64 = 1_000;
+
 /// Where a failed job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailOutcome {
-    /// `scheduled`, `ready` or `dead`.
+    /// `scheduled`, `dead`, or `cancelled` if it had been asked to stop.
     pub state: JobState,
     /// When it will be tried again.
     pub retry_at: Option<LogTime>,
@@ -29,13 +33,13 @@ macro_rules! answered {
     ($answer:expr, $variant:ident) => {
         match $answer {
             Response::$variant => Ok(()),
-            other => Err(unexpected(stringify!($variant), &other)),
+            other => Err($crate::client::unexpected(stringify!($variant), &other)),
         }
     };
     ($answer:expr, $variant:ident($value:ident)) => {
         match $answer {
             Response::$variant($value) => Ok($value),
-            other => Err(unexpected(stringify!($variant), &other)),
+            other => Err($crate::client::unexpected(stringify!($variant), &other)),
         }
     };
 }
@@ -61,6 +65,33 @@ impl Client {
         stream::iter(parts).buffered(ENQUEUES_UNDER_WAY).try_concat().await
     }
 
+    /// Enqueues jobs like [`enqueue`](Self::enqueue), and those that a full queue refuses again, after the pause that it
+    /// asks for, until it has room for them or `patience` is over: then their outcome is that refusal.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue).
+    pub async fn enqueue_waiting(
+        &self,
+        jobs: Vec<NewJob>,
+        patience: Duration,
+    ) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        let deadline = Instant::now() + patience;
+        let mut outcomes = self.enqueue(jobs.clone()).await?;
+        loop {
+            let (places, pauses): (Vec<usize>, Vec<u64>) =
+                outcomes.iter().enumerate().filter_map(refused_as_full).unzip();
+            let Some(pause) = pauses.into_iter().max().map(Duration::from_millis) else { return Ok(outcomes) };
+            if Instant::now() + pause > deadline {
+                return Ok(outcomes);
+            }
+            tokio::time::sleep(pause).await;
+            let again = places.iter().map(|&place| jobs[place].clone()).collect();
+            for (place, outcome) in places.into_iter().zip(self.enqueue(again).await?) {
+                outcomes[place] = outcome;
+            }
+        }
+    }
+
     /// Reads a job.
     ///
     /// # Errors
@@ -75,16 +106,40 @@ impl Client {
     /// # Errors
     /// [`SdkError::Timeout`] if it goes on, and those of [`get_job`](Self::get_job).
     pub async fn wait_job(&self, job: JobId, timeout: Duration) -> Result<JobView, SdkError> {
+        self.wait_in_steps(job, timeout, WAIT_MS_MAX, |_| {}).await
+    }
+
+    /// The same, and calls `watch` with the job as it stands about once a second meanwhile: to show its progress.
+    ///
+    /// # Errors
+    /// As [`wait_job`](Self::wait_job).
+    pub async fn wait_job_watching(
+        &self,
+        job: JobId,
+        timeout: Duration,
+        watch: impl FnMut(&JobView),
+    ) -> Result<JobView, SdkError> {
+        self.wait_in_steps(job, timeout, WATCH_STEP_MS, watch).await
+    }
+
+    async fn wait_in_steps(
+        &self,
+        job: JobId,
+        timeout: Duration,
+        step_ms: u64,
+        mut watch: impl FnMut(&JobView),
+    ) -> Result<JobView, SdkError> {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(WAIT_MS_MAX);
+            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(step_ms);
             let request = Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms };
             let patience = Duration::from_millis(wait_ms) + self.config().request_timeout;
             let view = answered!(self.call(request, patience, &mut Trail::default()).await?, Job(view))?;
             if view.state.is_terminal() {
                 return Ok(*view);
             }
+            watch(&view);
             if Instant::now() >= deadline {
                 return Err(SdkError::Timeout {
                     request: "wait job",
@@ -94,14 +149,6 @@ impl Client {
                 });
             }
         }
-    }
-
-    /// Calls a job off, whatever non-terminal state it is in.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NotFound`], or [`ErrorCode::WrongState`] if its life is over.
-    pub async fn cancel(&self, job: JobId, reason: impl Into<String>) -> Result<(), SdkError> {
-        answered!(self.ask(Request::Cancel { job, reason: reason.into() }).await?, Done)
     }
 
     /// Lists the queues with their counts.
@@ -161,8 +208,16 @@ impl Client {
     ///
     /// # Errors
     /// If the cluster does not answer. Calling again is safe: an incarnation that holds no lease costs nothing.
-    pub async fn register_worker(&self, name: impl Into<String>) -> Result<WorkerId, SdkError> {
-        answered!(self.ask(Request::RegisterWorker { name: name.into() }).await?, Registered(worker))
+    pub async fn register_worker(&self, info: WorkerInfo) -> Result<WorkerId, SdkError> {
+        answered!(self.ask(Request::RegisterWorker { info }).await?, Registered(worker))
+    }
+
+    /// Says that a worker is alive; returns what it is told to do.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if the cluster does not know it any more: register again.
+    pub async fn heartbeat(&self, worker: WorkerId) -> Result<WorkerOrder, SdkError> {
+        answered!(self.ask(Request::Heartbeat { worker }).await?, Order(order))
     }
 
     /// Leases up to `max` jobs for `lease`, waiting up to `wait` for the first: from the first queue that has some.
@@ -180,7 +235,7 @@ impl Client {
         wait: Duration,
     ) -> Result<Vec<LeasedJob>, SdkError> {
         let wait_ms = millis(wait).min(WAIT_MS_MAX);
-        let request = Request::Lease { worker, queues, max, lease_ms: millis(lease), wait_ms };
+        let request = Request::Lease { worker, queues, weights: Vec::new(), max, lease_ms: millis(lease), wait_ms };
         let patience = Duration::from_millis(wait_ms) + self.config().request_timeout;
         answered!(self.call(request, patience, &mut Trail::default()).await?, Leased(jobs))
     }
@@ -208,7 +263,7 @@ impl Client {
     ///
     /// # Errors
     /// If the cluster does not answer.
-    pub async fn extend(&self, leases: &[LeaseRef], lease: Duration) -> Result<Vec<Result<LogTime, Error>>, SdkError> {
+    pub async fn extend(&self, leases: &[LeaseRef], lease: Duration) -> Result<Vec<Result<Extended, Error>>, SdkError> {
         self.extend_within(leases, lease, self.config().request_timeout).await
     }
 
@@ -217,10 +272,10 @@ impl Client {
         leases: &[LeaseRef],
         lease: Duration,
         timeout: Duration,
-    ) -> Result<Vec<Result<LogTime, Error>>, SdkError> {
+    ) -> Result<Vec<Result<Extended, Error>>, SdkError> {
         let mut ends = Vec::with_capacity(leases.len());
         for part in leases.chunks(EXTEND_LEASES_MAX) {
-            let request = Request::Extend { leases: part.to_vec(), lease_ms: millis(lease) };
+            let request = Request::Extend { leases: part.to_vec(), lease_ms: millis(lease), progress: Vec::new() };
             let answer = answered!(self.call(request, timeout, &mut Trail::default()).await?, Extended(ends))?;
             if answer.len() != part.len() {
                 return Err(SdkError::Protocol("it answered another number of leases than were sent".to_owned()));
@@ -230,13 +285,43 @@ impl Client {
         Ok(ends)
     }
 
+    /// Tells how far jobs are. What is told under a lease that is lost is dropped.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn tell_progress(&self, progress: &[(LeaseRef, Progress)]) -> Result<(), SdkError> {
+        for part in progress.chunks(EXTEND_LEASES_MAX) {
+            let request = Request::Extend { leases: Vec::new(), lease_ms: 0, progress: part.to_vec() };
+            answered!(self.ask(request).await?, Extended(_none))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves bytes for the job's next attempt, instead of what was left before; none clears.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete); [`ErrorCode::TooLarge`] beyond
+    /// [`CHECKPOINT_BYTES_MAX`](jobraft_protocol::limits::CHECKPOINT_BYTES_MAX).
+    pub async fn checkpoint(&self, lease: LeaseRef, data: impl Into<bytes::Bytes>) -> Result<(), SdkError> {
+        answered!(self.ask(Request::Checkpoint { lease, data: data.into() }).await?, Done)
+    }
+
     /// Gives a job back unfinished; the attempt does not count.
     ///
     /// # Errors
     /// As [`complete`](Self::complete).
     pub async fn release(&self, lease: LeaseRef) -> Result<(), SdkError> {
+        self.snooze(lease, Duration::ZERO).await
+    }
+
+    /// Gives a job back unfinished, to be run again after `delay` and not sooner; the attempt does not count.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn snooze(&self, lease: LeaseRef, delay: Duration) -> Result<(), SdkError> {
         let mut trail = Trail::default();
-        match self.call(Request::Release { lease }, self.config().request_timeout, &mut trail).await {
+        let request = Request::Release { lease, delay_ms: millis(delay) };
+        match self.call(request, self.config().request_timeout, &mut trail).await {
             // The attempt whose answer was lost has released it.
             Err(SdkError::Refused(error)) if trail.maybe_done && error.code == ErrorCode::LeaseLost => Ok(()),
             other => answered!(other?, Done),
@@ -249,6 +334,16 @@ impl Client {
     /// If the cluster does not answer; the leases then end by themselves.
     pub async fn disconnect(&self, worker: WorkerId) -> Result<(), SdkError> {
         answered!(self.ask(Request::Disconnect { worker }).await?, Done)
+    }
+}
+
+/// The place of a job that a full queue refused, and when to come back.
+fn refused_as_full((place, outcome): (usize, &EnqueueOutcome)) -> Option<(usize, u64)> {
+    match outcome {
+        EnqueueOutcome::Refused(error) if error.code == ErrorCode::QueueFull => {
+            Some((place, error.retry_after_ms.unwrap_or(WATCH_STEP_MS)))
+        }
+        _ => None,
     }
 }
 

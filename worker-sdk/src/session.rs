@@ -50,8 +50,11 @@ impl Subscribers {
 
     /// Whether the push could be handed on, or nobody waits for it.
     fn deliver(&self, push: Push) -> bool {
-        let (Push::Leased { worker, .. } | Push::Revoked { worker, .. } | Push::SubscriptionEnded { worker, .. }) =
-            &push;
+        let (Push::Leased { worker, .. }
+        | Push::CancelRequested { worker, .. }
+        | Push::Ordered { worker, .. }
+        | Push::Revoked { worker, .. }
+        | Push::SubscriptionEnded { worker, .. }) = &push;
         let subscribers = lock(&self.0);
         let Some(subscriber) = subscribers.get(worker) else { return true };
         !matches!(subscriber.try_send(push), Err(mpsc::error::TrySendError::Full(_)))

@@ -1,16 +1,24 @@
 //! The commands: one file each, the tree that clap parses, and what starts the one that was named.
 
+mod apply;
 mod bench;
+mod bulk;
 mod certs;
 mod cluster;
 mod compile_module;
 mod completions;
+mod confirm;
 mod demo;
 mod dev;
+mod filter;
+mod fleet;
 mod job;
 mod module;
 mod node;
 mod queue;
+mod settings;
+mod state;
+mod value;
 mod wasm_worker;
 mod worker;
 
@@ -26,6 +34,7 @@ Examples:
   jobraft dev                  one node and a worker, for everyday development
   jobraft module push wordcount.wasm --name wordcount
   jobraft job enqueue --module wordcount --file README.md --wait
+  jobraft job list --state dead
   jobraft cluster status
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 cluster unavailable.";
@@ -51,6 +60,9 @@ enum Command {
     Worker(worker::WorkerArgs),
     Job(job::JobArgs),
     Queue(queue::QueueArgs),
+    Fleet(fleet::FleetArgs),
+    State(state::StateArgs),
+    Apply(apply::ApplyArgs),
     Module(module::ModuleArgs),
     Cluster(cluster::ClusterArgs),
     Certs(certs::CertsArgs),
@@ -74,6 +86,9 @@ impl Cli {
             Command::Certs(args) => args.run(),
             Command::Job(args) => logged(&log, "warn", args.run()),
             Command::Queue(args) => logged(&log, "warn", args.run()),
+            Command::Fleet(args) => logged(&log, "warn", args.run()),
+            Command::State(args) => logged(&log, "warn", args.run()),
+            Command::Apply(args) => logged(&log, "warn", args.run()),
             Command::Module(args) => logged(&log, "warn", args.run()),
             Command::Cluster(args) => logged(&log, "warn", args.run()),
         };

@@ -80,12 +80,96 @@ fn values_out_of_range_are_refused() {
         "jobraft cluster add 0 a:1",
         "jobraft cluster add 1 nowhere",
         "jobraft certs issue node 0 --host h",
+        "jobraft job enqueue --task t --ttl 0s",
+        "jobraft job enqueue --task t --start-deadline 2years",
+        "jobraft job enqueue --task t --backoff often",
+        "jobraft job enqueue --task t --max-crashes 101",
+        "jobraft job enqueue --task t --unique k --unique-scope never",
+        "jobraft job enqueue --task t --at tomorrow",
+        "jobraft job list --older-than old",
+        "jobraft job list --after 17",
+        "jobraft job list --limit some",
+        "jobraft job list --watch 0",
+        "jobraft job cancel --all --grace 2h",
+        "jobraft job move --all --to a*b",
+        "jobraft job prioritize --all --priority 10",
+        "jobraft queue set q --max-jobs many",
+        "jobraft queue set q --max-bytes many",
+        "jobraft queue set q --keep-dead always",
+        "jobraft queue drain q --wait long",
+        "jobraft worker --queue q=0",
         "jobraft worker --queue q --concurrency 0",
         "jobraft worker --queue q --memory lots",
         "jobraft worker --queue q --lease 10ms",
         "jobraft dev --listen somewhere",
     ] {
         assert_eq!(refusal(line), ErrorKind::ValueValidation, "{line}");
+    }
+}
+
+#[test]
+fn states_are_named_as_they_are_shown() {
+    for line in ["jobraft job list --state asleep", "jobraft queue purge q --state gone"] {
+        assert_eq!(refusal(line), ErrorKind::InvalidValue, "{line}");
+    }
+    for state in jobraft_protocol::JobState::ALL {
+        assert!(parse(&format!("jobraft job list --state {state} -s {state},dead")).is_ok());
+    }
+}
+
+/// A flag of a command that is called like one of all commands would take its value, or panic.
+#[test]
+fn no_flag_hides_one_of_the_connection() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+            let name = argument.get_id().as_str();
+            assert!(!["endpoints", "ca", "cert", "key", "context"].contains(&name), "{}: {name}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+}
+
+#[test]
+fn jobs_are_named_or_filtered_and_never_both() {
+    const ID: &str = "0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d";
+    for action in ["retry", "delete", "cancel", "move --to q", "prioritize --priority 0"] {
+        let line = |rest: &str| format!("jobraft job {action} {rest}");
+        assert!(parse(&line(ID)).is_ok() && parse(&line("--all --yes")).is_ok(), "{action}");
+        assert!(parse(&line("--queue a --queue b,c --state dead --error x --older-than 1h")).is_ok(), "{action}");
+        for both in ["--queue a", "--state dead", "--task t", "--unique k", "--error x", "--newer-than 1h", "--all"] {
+            assert_eq!(refusal(&line(&format!("{ID} {both}"))), ErrorKind::ArgumentConflict, "{action} {both}");
+        }
+        assert_eq!(refusal(&line("--all --queue a")), ErrorKind::ArgumentConflict, "{action}");
+    }
+    assert_eq!(refusal("jobraft job move --all"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft job prioritize --all"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft job cancel --all --now --grace 1s"), ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn options_that_belong_together_are_given_together() {
+    assert_eq!(refusal("jobraft job enqueue --task t --unique-scope done"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft job enqueue --task t --on-conflict reject"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(
+        refusal("jobraft job enqueue --task t --delay 1s --at 2026-01-31T12:00:00Z"),
+        ErrorKind::ArgumentConflict
+    );
+    assert_eq!(refusal("jobraft queue set q"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft apply -f f --yes --dry-run"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft apply"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft fleet stop"), ErrorKind::MissingRequiredArgument);
+}
+
+#[test]
+fn waiting_and_watching_take_a_time_or_none() {
+    for line in [
+        "jobraft job list --watch",
+        "jobraft job list --watch 5 --json",
+        "jobraft queue drain q --wait",
+        "jobraft queue drain q --wait 5m --json",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
     }
 }
 

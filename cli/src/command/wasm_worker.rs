@@ -1,9 +1,8 @@
 //! A worker that runs WebAssembly modules: what `jobraft worker` is and `jobraft dev` has inside.
 
-use crate::connection::failed;
+use crate::connection::{AGENT, ServedQueue, failed};
 use crate::failure::Failure;
 use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor};
-use jobraft_protocol::QueueName;
 use jobraft_sdk::{Client, Worker};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,8 +16,8 @@ pub(super) const WORDCOUNT_NAME: &str = "wordcount";
 /// How the worker is set up; what is absent is as the SDK and the executor have it.
 #[derive(Debug)]
 pub(super) struct WasmWorker {
-    /// Where jobs come from.
-    pub(super) queues: Vec<QueueName>,
+    /// Where jobs come from; all have a weight, or none has.
+    pub(super) queues: Vec<ServedQueue>,
     /// Jobs at once.
     pub(super) concurrency: usize,
     /// For logs.
@@ -43,10 +42,14 @@ impl WasmWorker {
         }
         let executor = WasmExecutor::new(config, Arc::new(client.clone()))
             .map_err(|error| Failure::from_error("start the WebAssembly executor", &error))?;
-        let mut worker = Worker::builder(client)
-            .queues(self.queues.iter().map(QueueName::as_str))
-            .concurrency(self.concurrency)
-            .executor(executor);
+        let mut worker = Worker::builder(client).agent(AGENT).concurrency(self.concurrency).executor(executor);
+        let plain = self.queues.iter().filter(|queue| queue.weight.is_none());
+        worker = worker.queues(plain.map(|queue| queue.name.as_str()));
+        for queue in &self.queues {
+            if let Some(weight) = queue.weight {
+                worker = worker.queue_weighted(queue.name.as_str(), weight);
+            }
+        }
         if let Some(name) = self.name {
             worker = worker.name(name);
         }

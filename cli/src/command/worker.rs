@@ -1,12 +1,11 @@
 //! `jobraft worker`: runs WebAssembly jobs from queues until it is told to stop.
 
 use super::wasm_worker::{WasmWorker, concurrency_default};
-use crate::connection::{ConnectionArgs, WorkerContext, failed};
+use crate::connection::{ConnectionArgs, ServedQueue, WorkerContext, failed};
 use crate::failure::Failure;
 use crate::output::human;
 use crate::shutdown::Shutdown;
 use clap::Args;
-use jobraft_protocol::QueueName;
 use jobraft_protocol::limits::{LEASE_MS_MAX, LEASE_MS_MIN};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,21 +14,23 @@ use tokio_util::sync::CancellationToken;
 /// Run jobs that are WebAssembly modules
 ///
 /// SIGTERM or Ctrl-C lets the running jobs end, gives the others back and stops; a second one stops at once, and the
-/// cluster gives the jobs to others when their leases end.
+/// cluster gives the jobs to others when their leases end. `jobraft fleet stop` is as good as SIGTERM.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   jobraft worker --queue default
   jobraft worker --queue urgent,default --concurrency 8 --memory 512MiB
+  jobraft worker --queue urgent=3 --queue default=1 --name worker-1
   jobraft worker --context config/worker.toml")]
 pub(super) struct WorkerArgs {
-    /// Where jobs come from, the first with work first; repeat it, or separate several by commas
-    #[arg(long = "queue", short, value_delimiter = ',', value_name = "QUEUE")]
-    queues: Vec<QueueName>,
+    /// Where jobs come from, the first with work first; repeat it, or separate several by commas. With weights, which
+    /// all must have then, jobs are taken in these proportions
+    #[arg(long = "queue", short, value_delimiter = ',', value_name = "QUEUE[=WEIGHT]")]
+    queues: Vec<ServedQueue>,
     /// How many jobs run at once [default: one for each processor]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
-    /// Its name in the logs [default: worker-PID]
+    /// Its name in `jobraft fleet list` and in the logs [default: worker-PID]
     #[arg(long)]
     name: Option<String>,
     /// Where compiled modules are kept; nobody else may have access [default: ~/.cache/jobraft]
@@ -91,6 +92,12 @@ impl WorkerArgs {
         if queues.is_empty() {
             return Err(Failure::usage("start the worker", "nothing says which queues: --queue QUEUE is missing")
                 .hint("such as `jobraft worker --queue default`"));
+        }
+        if queues.iter().any(|queue| queue.weight.is_some())
+            && let Some(plain) = queues.iter().find(|queue| queue.weight.is_none())
+        {
+            return Err(Failure::usage("start the worker", format!("queue {plain} has no weight, but others have"))
+                .hint(format!("give all queues a weight, such as {plain}=1, or none")));
         }
         let lease = match self.lease {
             Some(lease) => Some(lease),
@@ -167,8 +174,18 @@ mod tests {
             ..WorkerContext::default()
         };
         let worker = WorkerArgs { concurrency: Some(7), ..args() }.settings(context).unwrap();
-        assert_eq!((worker.concurrency, worker.queues[0].as_str()), (7, "a"));
+        assert_eq!((worker.concurrency, worker.queues[0].name.as_str()), (7, "a"));
         assert_eq!((worker.lease, worker.memory_bytes), (Some(Duration::from_secs(10)), Some(1 << 20)));
+    }
+
+    #[test]
+    fn all_queues_have_a_weight_or_none() {
+        let queues = |text: &str| text.split(',').map(|queue| queue.parse().unwrap()).collect();
+        let settings = |text| WorkerArgs { queues: queues(text), ..args() }.settings(WorkerContext::default());
+        let weighted = settings("a=3,b=1").unwrap();
+        assert_eq!(weighted.queues[0].weight, Some(3));
+        let failure = settings("a=3,b").unwrap_err();
+        assert!(failure.to_string().contains("queue b has no weight"), "{failure}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sizes, times and ids as people say them.
 
-use jobraft_protocol::{Digest, JobState, LogTime};
+use jobraft_protocol::limits::BACKOFF_MS_MAX;
+use jobraft_protocol::{Backoff, BackoffCurve, Digest, JobState, LogTime, Unique, UniqueScope};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Paint;
@@ -105,12 +106,56 @@ pub(crate) fn excerpt(bytes: &[u8], bytes_max: usize) -> String {
     if bytes.len() > bytes_max { format!("{shown}…") } else { shown }
 }
 
+/// A retry policy, as `--backoff` takes it.
+pub(crate) fn backoff(backoff: &Backoff) -> String {
+    let span = |ms: u64| humantime::format_duration(Duration::from_millis(ms)).to_string().replace(' ', "");
+    let mut text = match &backoff.curve {
+        BackoffCurve::Standard => "standard".to_owned(),
+        BackoffCurve::Exponential { first_ms, factor } => format!("exponential:{},factor={factor}", span(*first_ms)),
+        BackoffCurve::Linear { step_ms } => format!("linear:{}", span(*step_ms)),
+        BackoffCurve::Fixed { delay_ms } => format!("fixed:{}", span(*delay_ms)),
+        BackoffCurve::List { delays_ms } => {
+            let delays: Vec<String> = delays_ms.iter().map(|ms| span(*ms)).collect();
+            format!("list:{}", delays.join(","))
+        }
+    };
+    if backoff.max_ms != BACKOFF_MS_MAX {
+        text.push_str(&format!(",max={}", span(backoff.max_ms)));
+    }
+    if backoff.jitter_percent > 0 {
+        text.push_str(&format!(",jitter={}%", backoff.jitter_percent));
+    }
+    text
+}
+
+/// A claim to a key.
+pub(crate) fn unique(unique: &Unique) -> String {
+    let scope = match unique.scope {
+        UniqueScope::Waiting => "while it waits".to_owned(),
+        UniqueScope::UntilStarted => "until it has started".to_owned(),
+        UniqueScope::UntilDone => "until it is done".to_owned(),
+        UniqueScope::ForMs(ms) => format!("for {}", duration(Duration::from_millis(ms))),
+    };
+    format!("{} ({scope})", unique.key)
+}
+
+/// The beginning of a text on one line, without what would steer a terminal.
+pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line: String = words.chars().take(chars_max).map(shown).collect();
+    if words.chars().nth(chars_max).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// `1 job`, `2 jobs`.
 pub(crate) fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// A size as people write it: a number of bytes, or one with `KiB`, `MiB` or `GiB`; `K`, `M` and `G` mean the same.
+/// A size as people write it: a number of bytes, or one with `KiB`, `MiB`, `GiB` or `TiB`; `K`, `M`, `G` and `T` mean the same.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let malformed = || format!("{text:?} is not a size, such as 256MiB");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim();
@@ -119,6 +164,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         "K" | "KiB" => 1 << 10,
         "M" | "MiB" => 1 << 20,
         "G" | "GiB" => 1 << 30,
+        "T" | "TiB" => 1 << 40,
         _ => return Err(malformed()),
     };
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(malformed)
@@ -153,6 +199,16 @@ pub(super) mod tests {
             log: Vec::new().into(),
             errors: Vec::new(),
             cancel_reason: None,
+            end_reason: None,
+            ttl_ends_at: None,
+            start_by: None,
+            backoff: None,
+            max_crashes: 3,
+            crashed_at: Vec::new(),
+            unique: None,
+            progress: None,
+            checkpoint_bytes: 0,
+            cancel: None,
         }
     }
 
@@ -204,6 +260,26 @@ pub(super) mod tests {
     fn excerpt_cannot_steer_the_terminal() {
         assert_eq!(excerpt(b"a\x1b[31mb\n", 100), "a\u{fffd}[31mb");
         assert_eq!(excerpt("hé".as_bytes(), 2), "h\u{fffd}…");
+    }
+
+    #[test]
+    fn backoff_is_told_as_it_is_given() {
+        for text in [
+            "standard",
+            "exponential:1s,factor=3,max=1h,jitter=10%",
+            "linear:30s",
+            "fixed:0s,max=5m",
+            "list:1s,1m30s,jitter=5%",
+        ] {
+            assert_eq!(backoff(&jobraft_sdk::parse_backoff(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn one_line_is_one_line() {
+        assert_eq!(one_line(" a\n b\t\u{7}c ", 100), "a b \u{fffd}c");
+        assert_eq!(one_line("abcdef", 3), "abc…");
+        assert_eq!(one_line("abc", 3), "abc");
     }
 
     #[test]

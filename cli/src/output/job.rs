@@ -1,7 +1,9 @@
 //! A job as JSON: what scripts parse. Bytes that are text are given as text, others in hexadecimal under another key.
 
 use super::human;
-use jobraft_protocol::{AttemptError, JobView, LeaseView};
+use jobraft_protocol::{
+    AttemptError, Backoff, CancelNotice, EndReason, JobSummary, JobView, LeaseView, Progress, Unique,
+};
 use serde::Serialize;
 
 /// A job, for `--json`.
@@ -23,12 +25,77 @@ pub(crate) struct JobJson {
     lease: Option<LeaseJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel: Option<CancelJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ends_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<Backoff>,
+    max_crashes: u32,
+    crashed_at: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique: Option<Unique>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+    checkpoint_bytes: u64,
     errors: Vec<ErrorJson>,
     #[serde(flatten)]
     payload: PayloadJson,
     #[serde(flatten)]
     result: ResultJson,
     log: String,
+}
+
+/// A job of a list, for `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct SummaryJson {
+    id: String,
+    queue: String,
+    task: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'static str>,
+    priority: u8,
+    attempt: u32,
+    max_attempts: u32,
+    enqueued_at: String,
+    run_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// A value that may be text or not, for `--json`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum BytesJson {
+    /// Text, as it is.
+    Text {
+        /// The text.
+        value: String,
+    },
+    /// Other bytes.
+    Hex {
+        /// In hexadecimal.
+        value_hex: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct CancelJson {
+    reason: String,
+    hard_at: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,11 +154,58 @@ impl From<&JobView> for JobJson {
             finished_at: job.finished_at.map(human::timestamp),
             lease: job.lease.as_ref().map(LeaseJson::from),
             cancel_reason: job.cancel_reason.clone(),
+            cancel: job.cancel.as_ref().map(CancelJson::from),
+            end_reason: job.end_reason.map(EndReason::as_str),
+            ttl_ends_at: job.ttl_ends_at.map(human::timestamp),
+            start_by: job.start_by.map(human::timestamp),
+            backoff: job.backoff.clone(),
+            max_crashes: job.max_crashes,
+            crashed_at: job.crashed_at.iter().copied().map(human::timestamp).collect(),
+            unique: job.unique.clone(),
+            progress: job.progress.clone(),
+            checkpoint_bytes: job.checkpoint_bytes,
             errors: job.errors.iter().map(ErrorJson::from).collect(),
             payload,
             result,
             log: String::from_utf8_lossy(&job.log).into_owned(),
         }
+    }
+}
+
+impl From<&JobSummary> for SummaryJson {
+    fn from(job: &JobSummary) -> Self {
+        Self {
+            id: job.id.to_string(),
+            queue: job.queue.to_string(),
+            task: job.task.to_string(),
+            state: job.state.as_str(),
+            end_reason: job.end_reason.map(EndReason::as_str),
+            priority: job.priority,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            enqueued_at: human::timestamp(job.enqueued_at),
+            run_at: human::timestamp(job.run_at),
+            finished_at: job.finished_at.map(human::timestamp),
+            worker: job.worker.map(|worker| worker.to_string()),
+            key: job.key.as_ref().map(ToString::to_string),
+            progress: job.progress.clone(),
+            error: job.error.clone(),
+        }
+    }
+}
+
+impl From<&[u8]> for BytesJson {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text { value: text.to_owned() },
+            Err(_) => Self::Hex { value_hex: hex(bytes) },
+        }
+    }
+}
+
+impl From<&CancelNotice> for CancelJson {
+    fn from(notice: &CancelNotice) -> Self {
+        Self { reason: notice.reason.clone(), hard_at: human::timestamp(notice.hard_at) }
     }
 }
 

@@ -7,7 +7,7 @@ mod program;
 mod progress;
 mod table;
 
-pub(crate) use job::JobJson;
+pub(crate) use job::{BytesJson, JobJson, SummaryJson};
 pub(crate) use paint::Paint;
 pub(crate) use program::{program, quoted};
 pub(crate) use progress::Progress;
@@ -40,6 +40,17 @@ impl Output {
         Ok(writeln!(io::stdout().lock(), "{text}")?)
     }
 
+    /// Empties the terminal's screen.
+    pub(crate) fn clear(&self) -> Result<(), Failure> {
+        // To the top left, and away with all that follows: no flicker of an empty screen in between.
+        Ok(write!(io::stdout().lock(), "\u{1b}[H\u{1b}[J")?)
+    }
+
+    /// Writes a remark to stderr: for people, and out of the way of what scripts read.
+    pub(crate) fn note(&self, text: impl Display) -> Result<(), Failure> {
+        Ok(writeln!(io::stderr().lock(), "{text}")?)
+    }
+
     /// Writes a name and a value, with values in one column.
     pub(crate) fn field(&self, name: &str, value: impl Display) -> Result<(), Failure> {
         self.line(format!("{} {value}", self.paint.faint(format!("{name:<10}"))))
@@ -59,6 +70,12 @@ impl Output {
     /// Writes a value as indented JSON.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new("write JSON", error))?;
+        self.line(text)
+    }
+
+    /// Writes a value as JSON on one line, for lists that are read line by line.
+    pub(crate) fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).map_err(|error| Failure::new("write JSON", error))?;
         self.line(text)
     }
 

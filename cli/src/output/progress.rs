@@ -20,6 +20,26 @@ impl Progress {
         Self::new(label, total, "{prefix} {wide_bar:.cyan/dim} {binary_bytes}/{binary_total_bytes}")
     }
 
+    /// Counts what has no known end.
+    pub(crate) fn spinner(label: &'static str) -> Self {
+        Self::new(label, 0, "{spinner:.cyan} {prefix}: {human_pos}")
+    }
+
+    /// Shows how far a job says it is, in percent, and what it says.
+    pub(crate) fn percent(label: &'static str) -> Self {
+        Self::new(label, 100, "{prefix} {bar:30.cyan/dim} {pos}% {wide_msg}")
+    }
+
+    /// Says what is going on.
+    pub(crate) fn say(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+    }
+
+    /// Whether somebody sees it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     fn new(label: &'static str, total: u64, template: &str) -> Self {
         if !io::stderr().is_terminal() {
             return Self { bar: ProgressBar::hidden() };

@@ -6,7 +6,7 @@ use jobraft_node::transport::{Endpoint, Protocol};
 use jobraft_sdk::protocol::limits::PAYLOAD_BYTES_DEFAULT;
 use jobraft_sdk::protocol::{
     Completion, Consistency, Digest, EnqueueOutcome, Error, ErrorCode, FencingToken, JobState, LeaseRef,
-    ModuleManifest, NewJob, QueueName, StreamOpen, Task, TaskName,
+    ModuleManifest, NewJob, QueueName, StreamOpen, Task, TaskName, WorkerInfo,
 };
 use jobraft_sdk::{Client, SdkError};
 use std::fs;
@@ -128,7 +128,7 @@ async fn a_stale_token_changes_nothing() {
     let new = new_job(&client, "x");
     let id = new.id;
     client.enqueue(vec![new]).await.unwrap();
-    let worker = client.register_worker("late").await.unwrap();
+    let worker = client.register_worker(WorkerInfo { name: "late".to_owned(), ..WorkerInfo::default() }).await.unwrap();
     let queues = vec![QueueName::new("default").unwrap()];
     let wait = Duration::from_secs(20);
     let lease = async |lease| {

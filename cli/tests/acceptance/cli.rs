@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 45] = [
     "",
     "demo",
     "dev",
@@ -15,11 +15,30 @@ const COMMANDS: [&str; 26] = [
     "worker",
     "job",
     "job enqueue",
+    "job list",
     "job get",
     "job wait",
     "job cancel",
+    "job retry",
+    "job delete",
+    "job move",
+    "job prioritize",
     "queue",
     "queue list",
+    "queue set",
+    "queue pause",
+    "queue resume",
+    "queue drain",
+    "queue purge",
+    "fleet",
+    "fleet list",
+    "fleet quiet",
+    "fleet stop",
+    "fleet resume",
+    "state",
+    "state get",
+    "state list",
+    "apply",
     "module",
     "module push",
     "module list",
@@ -69,7 +88,9 @@ async fn help_of_every_command_shows_an_example() {
 async fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = jobraft(here(), &["completions", shell]).await.ok();
-        for word in ["enqueue", "transfer-leader", "max-attempts"] {
+        for word in
+            ["enqueue", "transfer-leader", "max-attempts", "older-than", "keep-completed", "purge", "quiet", "apply"]
+        {
             assert!(script.contains(word), "{word} is not in the completions for {shell}");
         }
     }

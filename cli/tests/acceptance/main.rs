@@ -6,10 +6,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod apply;
 mod bad_input;
 mod bad_start;
+mod bulk;
 mod cli;
 mod cluster_faults;
+mod fleet;
 mod hostile_jobs;
 mod membership;
+mod queues;
 mod support;

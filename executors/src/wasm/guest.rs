@@ -129,7 +129,7 @@ impl Run {
         let ended = watch.bound(call(&module, &mut store)).await;
         let log = stderr.take();
         let failure = match ended {
-            Ok(Ok(())) => return Ok(Completion { result: stdout.take(), log }),
+            Ok(Ok(())) => return Ok(Completion { result: stdout.take(), log, ..Completion::default() }),
             Err(stop) => stop.into(),
             Ok(Err(error)) => {
                 // The epoch's callback may have stopped the guest before this task was asked again.

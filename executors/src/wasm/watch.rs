@@ -5,10 +5,12 @@ use jobraft_sdk::JobContext;
 use std::time::{Duration, Instant};
 
 /// Why an attempt has to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The job was cancelled, its lease lost, or the worker's grace is over.
-    Cancelled,
+    /// The job was cancelled, for this reason. A module cannot be asked, so it is stopped without waiting for its grace.
+    Cancelled(String),
+    /// The job's lease is lost, or the worker's grace is over.
+    Ended,
     /// The lease has to be taken for lost.
     LeaseOver,
     /// It ran for longer than it may: this many milliseconds.
@@ -18,9 +20,9 @@ pub(super) enum Stop {
 impl From<Stop> for Failure {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Cancelled => {
-                Self::retryable("stopped: the job was cancelled, or the worker lost it or is going away")
-            }
+            Stop::Cancelled(reason) if reason.is_empty() => Self::retryable("cancelled"),
+            Stop::Cancelled(reason) => Self::retryable(format!("cancelled: {reason}")),
+            Stop::Ended => Self::retryable("stopped: the worker lost the job or is going away"),
             Stop::LeaseOver => {
                 Self::of_kind(FailureKind::LeaseExpired, true, "stopped before its lease could run out elsewhere")
             }
@@ -58,7 +60,7 @@ impl Watch {
     pub(super) fn stop(&self) -> Option<Stop> {
         let now = Instant::now();
         if self.context.cancelled().is_cancelled() {
-            return Some(Stop::Cancelled);
+            return Some(self.context.cancel_reason().map_or(Stop::Ended, |why| Stop::Cancelled(why.to_owned())));
         }
         if now >= self.context.deadline() {
             return Some(Stop::LeaseOver);

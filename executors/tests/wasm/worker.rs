@@ -119,5 +119,6 @@ pub(crate) fn job(digest: Digest, payload: &'static [u8]) -> LeasedJob {
         expires_at: enqueued_at.plus_ms(30_000),
         run_timeout_ms: 600_000,
         enqueued_at,
+        checkpoint: Bytes::new(),
     }
 }

@@ -1,35 +1,73 @@
-//! What the state machine itself costs: time per command, in batches as the log carries them.
+//! What the state machine itself costs: time per command, in batches as the log carries them, with a short and a long
+//! backlog side by side. What a command costs must not follow from how much waits.
 //!
-//! `cargo run --release -p jobraft-core --example measure [JOBS]`
+//! `cargo run --release -p jobraft-core --example measure [SHORT [LONG]]`
 #![expect(clippy::print_stdout, reason = "prints a measurement")]
 
 use jobraft_core::{Command, Core, Entry, Outcome};
-use jobraft_protocol::{Completion, JobId, LeasedJob, LogTime, NewJob, Task, WorkerId};
+use jobraft_protocol::{Completion, JobId, LeasedJob, LogTime, NewJob, QueueName, Task, WorkerId, WorkerInfo};
 use std::time::{Duration, Instant};
 
 const BATCH: u64 = 100;
+/// Jobs whose whole life is measured, on top of the backlog.
+const MEASURED: u64 = 20_000;
 const PAYLOAD_BYTES: usize = 256;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let jobs: u64 = std::env::args().nth(1).map_or(Ok(200_000), |text| text.parse())?;
-    let mut core = Core::new();
-    core.apply(&entry(vec![Command::RegisterWorker { name: "measure".to_owned() }]));
-    let queue: jobraft_protocol::QueueName = "q".parse()?;
-    let task = Task::Handler("t".parse()?);
+/// Nanoseconds per job.
+struct Costs {
+    enqueue: u128,
+    enqueue_checkpoint: u128,
+    lease: u128,
+    complete: u128,
+    end_checkpoint: u128,
+}
 
-    let mut enqueue = Duration::ZERO;
-    for first in (0..jobs).step_by(BATCH as usize) {
-        let commands = (first..first + BATCH).map(|number| {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let backlog = |place: usize, default: u64| std::env::args().nth(place).map_or(Ok(default), |text| text.parse());
+    let (short, long) = (backlog(1, 1_000)?, backlog(2, 1_000_000)?);
+    let (few, many) = (measure(short)?, measure(long)?);
+    println!("waiting jobs              {short:>10} {long:>10}");
+    for (name, few, many) in [
+        ("enqueue", few.enqueue, many.enqueue),
+        ("lease", few.lease, many.lease),
+        ("complete", few.complete, many.complete),
+        ("take_changes, enqueued", few.enqueue_checkpoint, many.enqueue_checkpoint),
+        ("take_changes, ended", few.end_checkpoint, many.end_checkpoint),
+    ] {
+        println!("{name:<23} {few:>9} ns {many:>7} ns  x{:.2}", many as f64 / few.max(1) as f64);
+    }
+    Ok(())
+}
+
+/// The costs of [`MEASURED`] jobs while `backlog` others wait.
+fn measure(backlog: u64) -> Result<Costs, Box<dyn std::error::Error>> {
+    let mut core = Core::new();
+    core.apply(&entry(vec![Command::RegisterWorker { info: WorkerInfo::default() }]));
+    let queue: QueueName = "q".parse()?;
+    let task = Task::Handler("t".parse()?);
+    let jobs = |first: u64| -> Vec<Command> {
+        let job = |number: u64| {
             let mut random = [0; 10];
             random[2..].copy_from_slice(&number.to_be_bytes());
             let id = JobId::new(LogTime::from_ms(1), random);
             Command::Enqueue { jobs: vec![NewJob::new(id, queue.clone(), task.clone(), vec![7; PAYLOAD_BYTES])] }
-        });
-        enqueue += timed(&mut core, commands.collect()).0;
+        };
+        (first..first + BATCH).map(job).collect()
+    };
+    for first in (0..backlog).step_by(BATCH as usize) {
+        timed(&mut core, jobs(first));
     }
+    drop(core.take_changes());
+
+    let mut enqueue = Duration::ZERO;
+    for first in (0..MEASURED).step_by(BATCH as usize) {
+        enqueue += timed(&mut core, jobs(backlog.next_multiple_of(BATCH) + first)).0;
+    }
+    let enqueue_checkpoint = checkpoint(&mut core);
     let (mut lease, mut complete, mut leased) = (Duration::ZERO, Duration::ZERO, Vec::<LeasedJob>::new());
-    for _ in (0..jobs).step_by(BATCH as usize) {
-        let one = Command::Lease { worker: WorkerId(1), queues: vec![queue.clone()], max: 1, lease_ms: 30_000 };
+    for _ in (0..MEASURED).step_by(BATCH as usize) {
+        let (worker, queues) = (WorkerId(1), vec![queue.clone()]);
+        let one = Command::Lease { worker, queues, shares: Vec::new(), max: 1, lease_ms: 30_000 };
         let (time, outcomes) = timed(&mut core, vec![one; BATCH as usize]);
         lease += time;
         leased.extend(outcomes.into_iter().flat_map(|outcome| match outcome {
@@ -42,16 +80,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let commands = chunk.iter().map(|job| Command::Complete { lease: job.lease(), completion: completion.clone() });
         complete += timed(&mut core, commands.collect()).0;
     }
-    let start = Instant::now();
-    let rows = core.take_changes().jobs.len();
-    let checkpoint = start.elapsed();
+    let end_checkpoint = checkpoint(&mut core);
 
-    let each = |time: Duration| time.as_nanos() / u128::from(jobs.max(1));
-    println!("enqueue    {:>6} ns", each(enqueue));
-    println!("lease      {:>6} ns", each(lease));
-    println!("complete   {:>6} ns", each(complete));
-    println!("checkpoint {:>6} ns per row, {rows} rows", each(checkpoint));
-    Ok(())
+    let each = |time: Duration| time.as_nanos() / u128::from(MEASURED);
+    Ok(Costs {
+        enqueue: each(enqueue),
+        enqueue_checkpoint: each(enqueue_checkpoint),
+        lease: each(lease),
+        complete: each(complete),
+        end_checkpoint: each(end_checkpoint),
+    })
+}
+
+fn checkpoint(core: &mut Core) -> Duration {
+    let start = Instant::now();
+    let changes = core.take_changes();
+    let time = start.elapsed();
+    assert_eq!(changes.jobs.len() as u64, MEASURED, "a checkpoint writes what changed, not what exists");
+    time
 }
 
 fn entry(commands: Vec<Command>) -> Entry {

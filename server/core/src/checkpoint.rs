@@ -16,13 +16,18 @@ impl Core {
             let departing = self.departing.remove(&id);
             let Some(job) = departing.as_ref().or_else(|| self.jobs.get(&id)) else { continue };
             let queue = &self.index.queues.get(job.queue).stats.queue;
+            let past = job.past.as_ref();
             jobs.push(JobRow {
                 id,
                 queue: queue.clone(),
                 state: job.state,
                 enqueued_at: job.enqueued_at,
-                finished_at: job.past.as_ref().and_then(|past| past.finished_at),
-                body: record::encode(&job.record(id, queue)),
+                finished_at: past.and_then(|past| past.finished_at),
+                ended_seq: past.and_then(|past| past.ended_seq),
+                task: job.task.to_string(),
+                key: job.unique().map(|unique| unique.key.clone()),
+                error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
+                body: record::encode(&job.record(id, queue, self.holds_key(id, job))),
             });
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.dirty = false;
@@ -31,15 +36,29 @@ impl Core {
         let mut rows = Vec::new();
         for queue in self.index.queues.iter_mut().filter(|queue| queue.dirty) {
             queue.dirty = false;
-            let body = record::encode(&QueueRecord::from(&queue.stats));
+            let body = record::encode(&QueueRecord::from(&*queue));
             rows.push(Row { table: Table::Queue, key: queue.stats.queue.as_str().to_owned(), body: Some(body) });
         }
         self.catalog.take_rows(&mut rows);
-        Changes { header: record::encode(&self.header()).into(), jobs, rows }
+        self.keys.take_rows(&mut rows);
+        self.workers.take_rows(&mut rows);
+        self.values.take_rows(&mut rows);
+        rows.extend(self.ended.take_tombstones().map(|(id, ended)| {
+            let body = ended.map(|ended| record::encode(&ended));
+            Row { table: Table::Tombstone, key: id.to_string(), body }
+        }));
+        self.prune_dead();
+        let deleted = std::mem::take(&mut self.deleted).into_iter().collect();
+        Changes { header: record::encode(&self.header()).into(), jobs, deleted, rows }
     }
 
     /// What there is once.
     pub(crate) fn header(&self) -> Header {
-        Header { now: self.now, counters: self.counters, ended_digest: self.ended.digest }
+        Header {
+            now: self.now,
+            counters: self.counters,
+            ended_digest: self.ended.digest,
+            settings: self.settings.clone(),
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use jobraft_protocol::{
-    Completion, Digest, EnqueueOutcome, Error, Failure, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest,
-    ModuleName, NewJob, QueueName, WorkerId,
+    CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure, JobAction, JobId, JobState, LeaseRef,
+    LeasedJob, LogTime, ModuleManifest, ModuleName, NewJob, Progress, QueueName, Setting, UniqueKey, WorkerId,
+    WorkerInfo, WorkerOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +33,20 @@ pub enum Command {
     },
     /// Mints a worker incarnation. Answers [`Outcome::Registered`].
     RegisterWorker {
-        /// Its name, for people.
-        name: String,
+        /// What it says of itself.
+        info: WorkerInfo,
+    },
+    /// Notes that the leader heard of these workers. Those that are not known are passed over. Answers [`Outcome::Done`].
+    WorkersSeen {
+        /// Which.
+        workers: Vec<WorkerId>,
+    },
+    /// Tells a worker what to do: one that is not to run is leased nothing. Answers [`Outcome::Done`].
+    OrderWorker {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        order: WorkerOrder,
     },
     /// Leases up to `max` ready jobs, from the first queue that has some, then the next. Answers [`Outcome::Leased`].
     Lease {
@@ -41,6 +54,9 @@ pub enum Command {
         worker: WorkerId,
         /// Where from.
         queues: Vec<QueueName>,
+        /// For each queue, how many of it at most; none: as many as `max` allows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        shares: Vec<u32>,
         /// How many at most.
         max: u32,
         /// For how long.
@@ -52,6 +68,16 @@ pub enum Command {
         leases: Vec<LeaseRef>,
         /// Until this long after now.
         lease_ms: u64,
+        /// How far jobs are; under a lease that is not held it is dropped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        progress: Vec<(LeaseRef, Progress)>,
+    },
+    /// Leaves bytes for the next attempt. Answers [`Outcome::Done`].
+    Checkpoint {
+        /// Which.
+        lease: LeaseRef,
+        /// What; none clears.
+        data: Bytes,
     },
     /// Completes a job. Answers [`Outcome::Done`].
     Complete {
@@ -71,18 +97,29 @@ pub enum Command {
     Release {
         /// Which.
         lease: LeaseRef,
+        /// How long it waits before it may run again.
+        #[serde(default)]
+        delay_ms: u64,
     },
     /// Releases all that a worker holds. Answers [`Outcome::Done`].
     Disconnect {
         /// Who.
         worker: WorkerId,
     },
-    /// Calls a job off. Answers [`Outcome::Done`].
-    Cancel {
+    /// Does something to jobs, each on its own. Answers [`Outcome::Acted`].
+    Act {
         /// Which.
-        job: JobId,
-        /// Why, for people.
-        reason: String,
+        targets: Vec<Target>,
+        /// What.
+        action: JobAction,
+        /// Only to those in one of these states; none: any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        only_in: Vec<JobState>,
+    },
+    /// Changes settings, all or none. Answers [`Outcome::Done`].
+    Configure {
+        /// Which, in order.
+        settings: Vec<Setting>,
     },
     /// Makes a module known whose bytes a quorum holds, and points a name to it. Answers [`Outcome::Done`].
     PutModule {
@@ -93,23 +130,55 @@ pub enum Command {
     },
 }
 
+/// Roughly what a command or a job takes beyond its payload.
+const ENVELOPE_BYTES: usize = 128;
+
 impl Command {
     /// Roughly how many bytes this command takes in an entry: what batching counts.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        const ENVELOPE_BYTES: usize = 128;
         ENVELOPE_BYTES
             + match self {
-                Self::Enqueue { jobs } => jobs.iter().map(|job| ENVELOPE_BYTES + job.payload.len()).sum(),
-                Self::Complete { completion, .. } => completion.result.len() + completion.log.len(),
+                Self::Enqueue { jobs } => jobs_bytes(jobs),
+                Self::Complete { completion, .. } => {
+                    let Completion { result, log, jobs, state } = completion;
+                    let state = state
+                        .iter()
+                        .map(|write| write.key.as_str().len() + write.value.as_ref().map_or(0, |value| value.len()));
+                    result.len() + log.len() + jobs_bytes(jobs) + state.sum::<usize>()
+                }
                 Self::Fail { failure, .. } => failure.message.len() + failure.log.len(),
-                Self::Extend { leases, .. } => leases.len() * 32,
+                Self::Extend { leases, progress, .. } => {
+                    let progress = progress.iter().map(|(_, progress)| 48 + progress.message.len());
+                    leases.len() * 32 + progress.sum::<usize>()
+                }
+                Self::Checkpoint { data, .. } => data.len(),
                 Self::Lease { queues, .. } => queues.len() * 32,
-                Self::Cancel { reason, .. } => reason.len(),
+                Self::Act { targets, .. } => {
+                    targets.iter().map(|target| 32 + target.row.as_ref().map_or(0, Bytes::len)).sum()
+                }
+                Self::Configure { settings } => settings.len() * ENVELOPE_BYTES,
+                Self::WorkersSeen { workers } => workers.len() * 8,
                 Self::PutModule { manifest, .. } => manifest.imports.iter().map(String::len).sum(),
-                Self::RegisterWorker { .. } | Self::Release { .. } | Self::Disconnect { .. } => 0,
+                Self::RegisterWorker { info } => info.queues.len() * 32 + info.name.len() + info.agent.len(),
+                Self::OrderWorker { .. } | Self::Release { .. } | Self::Disconnect { .. } => 0,
             }
     }
+}
+
+fn jobs_bytes(jobs: &[NewJob]) -> usize {
+    jobs.iter().map(|job| ENVELOPE_BYTES + job.payload.len()).sum()
+}
+
+/// A job that something is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Which.
+    pub job: JobId,
+    /// If it has ended: its row, as [`crate::Core::row`] gives it or as it stands in `state.db`, read by the leader. It is
+    /// believed only as far as the state knows nothing better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<Bytes>,
 }
 
 /// The answer to a command that was not refused.
@@ -124,10 +193,12 @@ pub enum Outcome {
     /// The leased jobs; may be none.
     Leased(Vec<LeasedJob>),
     /// For each lease, in order: its new end, or why it is lost.
-    Extended(Vec<Result<LogTime, Error>>),
+    Extended(Vec<Result<Extended, Error>>),
+    /// For each target, in order.
+    Acted(Vec<Result<(), Error>>),
     /// Where the failed job stands.
     Failed {
-        /// `scheduled`, `ready` or `dead`.
+        /// `scheduled`, `dead`, or `cancelled` if it had been asked to stop.
         state: JobState,
         /// When it is due again.
         retry_at: Option<LogTime>,
@@ -150,6 +221,22 @@ pub enum Event {
     Ready(QueueName),
     /// The job reached a terminal state.
     Ended(JobId),
+    /// A worker is to stop a job that it holds.
+    CancelRequested {
+        /// The worker.
+        worker: WorkerId,
+        /// What it holds.
+        lease: LeaseRef,
+        /// Why, and until when.
+        notice: CancelNotice,
+    },
+    /// A worker was told what to do.
+    Ordered {
+        /// The worker.
+        worker: WorkerId,
+        /// What.
+        order: WorkerOrder,
+    },
     /// A worker lost a lease that it still counts on, because the job was cancelled.
     Revoked {
         /// The worker.
@@ -168,6 +255,8 @@ pub struct Changes {
     pub header: Bytes,
     /// Jobs that changed, live and ended.
     pub jobs: Vec<JobRow>,
+    /// Jobs whose rows are to go, after `jobs` was written; some may have none.
+    pub deleted: Vec<JobId>,
     /// Other things that changed.
     pub rows: Vec<Row>,
 }
@@ -185,6 +274,15 @@ pub struct JobRow {
     pub enqueued_at: LogTime,
     /// For retention, and for the ids that are remembered.
     pub finished_at: Option<LogTime>,
+    /// Which one of its queue it was to end in this state, from 1, without gaps at the time; for retention. Greater means
+    /// `finished_at` is the same or later. There exactly for ended jobs.
+    pub ended_seq: Option<u64>,
+    /// For listings: what it runs, as [`jobraft_protocol::Task`] prints it.
+    pub task: String,
+    /// For listings: its unique key.
+    pub key: Option<UniqueKey>,
+    /// For listings: the message of its last error.
+    pub error: Option<String>,
     /// CBOR of the job.
     pub body: Vec<u8>,
 }
@@ -209,11 +307,20 @@ pub enum Table {
     Module,
     /// Module names, pointing to digests.
     ModuleName,
+    /// Unique keys that are held for a period.
+    UniqueKey,
+    /// Workers, by incarnation.
+    Worker,
+    /// The cluster's state for jobs.
+    State,
+    /// Jobs whose rows are gone while their ids are still remembered.
+    Tombstone,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 3] = [Self::Queue, Self::Module, Self::ModuleName];
+    pub const ALL: [Self; 7] =
+        [Self::Queue, Self::Module, Self::ModuleName, Self::UniqueKey, Self::Worker, Self::State, Self::Tombstone];
 
     /// The table's name on disk.
     #[must_use]
@@ -222,6 +329,23 @@ impl Table {
             Self::Queue => "queue",
             Self::Module => "module",
             Self::ModuleName => "module_name",
+            Self::UniqueKey => "unique_key",
+            Self::Worker => "worker",
+            Self::State => "state",
+            Self::Tombstone => "tombstone",
         }
     }
+}
+
+/// Which of a queue's ended jobs are still kept: those that ended at `from` or later and are numbered above `above`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// The queue.
+    pub queue: QueueName,
+    /// A terminal state.
+    pub state: JobState,
+    /// In log time.
+    pub from: LogTime,
+    /// In [`JobRow::ended_seq`].
+    pub above: u64,
 }

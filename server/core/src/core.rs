@@ -7,16 +7,20 @@
 use crate::catalog::Catalog;
 use crate::ended::{EndedJob, EndedJobs};
 use crate::index::Index;
-use crate::job::Job;
+use crate::job::{self, Job};
+use crate::keys::Keys;
 use crate::record::{self, Counters, JobRecord};
+use crate::retention::{DeadJob, DeadJobs};
 use crate::transition::{Next, transition};
+use crate::values::Values;
+use crate::workers::Workers;
 use crate::{Applied, Command, Event, Outcome, RestoreError};
 use jobraft_protocol::{
-    Error, ErrorCode, JobId, JobState, JobView, LogTime, ModuleManifest, ModuleRef, QueueName, QueueStats, WorkerId,
-    limits,
+    ClusterSettings, Error, JobId, JobState, JobSummary, JobView, LogTime, ModuleManifest, ModuleRef, QueueName,
+    QueueStats, limits,
 };
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 /// The replicated state machine of one Raft group.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +33,16 @@ pub struct Core {
     pub(crate) departing: HashMap<JobId, Box<Job>>,
     /// Jobs whose rows are behind, in the order in which they first changed. No part of the state.
     pub(crate) dirty: Vec<JobId>,
+    /// Jobs whose rows are to go. No part of the state.
+    pub(crate) deleted: BTreeSet<JobId>,
     pub(crate) index: Index,
+    pub(crate) keys: Keys,
     pub(crate) ended: EndedJobs,
+    pub(crate) dead: DeadJobs,
+    pub(crate) workers: Workers,
+    pub(crate) values: Values,
     pub(crate) catalog: Catalog,
+    pub(crate) settings: ClusterSettings,
     pub(crate) bounds: Bounds,
     /// Of the entry being applied.
     pub(crate) events: Vec<Event>,
@@ -41,12 +52,11 @@ pub struct Core {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) queues: usize,
-    pub(crate) queue_depth: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { queues: limits::QUEUES_MAX, queue_depth: limits::QUEUE_DEPTH_DEFAULT }
+        Self { queues: limits::QUEUES_MAX }
     }
 }
 
@@ -66,6 +76,8 @@ impl Core {
         }
         self.fire_timers();
         self.ended.forget(self.now);
+        self.keys.clear(self.now);
+        self.forget_workers();
         let outcomes = entry.commands.iter().map(|command| self.run(command)).collect();
         let mut events = std::mem::take(&mut self.events);
         events.extend(self.index.queues.take_announced());
@@ -75,17 +87,20 @@ impl Core {
     fn run(&mut self, command: &Command) -> Result<Outcome, Error> {
         match command {
             Command::Enqueue { jobs } => self.enqueue(jobs),
-            Command::RegisterWorker { .. } => {
-                self.counters.worker += 1;
-                Ok(Outcome::Registered(WorkerId(self.counters.worker)))
+            Command::RegisterWorker { info } => self.register_worker(info),
+            Command::WorkersSeen { workers } => Ok(self.workers_seen(workers)),
+            Command::OrderWorker { worker, order } => self.order_worker(*worker, *order),
+            Command::Lease { worker, queues, shares, max, lease_ms } => {
+                self.lease(*worker, queues, shares, *max, *lease_ms)
             }
-            Command::Lease { worker, queues, max, lease_ms } => self.lease(*worker, queues, *max, *lease_ms),
-            Command::Extend { leases, lease_ms } => self.extend(leases, *lease_ms),
+            Command::Extend { leases, lease_ms, progress } => self.extend(leases, *lease_ms, progress),
+            Command::Checkpoint { lease, data } => self.checkpoint(*lease, data),
             Command::Complete { lease, completion } => self.complete(*lease, completion),
             Command::Fail { lease, failure } => self.fail(*lease, failure),
-            Command::Release { lease } => self.release(*lease),
+            Command::Release { lease, delay_ms } => self.release(*lease, *delay_ms),
             Command::Disconnect { worker } => self.disconnect(*worker),
-            Command::Cancel { job, reason } => self.cancel(*job, reason),
+            Command::Act { targets, action, only_in } => self.act(targets, action, only_in),
+            Command::Configure { settings } => self.configure(settings),
             Command::PutModule { manifest, name } => {
                 if self.catalog.put(manifest, name.as_ref())? {
                     self.events.push(Event::ModuleReady(manifest.digest));
@@ -96,16 +111,18 @@ impl Core {
     }
 
     /// Does what fell due, oldest first, a bounded number; the rest falls to the entries that follow. Until then a
-    /// lease that ran out is lost all the same: [`Self::held`] looks at the time.
+    /// lease that ran out is lost all the same, and a job that expired is not leased: both look at the time.
     fn fire_timers(&mut self) {
         for _ in 0..limits::TIMERS_PER_ENTRY_MAX {
             let Some(&(at, id)) = self.index.timers.first() else { break };
             if at > self.now {
                 break;
             }
-            match self.job(id).state {
-                JobState::Leased => self.expire(id),
-                _ => self.transition(id, Next::Ready(at)),
+            let job = self.job(id);
+            match job.expired(self.now) {
+                _ if job.state == JobState::Leased => self.expire(id),
+                Some(reason) => self.end_expired(id, reason),
+                None => self.transition(id, Next::Ready(at)),
             }
         }
     }
@@ -119,17 +136,28 @@ impl Core {
         self.index.leave(id, job);
         transition(job, next);
         self.index.enter(id, job);
+        let has_key = job.unique().is_some();
         self.touch(id);
+        if has_key {
+            self.settle_key(id);
+        }
         self.retire(id);
     }
 
     /// Takes a job that ended out of the live ones; it stays known for a while.
     fn retire(&mut self, id: JobId) {
-        let Entry::Occupied(entry) = self.jobs.entry(id) else { return };
-        let Some(past) = entry.get().past.as_ref() else { return };
+        let Entry::Occupied(mut entry) = self.jobs.entry(id) else { return };
+        let job = entry.get_mut();
+        let (state, queue) = (job.state, job.queue);
+        let Some(past) = job.past.as_mut() else { return };
         let Some(finished_at) = past.finished_at else { return };
-        let ended = EndedJob { state: entry.get().state, token: past.reported, finished_at };
+        let seq = self.index.queues.get(queue).ended(state);
+        past.ended_seq = Some(seq);
+        let ended = EndedJob { state, token: past.reported, finished_at };
         let job = entry.remove();
+        if state == JobState::Dead {
+            self.dead.insert(id, DeadJob { queue, seq, finished_at });
+        }
         self.ended.add(id, ended, &job);
         self.departing.insert(id, job);
         self.events.push(Event::Ended(id));
@@ -154,14 +182,6 @@ impl Core {
         self.jobs.get_mut(&id).expect("callers name a live job")
     }
 
-    /// Refuses a worker id that this cluster never gave.
-    pub(crate) fn check_worker(&self, worker: WorkerId) -> Result<(), Error> {
-        if (1..=self.counters.worker).contains(&worker.0) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorCode::NotFound, format!("no worker {worker} in this cluster: register first")))
-    }
-
     /// Log time as of the last entry.
     #[must_use]
     pub fn now(&self) -> LogTime {
@@ -178,22 +198,61 @@ impl Core {
     /// How many jobs of the queue can be leased now.
     #[must_use]
     pub fn ready_count(&self, queue: &QueueName) -> usize {
-        self.index.queues.index_of(queue).map_or(0, |index| self.index.queues.get(index).ready.len())
+        let queue = self.index.queues.index_of(queue).map(|index| self.index.queues.get(index));
+        queue.filter(|queue| queue.gives()).map_or(0, |queue| queue.ready.len())
     }
 
-    /// A live job, or one that ended and was not yet taken by [`Self::take_changes`]. Others are in their rows.
+    /// Whether the job is in a state that is not terminal.
+    #[must_use]
+    pub fn is_live(&self, id: JobId) -> bool {
+        self.jobs.contains_key(&id)
+    }
+
+    /// A live job, or one that ended, is kept, and was not yet taken by [`Self::take_changes`]. Others are in their rows.
     #[must_use]
     pub fn view(&self, id: JobId) -> Option<JobView> {
-        let job = self.jobs.get(&id).or_else(|| self.departing.get(&id))?;
+        let job = self.jobs.get(&id).map(AsRef::as_ref).or_else(|| self.departing(id))?;
         Some(job.view(id, &self.index.queues.get(job.queue).stats.queue))
     }
 
-    /// The job in the body of a [`crate::JobRow`] that was read from disk.
+    /// The row of a job that ended, is kept, and was not yet taken by [`Self::take_changes`].
+    #[must_use]
+    pub fn row(&self, id: JobId) -> Option<Vec<u8>> {
+        let job = self.departing(id)?;
+        Some(record::encode(&job.record(id, &self.index.queues.get(job.queue).stats.queue, false)))
+    }
+
+    /// A job that ended and is kept, while memory has it.
+    fn departing(&self, id: JobId) -> Option<&Job> {
+        let job = self.departing.get(&id)?;
+        let past = job.past.as_ref()?;
+        let (finished_at, seq) = past.finished_at.zip(past.ended_seq)?;
+        self.is_kept(self.index.queues.get(job.queue), job.state, finished_at, seq).then_some(job)
+    }
+
+    /// The job in the body of a [`crate::JobRow`] that was read from disk; `None` if it is kept no longer, though its row
+    /// may still be there.
     ///
     /// # Errors
     /// If the bytes are not such a body, or one of a newer version.
-    pub fn view_row(body: &[u8]) -> Result<JobView, RestoreError> {
-        record::decode::<JobRecord>("job", body).map(|record| record.view)
+    pub fn view_row(&self, body: &[u8]) -> Result<Option<JobView>, RestoreError> {
+        let JobRecord { view, ended_seq, .. } = record::decode("job", body)?;
+        if self.deleted.contains(&view.id) {
+            return Ok(None);
+        }
+        let Some(finished_at) = view.finished_at else { return Ok(Some(view)) };
+        let queue = self.index.queues.index_of(&view.queue).map(|index| self.index.queues.get(index));
+        let is_kept =
+            queue.zip(ended_seq).is_some_and(|(queue, seq)| self.is_kept(queue, view.state, finished_at, seq));
+        Ok(is_kept.then_some(view))
+    }
+
+    /// The same for a list.
+    ///
+    /// # Errors
+    /// As [`Self::view_row`].
+    pub fn summary_row(&self, body: &[u8]) -> Result<Option<JobSummary>, RestoreError> {
+        Ok(self.view_row(body)?.map(job::summary))
     }
 
     /// Whether an enqueue under this id would be taken for a retry: the job is live, or ended not long ago.

@@ -1,5 +1,7 @@
 //! Jobs whose life is over: remembered for a while, so that a retry of what was answered is answered alike.
 //!
+//! A job that was deleted meanwhile stays known all the same; its row being gone, a *tombstone* rests in its place.
+//!
 //! Whether a job is still known depends on log time alone: [`EndedJobs::get`] looks at the time, whatever memory holds.
 //! When an entry leaves memory must not show anywhere.
 
@@ -7,11 +9,11 @@ use crate::job::Job;
 use jobraft_protocol::{FencingToken, JobId, JobState, LogTime, limits};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// How long after its end a job's id is known. An id may be minted ahead of log time and is accepted for a whole
-/// window from there; were it forgotten sooner, a late retry could make a second job of a short one.
-pub(crate) const REMEMBERED_MS: u64 = limits::IDEMPOTENCY_WINDOW_MS_DEFAULT + limits::ID_AHEAD_MS_MAX;
+/// How long a job's id is known, from its end or from its making, whichever is later: an id may be minted ahead of log
+/// time and is accepted for a whole window from there. Were it forgotten sooner, a late retry could make a second job.
+pub(crate) const REMEMBERED_MS: u64 = limits::IDEMPOTENCY_WINDOW_MS_DEFAULT;
 
 /// Ids that one entry forgets at most: more than it can end, so that memory stays bounded.
 const FORGOTTEN_PER_ENTRY_MAX: usize = 2 * (limits::ENTRY_COMMANDS_MAX + limits::TIMERS_PER_ENTRY_MAX);
@@ -29,8 +31,12 @@ pub(crate) struct EndedJob {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EndedJobs {
     known: HashMap<JobId, EndedJob>,
-    /// In the order in which they ended.
+    /// In the order in which they ended; one that was retried may stand here more than once.
     order: VecDeque<JobId>,
+    /// Those whose rows are gone.
+    tombstones: BTreeSet<JobId>,
+    /// Tombstones that came or went.
+    dirty: BTreeSet<JobId>,
     /// Chains every end to the one before, so that the state hash covers jobs that memory no longer holds.
     pub(crate) digest: [u8; 32],
 }
@@ -38,12 +44,49 @@ pub(crate) struct EndedJobs {
 impl EndedJobs {
     /// How the job ended, if that is still known at `now`.
     pub(crate) fn get(&self, id: JobId, now: LogTime) -> Option<EndedJob> {
-        self.known.get(&id).copied().filter(|ended| is_known(ended, now))
+        self.known.get(&id).copied().filter(|ended| is_known(id, ended, now))
     }
 
     /// Notes the end of a job.
     pub(crate) fn add(&mut self, id: JobId, ended: EndedJob, job: &Job) {
         self.digest = chain(self.digest, id, ended, job);
+        self.remember(id, ended);
+    }
+
+    /// Notes that the job's row is gone.
+    pub(crate) fn delete(&mut self, id: JobId, now: LogTime) {
+        let mut hash = Sha256::new();
+        hash.update(self.digest);
+        hash.update(b"deleted");
+        hash.update(id.as_bytes());
+        self.digest = hash.finalize().into();
+        if self.get(id, now).is_some() {
+            self.tombstones.insert(id);
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Whether the row of a job that is still known is gone.
+    pub(crate) fn is_deleted(&self, id: JobId) -> bool {
+        self.tombstones.contains(&id)
+    }
+
+    /// Forgets the end of a job that lives again.
+    pub(crate) fn revive(&mut self, id: JobId) {
+        self.known.remove(&id);
+    }
+
+    /// Tombstones that changed since the last call: with how the job ended, or without if it is forgotten.
+    pub(crate) fn take_tombstones(&mut self) -> impl Iterator<Item = (JobId, Option<EndedJob>)> {
+        let Self { known, tombstones, dirty, .. } = self;
+        std::mem::take(dirty)
+            .into_iter()
+            .map(|id| (id, tombstones.contains(&id).then(|| known.get(&id).copied()).flatten()))
+    }
+
+    /// Takes back a tombstone.
+    pub(crate) fn bury(&mut self, id: JobId, ended: EndedJob) {
+        self.tombstones.insert(id);
         self.remember(id, ended);
     }
 
@@ -57,9 +100,12 @@ impl EndedJobs {
     pub(crate) fn forget(&mut self, now: LogTime) {
         for _ in 0..FORGOTTEN_PER_ENTRY_MAX {
             match self.order.front() {
-                Some(id) if self.known.get(id).is_none_or(|ended| !is_known(ended, now)) => {
-                    self.known.remove(id);
+                Some(&id) if self.known.get(&id).is_none_or(|ended| !is_known(id, ended, now)) => {
+                    self.known.remove(&id);
                     self.order.pop_front();
+                    if self.tombstones.remove(&id) {
+                        self.dirty.insert(id);
+                    }
                 }
                 _ => break,
             }
@@ -70,12 +116,13 @@ impl EndedJobs {
     pub(crate) fn sorted(&self, now: LogTime) -> Vec<(JobId, EndedJob)> {
         let mut all: Vec<_> = self.order.iter().filter_map(|&id| Some((id, self.get(id, now)?))).collect();
         all.sort_unstable_by_key(|(id, ended)| (ended.finished_at, *id));
+        all.dedup_by_key(|(id, _)| *id);
         all
     }
 }
 
-fn is_known(ended: &EndedJob, now: LogTime) -> bool {
-    ended.finished_at.plus_ms(REMEMBERED_MS) >= now
+fn is_known(id: JobId, ended: &EndedJob, now: LogTime) -> bool {
+    ended.finished_at.max(id.minted_at()).plus_ms(REMEMBERED_MS) >= now
 }
 
 /// Covers what the end added to the job; what was there before is covered while the job lives.
@@ -92,6 +139,7 @@ fn chain(before: [u8; 32], id: JobId, ended: EndedJob, job: &Job) -> [u8; 32] {
     };
     text(ended.state.as_str().as_bytes());
     if let Some(past) = &job.past {
+        text(past.end_reason.map_or("", jobraft_protocol::EndReason::as_str).as_bytes());
         text(&past.result);
         text(&past.log);
         text(past.cancel_reason.as_deref().unwrap_or_default().as_bytes());

@@ -4,8 +4,8 @@ use crate::queue::QueueIndex;
 use crate::record::JobRecord;
 use bytes::Bytes;
 use jobraft_protocol::{
-    AttemptError, FailureKind, FencingToken, JobId, JobState, JobView, LeaseView, LogTime, QueueName, Task, WorkerId,
-    limits,
+    AttemptError, Backoff, CancelNotice, EndReason, FailureKind, FencingToken, JobId, JobState, JobSummary, JobView,
+    LeaseView, LogTime, Progress, QueueName, Task, Unique, WorkerId, limits,
 };
 
 /// A job; its id is the key under which it is kept.
@@ -28,7 +28,33 @@ pub(crate) struct Job {
     pub(crate) seq: u64,
     /// There exactly when the state is `leased`.
     pub(crate) lease: Option<Box<Lease>>,
+    /// There only if one of them is not the default.
+    pub(crate) options: Option<Box<Options>>,
     pub(crate) past: Option<Box<Past>>,
+}
+
+/// What only some jobs ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) ttl_ends_at: Option<LogTime>,
+    pub(crate) start_by: Option<LogTime>,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) max_crashes: u32,
+    pub(crate) unique: Option<Unique>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let max_crashes = limits::CRASHES_DEFAULT;
+        Self { ttl_ends_at: None, start_by: None, backoff: None, max_crashes, unique: None }
+    }
+}
+
+impl Options {
+    /// For [`Job::options`].
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// Who holds a job, and until when.
@@ -36,27 +62,59 @@ pub(crate) struct Job {
 pub(crate) struct Lease {
     pub(crate) worker: WorkerId,
     pub(crate) token: FencingToken,
+    pub(crate) granted_at: LogTime,
     pub(crate) expires_at: LogTime,
     /// What was last asked for: the full lease that a new leader grants again.
     pub(crate) lease_ms: u64,
+    /// There while the job is asked to stop.
+    pub(crate) cancel: Option<CancelNotice>,
+}
+
+impl Lease {
+    /// When the job will have run longer than it may, and the time to stop it is over too.
+    pub(crate) fn runs_until(&self, run_timeout_ms: u64) -> LogTime {
+        self.granted_at.plus_ms(run_timeout_ms).plus_ms(limits::RUN_GRACE_MS)
+    }
+
+    /// When it ends, however often it is extended.
+    pub(crate) fn latest(&self, run_timeout_ms: u64) -> LogTime {
+        let runs_until = self.runs_until(run_timeout_ms);
+        self.cancel.as_ref().map_or(runs_until, |cancel| runs_until.min(cancel.hard_at))
+    }
 }
 
 /// What only a job with a history has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
     /// The token under which the last attempt was reported failed or completed, until the job is leased again.
     pub(crate) reported: Option<FencingToken>,
     pub(crate) finished_at: Option<LogTime>,
+    /// See [`crate::JobRow::ended_seq`].
+    pub(crate) ended_seq: Option<u64>,
+    pub(crate) end_reason: Option<EndReason>,
     pub(crate) result: Bytes,
     pub(crate) log: Bytes,
     pub(crate) errors: Vec<AttemptError>,
+    /// When it crashed, within the window that counts.
+    pub(crate) crashed_at: Vec<LogTime>,
     pub(crate) cancel_reason: Option<String>,
+    pub(crate) checkpoint: Bytes,
+    pub(crate) progress: Option<Progress>,
 }
 
 impl Job {
     /// The job's history, begun if there is none.
     pub(crate) fn past_mut(&mut self) -> &mut Past {
         self.past.get_or_insert_default()
+    }
+
+    pub(crate) fn unique(&self) -> Option<&Unique> {
+        self.options.as_ref()?.unique.as_ref()
+    }
+
+    /// Whether no worker has it yet, and its life is not over.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self.state, JobState::Scheduled | JobState::Blocked | JobState::Ready)
     }
 
     /// Notes how the current attempt went wrong; the oldest notes go first.
@@ -69,11 +127,35 @@ impl Job {
         errors.push(AttemptError { attempt, at, kind, message });
     }
 
+    /// Notes a crash; says whether it was one too many.
+    pub(crate) fn record_crash(&mut self, at: LogTime) -> bool {
+        let max = self.options.as_ref().map_or(limits::CRASHES_DEFAULT, |options| options.max_crashes);
+        let crashes = &mut self.past_mut().crashed_at;
+        crashes.retain(|crash| at.ms_since(*crash) < limits::CRASH_WINDOW_MS);
+        crashes.push(at);
+        crashes.len() >= max as usize
+    }
+
+    /// When it expires if it still waits then, and why.
+    pub(crate) fn expiry(&self) -> Option<(LogTime, EndReason)> {
+        let options = self.options.as_ref()?;
+        let ttl = options.ttl_ends_at.filter(|_| self.attempt == 0).map(|at| (at, EndReason::TtlOver));
+        let deadline = options.start_by.map(|at| (at, EndReason::StartDeadline));
+        ttl.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
+    }
+
+    /// Why it must not run any more at `now`, if so.
+    pub(crate) fn expired(&self, now: LogTime) -> Option<EndReason> {
+        self.expiry().filter(|(at, _)| *at <= now).map(|(_, reason)| reason)
+    }
+
     /// The time at which something becomes due for it, if anything ever will.
     pub(crate) fn timer(&self) -> Option<LogTime> {
+        let expiry = || self.expiry().map(|(at, _)| at);
         match (&self.lease, self.state) {
             (Some(lease), _) => Some(lease.expires_at),
-            (None, JobState::Scheduled) => Some(self.run_at),
+            (None, JobState::Scheduled) => Some(expiry().map_or(self.run_at, |at| at.min(self.run_at))),
+            (None, JobState::Ready) => expiry(),
             (None, _) => None,
         }
     }
@@ -81,9 +163,11 @@ impl Job {
     /// The job as a reader sees it.
     pub(crate) fn view(&self, id: JobId, queue: &QueueName) -> JobView {
         let past = self.past.as_deref().cloned().unwrap_or_default();
+        let options = self.options.as_deref().cloned().unwrap_or_default();
         let lease = self.lease.as_deref().map(|lease| LeaseView {
             worker: lease.worker,
             token: lease.token,
+            granted_at: lease.granted_at,
             expires_at: lease.expires_at,
         });
         JobView {
@@ -104,32 +188,60 @@ impl Job {
             log: past.log,
             errors: past.errors,
             cancel_reason: past.cancel_reason,
+            end_reason: past.end_reason,
+            ttl_ends_at: options.ttl_ends_at,
+            start_by: options.start_by,
+            backoff: options.backoff,
+            max_crashes: options.max_crashes,
+            crashed_at: past.crashed_at,
+            unique: options.unique,
+            progress: past.progress,
+            checkpoint_bytes: past.checkpoint.len() as u64,
+            cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
         }
     }
 
-    /// The job as it rests on disk.
-    pub(crate) fn record(&self, id: JobId, queue: &QueueName) -> JobRecord {
+    /// The job as it rests on disk. Whether it holds its key is not for the job to know.
+    pub(crate) fn record(&self, id: JobId, queue: &QueueName, holds_key: bool) -> JobRecord {
+        let past = self.past.as_deref();
         JobRecord {
             seq: self.seq,
             lease_ms: self.lease.as_ref().map(|lease| lease.lease_ms),
-            reported: self.past.as_ref().and_then(|past| past.reported),
+            reported: past.and_then(|past| past.reported),
+            ended_seq: past.and_then(|past| past.ended_seq),
+            holds_key,
+            checkpoint: past.map(|past| past.checkpoint.clone()).unwrap_or_default(),
             view: self.view(id, queue),
         }
     }
 
     /// The job from its record, in a queue that the caller has interned. The caller has checked the record.
     pub(crate) fn from_record(record: JobRecord, queue: QueueIndex) -> Self {
-        let JobRecord { seq, lease_ms, reported, view } = record;
+        let JobRecord { seq, lease_ms, reported, ended_seq, checkpoint, view, .. } = record;
+        let cancel = view.cancel;
         let lease = view.lease.zip(lease_ms).map(|(lease, lease_ms)| {
-            Box::new(Lease { worker: lease.worker, token: lease.token, expires_at: lease.expires_at, lease_ms })
+            let LeaseView { worker, token, granted_at, expires_at } = lease;
+            Box::new(Lease { worker, token, granted_at, expires_at, lease_ms, cancel })
         });
+        let options = Options {
+            ttl_ends_at: view.ttl_ends_at,
+            start_by: view.start_by,
+            backoff: view.backoff,
+            max_crashes: view.max_crashes,
+            unique: view.unique,
+        };
         let past = Past {
             reported,
             finished_at: view.finished_at,
+            ended_seq,
+            end_reason: view.end_reason,
             result: view.result,
             log: view.log,
             errors: view.errors,
+            crashed_at: view.crashed_at,
             cancel_reason: view.cancel_reason,
+            checkpoint,
+            progress: view.progress,
         };
         Self {
             queue,
@@ -145,19 +257,31 @@ impl Job {
             run_at: view.run_at,
             seq,
             lease,
-            past: (!past.is_empty()).then(|| Box::new(past)),
+            options: options.boxed(),
+            past: (past != Past::default()).then(|| Box::new(past)),
         }
     }
 }
 
-impl Past {
-    fn is_empty(&self) -> bool {
-        self.reported.is_none()
-            && self.finished_at.is_none()
-            && self.result.is_empty()
-            && self.log.is_empty()
-            && self.errors.is_empty()
-            && self.cancel_reason.is_none()
+/// A job as it stands in a list.
+pub(crate) fn summary(view: JobView) -> JobSummary {
+    let error = view.errors.last().map(|error| cut(&error.message, limits::SUMMARY_ERROR_BYTES_MAX));
+    JobSummary {
+        id: view.id,
+        queue: view.queue,
+        task: view.task,
+        state: view.state,
+        end_reason: view.end_reason,
+        priority: view.priority,
+        attempt: view.attempt,
+        max_attempts: view.max_attempts,
+        enqueued_at: view.enqueued_at,
+        run_at: view.run_at,
+        finished_at: view.finished_at,
+        worker: view.lease.map(|lease| lease.worker),
+        key: view.unique.map(|unique| unique.key),
+        progress: view.progress,
+        error,
     }
 }
 
@@ -179,6 +303,6 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Job>() <= 168, "a job takes {} bytes", size_of::<Job>());
+        assert!(size_of::<Job>() <= 176, "a job takes {} bytes", size_of::<Job>());
     }
 }

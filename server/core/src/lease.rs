@@ -10,8 +10,8 @@ use crate::queue::QueueIndex;
 use crate::transition::Next;
 use crate::{Core, Outcome};
 use jobraft_protocol::{
-    Error, ErrorCode, FailureKind, FencingToken, JobId, JobState, LeaseRef, LeasedJob, LogTime, QueueName, WorkerId,
-    limits,
+    EndReason, Error, ErrorCode, Extended, FailureKind, FencingToken, JobId, JobState, LeaseRef, LeasedJob, LogTime,
+    Progress, QueueName, WorkerId, WorkerOrder, limits,
 };
 
 impl Core {
@@ -20,39 +20,71 @@ impl Core {
         &mut self,
         worker: WorkerId,
         queues: &[QueueName],
+        shares: &[u32],
         max: u32,
         lease_ms: u64,
     ) -> Result<Outcome, Error> {
         self.check_worker(worker)?;
+        self.workers.seen(worker, self.now);
         let lease_ms = lease_length(lease_ms)?;
         if queues.len() > limits::WORKER_QUEUES_MAX {
             let text = format!("{} queues, a worker may name at most {}", queues.len(), limits::WORKER_QUEUES_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
         }
+        if !shares.is_empty() && shares.len() != queues.len() {
+            return Err(invalid(format!("{} shares for {} queues: give one for each", shares.len(), queues.len())));
+        }
+        if self.worker_order(worker) != Some(WorkerOrder::Run) {
+            return Ok(Outcome::Leased(Vec::new()));
+        }
         let max = max.min(limits::LEASE_JOBS_MAX) as usize;
         let mut leased = Vec::new();
         let mut bytes = 0;
-        for index in queues.iter().filter_map(|name| self.index.queues.index_of(name)).collect::<Vec<_>>() {
+        let mut expired = 0;
+        for (place, name) in queues.iter().enumerate() {
+            let Some(index) = self.index.queues.index_of(name).filter(|&index| self.index.queues.get(index).gives())
+            else {
+                continue;
+            };
+            let share = shares.get(place).map_or(max, |&share| share as usize);
+            let max = max.min(leased.len().saturating_add(share));
             while leased.len() < max
                 && bytes <= limits::LEASE_BYTES_MAX
+                && expired < limits::TIMERS_PER_ENTRY_MAX
                 && let Some((_, &id)) = self.index.queues.get(index).ready.first_key_value()
             {
+                // Its timer may not have fired yet; log time alone decides.
+                if let Some(reason) = self.job(id).expired(self.now) {
+                    self.end_expired(id, reason);
+                    expired += 1;
+                    continue;
+                }
                 let job = self.lease_one(id, index, worker, lease_ms);
-                bytes += job.payload.len();
+                bytes += job.payload.len() + job.checkpoint.len();
                 leased.push(job);
             }
         }
         Ok(Outcome::Leased(leased))
     }
 
+    /// Ends a waiting job that was not started in time.
+    pub(crate) fn end_expired(&mut self, id: JobId, reason: EndReason) {
+        let next = Next::Ended { state: JobState::Expired, at: self.now, reason: Some(reason) };
+        self.transition(id, next);
+    }
+
     fn lease_one(&mut self, id: JobId, queue: QueueIndex, worker: WorkerId, lease_ms: u64) -> LeasedJob {
         self.counters.token += 1;
-        let token = FencingToken(self.counters.token);
-        let expires_at = self.now.plus_ms(lease_ms);
-        self.transition(id, Next::Leased(Lease { worker, token, expires_at, lease_ms }));
+        let (token, granted_at) = (FencingToken(self.counters.token), self.now);
+        let expires_at = granted_at.plus_ms(lease_ms);
+        let mut lease = Lease { worker, token, granted_at, expires_at, lease_ms, cancel: None };
+        let expires_at = expires_at.min(lease.latest(self.job(id).run_timeout_ms));
+        lease.expires_at = expires_at;
+        self.transition(id, Next::Leased(lease));
         let job = self.job_mut(id);
         job.attempt += 1;
         assert!(job.attempt <= job.max_attempts, "defect: an attempt beyond the limit");
+        let checkpoint = job.past.as_ref().map(|past| past.checkpoint.clone()).unwrap_or_default();
         let (task, payload) = (job.task.clone(), job.payload.clone());
         let (attempt, max_attempts) = (job.attempt, job.max_attempts);
         let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
@@ -67,19 +99,34 @@ impl Core {
             expires_at,
             run_timeout_ms,
             enqueued_at,
+            checkpoint,
         }
     }
 
-    /// Extends each lease that is still held; never shortens one.
-    pub(crate) fn extend(&mut self, leases: &[LeaseRef], lease_ms: u64) -> Result<Outcome, Error> {
-        if leases.len() > limits::EXTEND_LEASES_MAX {
-            let text = format!("{} leases, at most {} at once; split them", leases.len(), limits::EXTEND_LEASES_MAX);
-            return Err(Error::new(ErrorCode::TooLarge, text));
+    /// Extends each lease that is still held, up to what its job may run; never shortens one. Notes progress first.
+    pub(crate) fn extend(
+        &mut self,
+        leases: &[LeaseRef],
+        lease_ms: u64,
+        progress: &[(LeaseRef, Progress)],
+    ) -> Result<Outcome, Error> {
+        for (what, count) in [("leases", leases.len()), ("reports of progress", progress.len())] {
+            if count > limits::EXTEND_LEASES_MAX {
+                let text = format!("{count} {what}, at most {} at once; split them", limits::EXTEND_LEASES_MAX);
+                return Err(Error::new(ErrorCode::TooLarge, text));
+            }
         }
         let lease_ms = lease_length(lease_ms)?;
+        for (lease, progress) in progress {
+            self.note_progress(*lease, progress);
+        }
         let extended = leases.iter().map(|&lease| {
             self.held(lease)?;
-            Ok(self.prolong(lease.job, lease_ms))
+            let expires_at = self.prolong(lease.job, lease_ms);
+            let Some(held) = &self.job(lease.job).lease else { return Ok(Extended { expires_at, cancel: None }) };
+            let cancel = held.cancel.clone();
+            self.workers.seen(held.worker, self.now);
+            Ok(Extended { expires_at, cancel })
         });
         Ok(Outcome::Extended(extended.collect()))
     }
@@ -99,9 +146,11 @@ impl Core {
 
     fn prolong(&mut self, id: JobId, lease_ms: u64) -> LogTime {
         let full = self.now.plus_ms(lease_ms);
-        let Some(lease) = &mut self.job_mut(id).lease else { return full };
+        let job = self.job_mut(id);
+        let run_timeout_ms = job.run_timeout_ms;
+        let Some(lease) = &mut job.lease else { return full };
         let former = lease.expires_at;
-        let expires_at = former.max(full);
+        let expires_at = former.max(full.min(lease.latest(run_timeout_ms)));
         lease.expires_at = expires_at;
         lease.lease_ms = lease_ms;
         self.index.postpone(id, former, expires_at);
@@ -109,15 +158,30 @@ impl Core {
         expires_at
     }
 
-    /// Ends a lease that ran out: the attempt counts, and was the last if no other is left.
+    /// Ends a lease that ran out. Asked to stop, the job is cancelled; having run longer than it may, it failed; else its
+    /// worker is lost, which is a crash: it counts apart from failures and uses up no attempt.
     pub(crate) fn expire(&mut self, id: JobId) {
         let now = self.now;
         let job = self.job_mut(id);
-        job.record_error(now, FailureKind::LeaseExpired, "the lease ran out before the worker reported".to_owned());
-        let next = if job.attempt < job.max_attempts {
-            Next::Ready(now)
+        let run_timeout_ms = job.run_timeout_ms;
+        let lease = job.lease.as_ref().expect("callers name a leased job");
+        if let Some(cancel) = &lease.cancel {
+            let is_over = lease.expires_at >= cancel.hard_at;
+            let reason = if is_over { EndReason::CancelGraceOver } else { EndReason::Cancelled };
+            return self.end_cancelled(id, reason);
+        }
+        if lease.expires_at >= lease.runs_until(run_timeout_ms) {
+            let text = format!("it ran longer than the {run_timeout_ms} ms it may, and its worker did not stop it");
+            self.fail_attempt(id, FailureKind::Timeout, text, true);
+            return;
+        }
+        let text = "the lease ran out before the worker reported".to_owned();
+        job.record_error(now, FailureKind::LeaseExpired, text);
+        job.attempt -= 1;
+        let next = if job.record_crash(now) {
+            Next::Ended { state: JobState::Dead, at: now, reason: Some(EndReason::CrashBudget) }
         } else {
-            Next::Ended { state: JobState::Dead, at: now }
+            Next::Ready(now)
         };
         self.transition(id, next);
     }

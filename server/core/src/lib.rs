@@ -10,8 +10,8 @@
 //! | [`command`] | entries, commands, outcomes, events, checkpoint rows: the contract with the rest of the node |
 //! | [`transition`] | the states of a job and the table of legal steps between them |
 //! | `core` | the state, `apply`, time and timers |
-//! | `enqueue`, `lease`, `report`, `cancel` | the commands |
-//! | `job`, `queue`, `index`, `ended`, `catalog` | the parts of the state |
+//! | `enqueue`, `lease`, `report`, `act`, `configure` | the commands |
+//! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog` | the parts of the state |
 //! | `record`, `checkpoint`, `restore`, `state_hash` | how it rests on disk, comes back, and is compared |
 //!
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
@@ -19,21 +19,26 @@
 pub mod command;
 pub mod transition;
 
+mod act;
 mod backoff;
-mod cancel;
 mod catalog;
 mod checkpoint;
+mod configure;
 mod core;
 mod ended;
 mod enqueue;
 mod index;
 mod job;
+mod keys;
 mod lease;
 mod queue;
 mod record;
 mod report;
 mod restore;
+mod retention;
 mod state_hash;
+mod values;
+mod workers;
 
 pub use crate::core::Core;
 pub use command::*;

@@ -5,20 +5,23 @@
 
 use crate::Event;
 use crate::job::Job;
-use jobraft_protocol::{JobId, JobState, QueueName, QueueStats};
+use crate::retention::Floors;
+use jobraft_protocol::{JobId, JobState, LogTime, QueueMode, QueueName, QueueSetting, QueueSettings, QueueStats};
 use std::collections::BTreeMap;
 
 /// A queue's place in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QueueIndex(u32);
 
 /// One queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
-    /// Its name and counters, as readers see them.
+    /// Its name, counters and settings, as readers see them.
     pub(crate) stats: QueueStats,
     /// Ready jobs by priority, then by the order of their enqueues.
     pub(crate) ready: BTreeMap<(u8, u64), JobId>,
+    /// What is kept no longer, whatever it is set to by now.
+    pub(crate) floors: Floors,
     /// Whether its row on disk is behind.
     pub(crate) dirty: bool,
     /// Whether this entry made a job of it ready.
@@ -29,6 +32,22 @@ impl Queue {
     /// Jobs that no worker has yet.
     pub(crate) const fn waiting(&self) -> u64 {
         self.stats.scheduled + self.stats.blocked + self.stats.ready
+    }
+
+    /// Whether jobs may be leased from it.
+    pub(crate) fn gives(&self) -> bool {
+        self.stats.settings.mode != QueueMode::Paused
+    }
+
+    /// How many jobs ended in the given state since the queue exists.
+    pub(crate) fn ended(&self, state: JobState) -> u64 {
+        match state {
+            JobState::Completed => self.stats.completed,
+            JobState::Dead => self.stats.dead,
+            JobState::Cancelled => self.stats.cancelled,
+            JobState::Expired => self.stats.expired,
+            _ => 0,
+        }
     }
 
     fn counter(&mut self, state: JobState) -> &mut u64 {
@@ -87,8 +106,11 @@ impl Queues {
                 dead: 0,
                 cancelled: 0,
                 expired: 0,
+                waiting_bytes: 0,
+                settings: QueueSettings::default(),
             },
             ready: BTreeMap::new(),
+            floors: Floors::default(),
             dirty: true,
             announced: false,
         });
@@ -102,19 +124,40 @@ impl Queues {
         *queue.counter(job.state) += 1;
         // Live jobs are counted anew at restore; only what ended for good is kept in the row.
         queue.dirty |= job.state.is_terminal();
+        if job.is_waiting() {
+            queue.stats.waiting_bytes += job.payload.len() as u64;
+        }
         if job.state == JobState::Ready {
             let displaced = queue.ready.insert((job.priority, job.seq), id);
             assert!(displaced.is_none(), "defect: two jobs of one place in a queue");
-            if !std::mem::replace(&mut queue.announced, true) {
-                self.announced.push(job.queue);
-            }
+            self.announce(job.queue);
         }
+    }
+
+    /// Lets it be known that there is something to lease, if there is.
+    fn announce(&mut self, index: QueueIndex) {
+        let queue = &mut self.by_index[index.0 as usize];
+        if queue.gives() && !queue.ready.is_empty() && !std::mem::replace(&mut queue.announced, true) {
+            self.announced.push(index);
+        }
+    }
+
+    /// Changes a setting of a queue.
+    pub(crate) fn set(&mut self, index: QueueIndex, setting: QueueSetting, now: LogTime) {
+        let queue = self.get_mut(index);
+        queue.raise_floors(now);
+        queue.stats.settings.set(setting);
+        queue.dirty = true;
+        self.announce(index);
     }
 
     /// The reverse of [`Self::enter`], before the job changes.
     pub(crate) fn leave(&mut self, job: &Job) {
         let queue = self.get_mut(job.queue);
         *queue.counter(job.state) -= 1;
+        if job.is_waiting() {
+            queue.stats.waiting_bytes -= job.payload.len() as u64;
+        }
         if job.state == JobState::Ready {
             queue.ready.remove(&(job.priority, job.seq));
         }
@@ -132,6 +175,12 @@ impl Queues {
     /// All of them, by name.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = &Queue> {
         self.by_name.values().map(|&index| self.get(index))
+    }
+
+    /// Those from the given name on, by name.
+    pub(crate) fn from(&self, name: Option<&QueueName>) -> impl Iterator<Item = &Queue> {
+        let from = name.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
+        self.by_name.range::<QueueName, _>((from, std::ops::Bound::Unbounded)).map(|(_, &index)| self.get(index))
     }
 
     /// All of them, to be changed, in no order that matters.

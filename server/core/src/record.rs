@@ -4,7 +4,13 @@
 //! an older version would misread raises [`FORMAT`], and older versions then refuse by name what they would spoil.
 
 use crate::RestoreError;
-use jobraft_protocol::{FencingToken, JobId, JobState, JobView, LogTime, QueueStats};
+use crate::queue::Queue;
+use crate::retention::Floors;
+use bytes::Bytes;
+use jobraft_protocol::{
+    ClusterSettings, FencingToken, JobId, JobState, JobView, LogTime, QueueName, QueueSettings, QueueStats, WorkerInfo,
+    WorkerOrder,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +25,13 @@ pub(crate) struct JobRecord {
     pub(crate) lease_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reported: Option<FencingToken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_seq: Option<u64>,
+    /// Whether it holds its unique key, other than for a period.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) holds_key: bool,
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub(crate) checkpoint: Bytes,
     pub(crate) view: JobView,
 }
 
@@ -27,6 +40,8 @@ pub(crate) struct JobRecord {
 pub(crate) struct EndedRecord {
     #[serde(default)]
     pub(crate) reported: Option<FencingToken>,
+    #[serde(default)]
+    pub(crate) ended_seq: Option<u64>,
     pub(crate) view: EndedView,
 }
 
@@ -34,6 +49,7 @@ pub(crate) struct EndedRecord {
 #[derive(Debug, Deserialize)]
 pub(crate) struct EndedView {
     pub(crate) id: JobId,
+    pub(crate) queue: QueueName,
     pub(crate) state: JobState,
     #[serde(default)]
     pub(crate) finished_at: Option<LogTime>,
@@ -48,6 +64,9 @@ pub(crate) struct Counters {
     pub(crate) token: u64,
     /// Of worker incarnations.
     pub(crate) worker: u64,
+    /// Of writes to the cluster's state.
+    #[serde(default)]
+    pub(crate) version: u64,
 }
 
 /// What there is once.
@@ -56,9 +75,11 @@ pub(crate) struct Header {
     pub(crate) now: LogTime,
     pub(crate) counters: Counters,
     pub(crate) ended_digest: [u8; 32],
+    #[serde(default)]
+    pub(crate) settings: ClusterSettings,
 }
 
-/// The counters of a queue that cannot be counted anew: of jobs that left memory.
+/// What of a queue cannot be counted anew: its settings, and the counters of jobs that left memory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct QueueRecord {
     pub(crate) completed: u64,
@@ -66,20 +87,49 @@ pub(crate) struct QueueRecord {
     pub(crate) cancelled: u64,
     #[serde(default)]
     pub(crate) expired: u64,
+    #[serde(default)]
+    pub(crate) settings: QueueSettings,
+    #[serde(default)]
+    pub(crate) floors: Floors,
 }
 
-impl From<&QueueStats> for QueueRecord {
-    fn from(stats: &QueueStats) -> Self {
-        let QueueStats { completed, dead, cancelled, expired, .. } = *stats;
-        Self { completed, dead, cancelled, expired }
+/// A worker's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WorkerRecord {
+    pub(crate) info: WorkerInfo,
+    pub(crate) registered_at: LogTime,
+    pub(crate) last_seen: LogTime,
+    pub(crate) order: WorkerOrder,
+}
+
+/// The row of a key that is held for a period.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct PeriodRecord {
+    pub(crate) job: JobId,
+    pub(crate) until: LogTime,
+}
+
+/// A value's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ValueRecord {
+    #[serde(default)]
+    pub(crate) value: Bytes,
+    pub(crate) version: u64,
+    pub(crate) written_at: LogTime,
+}
+
+impl From<&Queue> for QueueRecord {
+    fn from(queue: &Queue) -> Self {
+        let QueueStats { completed, dead, cancelled, expired, .. } = queue.stats;
+        Self { completed, dead, cancelled, expired, settings: queue.stats.settings.clone(), floors: queue.floors }
     }
 }
 
 impl QueueRecord {
-    /// Puts the counters where they were.
-    pub(crate) fn write_to(&self, stats: &mut QueueStats) {
-        let Self { completed, dead, cancelled, expired } = *self;
-        *stats = QueueStats { completed, dead, cancelled, expired, ..stats.clone() };
+    /// Puts everything where it was.
+    pub(crate) fn write_to(self, stats: &mut QueueStats) {
+        let Self { completed, dead, cancelled, expired, settings, floors: _ } = self;
+        *stats = QueueStats { completed, dead, cancelled, expired, settings, ..stats.clone() };
     }
 }
 

@@ -5,9 +5,12 @@
 
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
-use crate::record::{self, Counters, EndedRecord, Header, JobRecord, QueueRecord};
+use crate::record::{self, Counters, EndedRecord, Header, JobRecord, PeriodRecord, QueueRecord, ValueRecord};
+use crate::retention::DeadJob;
 use crate::{Core, Table};
-use jobraft_protocol::{Digest, JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, limits};
+use jobraft_protocol::{
+    Digest, JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, UniqueKey, WorkerId, limits,
+};
 use std::collections::BTreeSet;
 
 /// No counter gets here in the life of a cluster; one beyond was not written by it, and might overflow.
@@ -56,12 +59,13 @@ impl Core {
     /// If the bytes are no header, or one of a newer version.
     pub fn restore(header: &[u8]) -> Result<Restore, RestoreError> {
         let header: Header = record::decode("header", header)?;
-        let Counters { seq, token, worker } = header.counters;
-        if [seq, token, worker].into_iter().any(|count| count > COUNTER_MAX) {
+        let Counters { seq, token, worker, version } = header.counters;
+        if [seq, token, worker, version].into_iter().any(|count| count > COUNTER_MAX) {
             return Err(inconsistent("a counter of the header is beyond all reason".to_owned()));
         }
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
         core.ended.digest = header.ended_digest;
+        core.settings = header.settings;
         Ok(Restore { core, seqs: BTreeSet::new(), names: Vec::new() })
     }
 }
@@ -79,6 +83,12 @@ impl Restore {
             return Err(inconsistent(format!("job {id} has the place of another")));
         }
         let queue = self.intern(&record.view.queue)?;
+        if record.holds_key
+            && let Some(unique) = &record.view.unique
+            && !self.core.keys.restore(unique.key.clone(), id, None)
+        {
+            return Err(inconsistent(format!("job {id} holds the unique key {} of another", unique.key)));
+        }
         let job = Box::new(Job::from_record(record, queue));
         self.core.index.enter(id, &job);
         if self.core.jobs.insert(id, job).is_some() {
@@ -99,7 +109,9 @@ impl Restore {
         let leased = *state == JobState::Leased;
         check(lease.is_some() == leased && record.lease_ms.is_some() == leased, "its lease does not fit its state")?;
         let attempts_begun = u32::from(leased)..=(if leased { *max_attempts } else { max_attempts.saturating_sub(1) });
+        check(record.view.unique.is_some() || !record.holds_key, "it holds a key that it does not name")?;
         check(attempts_begun.contains(attempt), "its attempts are not within its limit")?;
+        check(record.view.finished_at.is_none() && record.ended_seq.is_none(), "it lives and has ended")?;
         check(*priority <= limits::PRIORITY_MAX, "its priority is out of range")?;
         check((1..=counters.seq).contains(&record.seq), "its place was never given")?;
         if let Some(lease) = lease {
@@ -117,12 +129,14 @@ impl Restore {
         match table {
             Table::Queue => {
                 let record: QueueRecord = record::decode("queue", body)?;
-                let QueueRecord { completed, dead, cancelled, expired } = record;
+                let QueueRecord { completed, dead, cancelled, expired, .. } = record;
                 if [completed, dead, cancelled, expired].into_iter().any(|count| count > COUNTER_MAX) {
                     return Err(inconsistent(format!("a counter of queue {key} is beyond all reason")));
                 }
                 let index = self.intern(&parse("queue", key)?)?;
-                record.write_to(&mut self.core.index.queues.get_mut(index).stats);
+                let queue = self.core.index.queues.get_mut(index);
+                queue.floors = record.floors;
+                record.write_to(&mut queue.stats);
             }
             Table::Module => {
                 let manifest: ModuleManifest = record::decode("module", body)?;
@@ -131,6 +145,28 @@ impl Restore {
                 }
                 self.core.catalog.insert(manifest);
             }
+            Table::UniqueKey => {
+                let PeriodRecord { job, until } = record::decode("unique key", body)?;
+                let key: UniqueKey = parse("unique key", key)?;
+                if !self.core.keys.restore(key.clone(), job, Some(until)) {
+                    return Err(inconsistent(format!("unique key {key} is held twice")));
+                }
+            }
+            Table::Worker => {
+                let id: WorkerId = parse("worker", key)?;
+                if !(1..=self.core.counters.worker).contains(&id.0) {
+                    return Err(inconsistent(format!("worker {id} was never registered")));
+                }
+                self.core.workers.insert(id, record::decode("worker", body)?);
+            }
+            Table::State => {
+                let value: ValueRecord = record::decode("state value", body)?;
+                if !(1..=self.core.counters.version).contains(&value.version) {
+                    return Err(inconsistent(format!("the version of state value {key} was never given")));
+                }
+                self.core.values.by_key.insert(parse("state key", key)?, value);
+            }
+            Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
             Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),
         }
         Ok(())
@@ -139,7 +175,7 @@ impl Restore {
     /// Terminal rows that ended at or after this time must be passed to [`Self::remember`].
     #[must_use]
     pub fn remember_since(&self) -> LogTime {
-        LogTime::from_ms(self.core.now.as_ms().saturating_sub(REMEMBERED_MS))
+        LogTime::from_ms(self.core.now.as_ms().saturating_sub(REMEMBERED_MS + limits::ID_AHEAD_MS_MAX))
     }
 
     /// Takes the row of a job that ended lately, so that a retry of it is still recognised. To be called in the order
@@ -148,7 +184,7 @@ impl Restore {
     /// # Errors
     /// If it is malformed or newer, or the row of a live job.
     pub fn remember(&mut self, body: &[u8]) -> Result<(), RestoreError> {
-        let EndedRecord { reported: token, view } = record::decode("job", body)?;
+        let EndedRecord { reported: token, view, .. } = record::decode("job", body)?;
         match view.finished_at {
             Some(finished_at) if view.state.is_terminal() => {
                 self.core.ended.remember(view.id, EndedJob { state: view.state, token, finished_at });
@@ -156,6 +192,20 @@ impl Restore {
             }
             _ => Err(inconsistent(format!("job {} stands among the ended ones and is {}", view.id, view.state))),
         }
+    }
+
+    /// Takes the row of a dead job: each that there is, whether or not it was passed to [`Self::remember`].
+    ///
+    /// # Errors
+    /// If it is malformed or newer, or not the row of a dead job.
+    pub fn dead(&mut self, body: &[u8]) -> Result<(), RestoreError> {
+        let EndedRecord { ended_seq, view, .. } = record::decode("job", body)?;
+        let (JobState::Dead, Some(finished_at), Some(seq)) = (view.state, view.finished_at, ended_seq) else {
+            return Err(inconsistent(format!("job {} stands among the dead ones and is {}", view.id, view.state)));
+        };
+        let queue = self.intern(&view.queue)?;
+        self.core.dead.insert(view.id, DeadJob { queue, seq, finished_at });
+        Ok(())
     }
 
     /// The state.

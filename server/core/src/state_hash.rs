@@ -18,12 +18,18 @@ impl Core {
         };
         part(encode(&self.header()));
         part(encode(&self.ended.sorted(self.now)));
+        part(encode(&self.dead_jobs()));
+        part(encode(&self.keys.sorted(self.now).collect::<Vec<_>>()));
+        part(encode(&self.workers.iter().collect::<Vec<_>>()));
+        part(encode(&self.values.by_key));
         part(encode(&self.queues()));
+        part(encode(&self.index.queues.sorted().map(|queue| queue.floors).collect::<Vec<_>>()));
         part(encode(&self.modules()));
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_unstable_by_key(|(id, _)| **id);
         for (id, job) in jobs {
-            part(encode(&job.record(*id, &self.index.queues.get(job.queue).stats.queue)));
+            let queue = &self.index.queues.get(job.queue).stats.queue;
+            part(encode(&job.record(*id, queue, self.holds_key(*id, job))));
         }
         hash.finalize().into()
     }

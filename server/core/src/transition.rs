@@ -1,40 +1,52 @@
 //! The life of a job: its states and every legal step between them.
 //!
-//! ```text
-//!               enqueue (delayed)                enqueue
-//!                      │                            │
-//!                      ▼           due              ▼         lease
-//!                ┌───────────┐ ───────────────► ┌───────┐ ───────────────► ┌────────┐  complete  ┌───────────┐
-//!                │ scheduled │                  │ ready │                  │ leased │ ─────────► │ completed │
-//!                └───────────┘                  └───────┘ ◄─────────────── └────────┘            └───────────┘
-//!                   ▲     │                         │   release, disconnect,  │  │  │
-//!                   │     │                         │   lease ran out         │  │  │  final failure, or
-//!                   │     │ cancel           cancel │                  cancel │  │  │  no attempt left       ┌──────┐
-//!                   │     └──────────────┐          │          ┌──────────────┘  │  └──────────────────────► │ dead │
-//!                   │                    ▼          ▼          ▼                 │                           └──────┘
-//!                   │                  ┌──────────────────────────┐              │
-//!                   │                  │        cancelled         │              │
-//!                   │                  └──────────────────────────┘              │
-//!                   └────────────────────────────────────────────────────────────┘
-//!                                     retryable failure, attempts left
-//! ```
-//!
-//! `completed`, `dead` and `cancelled` are absorbing. `blocked` and `expired` are names that the protocol reserves:
-//! no command of this version leads there, so no step from or to them is legal.
+//! [`STEPS`] is the only table of it; the diagram in the book is drawn from it. `completed`, `cancelled` and `expired`
+//! are absorbing; `dead` is left by an explicit retry alone. `blocked` is a name that the protocol reserves: no command of
+//! this version leads there.
 
 use crate::job::{Job, Lease};
-use jobraft_protocol::{JobState, LogTime};
+use jobraft_protocol::JobState::{self, Cancelled, Completed, Dead, Expired, Leased, Ready, Scheduled};
+use jobraft_protocol::{EndReason, LogTime};
 
-/// Whether a job may go from one state to the other: the only table of it.
+/// One legal step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where the job stands; `None`: it does not exist yet.
+    pub from: Option<JobState>,
+    /// Where it goes.
+    pub to: JobState,
+    /// What takes it there, for people.
+    pub cause: &'static str,
+}
+
+const fn step(from: JobState, to: JobState, cause: &'static str) -> Step {
+    Step { from: Some(from), to, cause }
+}
+
+/// Every legal step.
+pub const STEPS: &[Step] = &[
+    Step { from: None, to: Scheduled, cause: "enqueue with a delay" },
+    Step { from: None, to: Ready, cause: "enqueue" },
+    step(Scheduled, Ready, "due"),
+    step(Scheduled, Scheduled, "rescheduled by a job of the same key"),
+    step(Scheduled, Cancelled, "cancel, delete"),
+    step(Scheduled, Expired, "time-to-live or start deadline over"),
+    step(Ready, Leased, "lease"),
+    step(Ready, Scheduled, "rescheduled by a job of the same key"),
+    step(Ready, Cancelled, "cancel, delete"),
+    step(Ready, Expired, "time-to-live or start deadline over"),
+    step(Leased, Completed, "complete"),
+    step(Leased, Ready, "release, disconnect, crash"),
+    step(Leased, Scheduled, "failure with attempts left, snooze"),
+    step(Leased, Dead, "final failure, no attempt left, crash budget spent"),
+    step(Leased, Cancelled, "cancel"),
+    step(Dead, Ready, "retry"),
+];
+
+/// Whether a job may go from one state to the other.
 #[must_use]
-pub const fn permitted(from: JobState, to: JobState) -> bool {
-    use JobState::{Cancelled, Completed, Dead, Leased, Ready, Scheduled};
-    matches!(
-        (from, to),
-        (Scheduled, Ready | Cancelled)
-            | (Ready, Leased | Cancelled)
-            | (Leased, Ready | Scheduled | Completed | Dead | Cancelled)
-    )
+pub fn permitted(from: JobState, to: JobState) -> bool {
+    STEPS.iter().any(|step| step.from == Some(from) && step.to == to)
 }
 
 /// Where a job goes, with what belongs to that state.
@@ -52,6 +64,8 @@ pub(crate) enum Next {
         state: JobState,
         /// When.
         at: LogTime,
+        /// Why; a completed job needs no reason.
+        reason: Option<EndReason>,
     },
 }
 
@@ -59,9 +73,9 @@ impl Next {
     /// The state that this leads to.
     pub(crate) const fn state(&self) -> JobState {
         match self {
-            Self::Ready(_) => JobState::Ready,
-            Self::Scheduled(_) => JobState::Scheduled,
-            Self::Leased(_) => JobState::Leased,
+            Self::Ready(_) => Ready,
+            Self::Scheduled(_) => Scheduled,
+            Self::Leased(_) => Leased,
             Self::Ended { state, .. } => *state,
         }
     }
@@ -84,7 +98,11 @@ pub(crate) fn transition(job: &mut Job, next: Next) {
                 past.reported = None;
             }
         }
-        Next::Ended { at, .. } => job.past_mut().finished_at = Some(at),
+        Next::Ended { at, reason, .. } => {
+            let past = job.past_mut();
+            past.finished_at = Some(at);
+            past.end_reason = reason;
+        }
     }
 }
 
@@ -93,23 +111,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_states_are_absorbing() {
+    fn terminal_states_are_absorbing_but_for_the_retry_of_a_dead_job() {
         for from in JobState::ALL.into_iter().filter(|state| state.is_terminal()) {
-            assert!(JobState::ALL.into_iter().all(|to| !permitted(from, to)), "{from} can be left");
+            let left_for: Vec<_> = JobState::ALL.into_iter().filter(|&to| permitted(from, to)).collect();
+            assert_eq!(left_for, if from == Dead { vec![Ready] } else { vec![] }, "from {from}");
         }
     }
 
     #[test]
     fn only_ready_jobs_are_leased() {
         for from in JobState::ALL {
-            assert_eq!(permitted(from, JobState::Leased), from == JobState::Ready);
+            assert_eq!(permitted(from, Leased), from == Ready);
         }
     }
 
     #[test]
     fn every_live_state_can_be_cancelled() {
-        for from in [JobState::Scheduled, JobState::Ready, JobState::Leased] {
-            assert!(permitted(from, JobState::Cancelled));
+        for from in [Scheduled, Ready, Leased] {
+            assert!(permitted(from, Cancelled));
+        }
+    }
+
+    #[test]
+    fn only_waiting_jobs_expire() {
+        for from in JobState::ALL {
+            assert_eq!(permitted(from, Expired), matches!(from, Scheduled | Ready));
         }
     }
 }

@@ -5,8 +5,8 @@ mod support;
 
 use jobraft_core::{Command, Core, Entry, Outcome};
 use jobraft_protocol::{
-    Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, JobId, JobState, LeaseRef, LogTime, NewJob, Start,
-    Task, WorkerId,
+    Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, JobAction, JobId, JobState, LeaseRef, LogTime,
+    NewJob, Start, Task, WorkerId, WorkerInfo,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,8 @@ enum Step {
     Fail { job: u8, age: u64, retryable: bool },
     Release { job: u8, age: u64 },
     Disconnect { worker: u64 },
-    Cancel { job: u8 },
+    Cancel { job: u8, grace_ms: u64 },
+    Retry { job: u8 },
     Nothing,
 }
 
@@ -44,7 +45,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (job.clone(), age.clone(), any::<bool>()).prop_map(|(job, age, retryable)| Step::Fail { job, age, retryable }),
         1 => (job.clone(), age).prop_map(|(job, age)| Step::Release { job, age }),
         1 => (1..=WORKERS).prop_map(|worker| Step::Disconnect { worker }),
-        1 => job.prop_map(|job| Step::Cancel { job }),
+        1 => (job.clone(), prop_oneof![Just(0_u64), 1..20_000_u64]).prop_map(|(job, grace_ms)| Step::Cancel { job, grace_ms }),
+        2 => job.prop_map(|job| Step::Retry { job }),
         2 => Just(Step::Nothing),
     ]
 }
@@ -71,7 +73,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self { at: 1_000_000_000, ..Self::default() };
-        let register = || Command::RegisterWorker { name: String::new() };
+        let register = || Command::RegisterWorker { info: WorkerInfo::default() };
         world.apply(false, (0..WORKERS).map(|_| register()).collect());
         world
     }
@@ -116,10 +118,13 @@ impl World {
             Step::Lease { worker, max, lease_ms } => Command::Lease {
                 worker: WorkerId(worker),
                 queues: vec!["odd".parse().unwrap(), "even".parse().unwrap()],
+                shares: Vec::new(),
                 max,
                 lease_ms,
             },
-            Step::Extend { job, age } => Command::Extend { leases: vec![self.lease(job, age)], lease_ms: 5_000 },
+            Step::Extend { job, age } => {
+                Command::Extend { leases: vec![self.lease(job, age)], lease_ms: 5_000, progress: Vec::new() }
+            }
             Step::Complete { job, age } => Command::Complete {
                 lease: self.lease(job, age),
                 completion: Completion { result: vec![job; 5].into(), ..Completion::default() },
@@ -128,9 +133,18 @@ impl World {
                 lease: self.lease(job, age),
                 failure: Failure { retryable, ..Failure::retryable("broken") },
             },
-            Step::Release { job, age } => Command::Release { lease: self.lease(job, age) },
+            Step::Release { job, age } => Command::Release { lease: self.lease(job, age), delay_ms: 0 },
             Step::Disconnect { worker } => Command::Disconnect { worker: WorkerId(worker) },
-            Step::Cancel { job } => Command::Cancel { job: self.id(job), reason: "enough".to_owned() },
+            Step::Cancel { job, grace_ms } => Command::Act {
+                targets: vec![self.trio.target(self.id(job))],
+                action: JobAction::Cancel { reason: "enough".to_owned(), grace_ms },
+                only_in: Vec::new(),
+            },
+            Step::Retry { job } => Command::Act {
+                targets: vec![self.trio.target(self.id(job))],
+                action: JobAction::Retry,
+                only_in: Vec::new(),
+            },
             Step::Nothing => return None,
         })
     }
@@ -161,6 +175,17 @@ impl World {
                     assert!(!self.ended.contains_key(&job.id), "6: an ended job runs again");
                 }
             }
+            Ok(Outcome::Acted(results)) => {
+                if let Command::Act { targets, action: JobAction::Retry, .. } = &command
+                    && results[0].is_ok()
+                {
+                    assert_eq!(
+                        self.ended.remove(&targets[0].job),
+                        Some(JobState::Dead),
+                        "6: only dead jobs live again"
+                    );
+                }
+            }
             Ok(_) => {}
         }
         if let Command::Complete { lease, .. } | Command::Fail { lease, .. } = &command
@@ -178,6 +203,7 @@ impl World {
             EnqueueOutcome::Created => assert!(self.created.insert(id), "2: a second job under one id"),
             EnqueueOutcome::Existing => assert!(self.created.contains(&id), "2: a retry of nothing"),
             EnqueueOutcome::Refused(error) => assert_eq!(error.code, ErrorCode::IdOutsideWindow),
+            other => panic!("2: {other:?} of a job without a key"),
         }
     }
 
@@ -206,7 +232,7 @@ impl World {
 /// A copy in which one byte differs: the one that `choose` picks of all.
 fn corrupted(disk: &Disk, choose: impl FnOnce(usize) -> usize, flip: u8) -> Disk {
     let mut copy = disk.clone();
-    let jobs = copy.jobs.values_mut().map(|(_, _, body)| body);
+    let jobs = copy.jobs.values_mut().map(|row| &mut row.body);
     let mut bodies: Vec<&mut Vec<u8>> = jobs.chain(copy.rows.values_mut()).collect();
     bodies.push(&mut copy.header);
     let mut place = choose(bodies.iter().map(|body| body.len()).sum());
@@ -223,7 +249,7 @@ fn corrupted(disk: &Disk, choose: impl FnOnce(usize) -> usize, flip: u8) -> Disk
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").map_or(48, |text| text.parse().unwrap()), ..ProptestConfig::default() })]
 
     #[test]
     fn random_logs_keep_the_invariants(log in log()) {
@@ -260,7 +286,7 @@ proptest! {
         if let Ok(mut core) = corrupted(&world.trio.disk, |total| place.index(total), flip).try_load() {
             for ms in 0..3 {
                 let queues = vec!["odd".parse().unwrap(), "even".parse().unwrap()];
-                let lease = Command::Lease { worker: WorkerId(1), queues, max: 9, lease_ms: 1_000 };
+                let lease = Command::Lease { worker: WorkerId(1), queues, shares: Vec::new(), max: 9, lease_ms: 1_000 };
                 core.apply(&Entry { at: core.now().plus_ms(ms * 100_000), leader_change: true, commands: vec![lease] });
                 let _ = core.state_hash();
             }

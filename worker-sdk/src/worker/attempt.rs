@@ -4,27 +4,27 @@
 //! that blocks cannot delay the end of its own lease. The slot stays taken until the code has really ended.
 
 use super::Shared;
-use super::handler::bounded;
+use super::handler::{Outcome, bounded};
 use super::table::{Slot, Stop};
 use crate::client::Trail;
+use crate::context::{Held, JobContext};
 use crate::error::SdkError;
-use crate::executor::JobContext;
-use jobraft_protocol::{Completion, ErrorCode, Failure, FailureKind, LeaseRef, LeasedJob, Request, Response};
+use crate::requests::millis;
+use jobraft_protocol::{Error, ErrorCode, Failure, FailureKind, LeaseRef, LeasedJob, Request, Response};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinError;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long code that was stopped may take to end before its job is reported or given back.
 const STOP_WAIT: Duration = Duration::from_secs(1);
+/// How long a report may be put off by what a job said of its progress.
+const PROGRESS_WAIT: Duration = Duration::from_secs(1);
 /// The least time given to one sending of a report.
 const REPORT_TRY_MIN: Duration = Duration::from_millis(50);
-
-type Outcome = Result<Completion, Failure>;
 
 enum End {
     Finished(Result<Outcome, JoinError>),
@@ -35,11 +35,11 @@ enum End {
 /// Runs `job` in `slot`, from its arrival to the answer to its report.
 pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot) {
     let (lease, limit) = (job.lease(), Duration::from_millis(job.run_timeout_ms));
-    let cancelled = CancellationToken::new();
     let deadline = slot.deadline.clone();
-    let context = JobContext::new(job.id, cancelled.clone(), move || *deadline.borrow()).with_attempt(job.attempt);
+    let held = Held { client: shared.client.clone(), lease, progress: Arc::clone(&shared.progress) };
+    let context = JobContext::of(&job, slot.signal.clone(), held, move || *deadline.borrow());
     // However this ends, the job's code learns of it.
-    let cancel = cancelled.drop_guard();
+    let cancel = slot.signal.token().clone().drop_guard();
     let running = shared.tasks.start(Arc::new(job), context);
     let mut code = AbortOnDropHandle::new(shared.runtime.spawn(running));
     let stop = slot.stop.take();
@@ -55,8 +55,15 @@ pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot)
         code.abort();
         let _ = tokio::time::timeout(STOP_WAIT, &mut code).await;
     }
+    let unsent = shared.progress.take(&lease);
     match settle_how(end, limit) {
-        Ok(outcome) => report(&shared, lease, bounded(outcome), &slot.deadline).await,
+        Ok(outcome) => {
+            // How far it came is of interest if it did not come to its end.
+            if let (Some(progress), false) = (unsent, matches!(outcome, Outcome::Completed(_))) {
+                let _ = tokio::time::timeout(PROGRESS_WAIT, shared.client.tell_progress(&[(lease, progress)])).await;
+            }
+            report(&shared, lease, bounded(outcome), &slot.deadline).await;
+        }
         Err(Stop::Lost) => {
             tracing::info!(job = %lease.job, "lease lost, job stopped");
             shared.counts.lost.fetch_add(1, Relaxed);
@@ -84,12 +91,13 @@ fn settle_how(end: End, limit: Duration) -> Result<Outcome, Stop> {
     match end {
         End::Finished(Ok(outcome)) => Ok(outcome),
         End::Finished(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => Ok(Err(Failure::of_kind(FailureKind::Panic, true, panic_text(&*panic)))),
+            Ok(panic) => Ok(Outcome::Failed(Failure::of_kind(FailureKind::Panic, true, panic_text(&*panic)))),
             // The program's runtime goes away under the worker.
             Err(_) => Err(Stop::Drain),
         },
         End::TimedOut => {
-            Ok(Err(Failure::of_kind(FailureKind::Timeout, true, format!("it ran longer than the {limit:?} it may"))))
+            let text = format!("it ran longer than the {limit:?} it may");
+            Ok(Outcome::Failed(Failure::of_kind(FailureKind::Timeout, true, text)))
         }
         End::Stopped(why) => Err(why),
     }
@@ -128,6 +136,7 @@ async fn past(mut deadline: watch::Receiver<Instant>) {
 /// Reports until it is answered or the lease is over. Heartbeats go on meanwhile, so that an election does not cost
 /// the work done.
 async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline: &watch::Receiver<Instant>) {
+    let mut trail = Trail::default();
     loop {
         let left = deadline.borrow().saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -137,12 +146,22 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
         }
         let timeout = left.min(shared.client.config().request_timeout).max(REPORT_TRY_MIN);
         let request = match &outcome {
-            Ok(completion) => Request::Complete { lease, completion: completion.clone() },
-            Err(failure) => Request::Fail { lease, failure: failure.clone() },
+            Outcome::Completed(completion) => Request::Complete { lease, completion: completion.clone() },
+            Outcome::Failed(failure) => Request::Fail { lease, failure: failure.clone() },
+            Outcome::Snoozed(delay) => Request::Release { lease, delay_ms: millis(*delay) },
         };
-        match shared.client.call(request, timeout, &mut Trail::default()).await {
+        match shared.client.call(request, timeout, &mut trail).await {
             Ok(Response::Done | Response::Failed { .. }) => return shared.counts.add(&outcome),
-            Err(error) if error.retryable() => tracing::debug!(job = %lease.job, %error, "report not answered"),
+            Err(error) if error.retryable() => {
+                trail.maybe_done |= error.outcome_unknown();
+                tracing::debug!(job = %lease.job, %error, "report not answered");
+            }
+            // A release is not remembered: the attempt whose answer was lost has done it.
+            Err(SdkError::Refused(Error { code: ErrorCode::LeaseLost, .. }))
+                if trail.maybe_done && matches!(outcome, Outcome::Snoozed(_)) =>
+            {
+                return shared.counts.add(&outcome);
+            }
             Err(SdkError::Refused(error)) => match error.code {
                 ErrorCode::LeaseLost | ErrorCode::Cancelled | ErrorCode::NotFound | ErrorCode::WrongState => {
                     tracing::info!(job = %lease.job, %error, "report refused");
@@ -150,9 +169,9 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
                     return;
                 }
                 // The completion itself is not acceptable: that fails the attempt, rather than let it expire.
-                _ if outcome.is_ok() => {
+                _ if matches!(outcome, Outcome::Completed(_)) => {
                     let text = format!("the completion was refused: {error}");
-                    outcome = bounded(Err(Failure::of_kind(FailureKind::Error, true, text)));
+                    outcome = bounded(Outcome::Failed(Failure::of_kind(FailureKind::Error, true, text)));
                 }
                 _ => return unreportable(shared, lease, &error.to_string()),
             },

@@ -3,16 +3,21 @@
 use super::Worker;
 use super::handler::{JobError, Tasks};
 use crate::client::Client;
+use crate::context::JobContext;
 use crate::error::SdkError;
-use crate::executor::{Executor, JobContext};
-use jobraft_protocol::limits::{CREDITS_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN, WORKER_QUEUES_MAX};
-use jobraft_protocol::{QueueName, TaskName};
+use crate::executor::Executor;
+use jobraft_protocol::limits::{
+    CREDITS_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN, QUEUE_WEIGHT_MAX, WORKER_QUEUES_MAX,
+};
+use jobraft_protocol::{QueueName, TaskName, WorkerInfo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a worker says it is, unless its program says otherwise.
+const AGENT: &str = concat!("jobraft-sdk/", env!("CARGO_PKG_VERSION"));
 /// How long running jobs may go on after the worker was told to end.
 const GRACE: Duration = Duration::from_secs(25);
 
@@ -20,7 +25,8 @@ const GRACE: Duration = Duration::from_secs(25);
 pub struct WorkerBuilder {
     client: Client,
     name: String,
-    queues: Vec<String>,
+    agent: String,
+    queues: Vec<(String, Option<u32>)>,
     concurrency: usize,
     lease: Duration,
     grace: Duration,
@@ -33,6 +39,7 @@ impl WorkerBuilder {
         Self {
             client,
             name: format!("worker-{}", std::process::id()),
+            agent: AGENT.to_owned(),
             queues: Vec::new(),
             concurrency: std::thread::available_parallelism().map_or(1, usize::from),
             lease: Duration::from_millis(LEASE_MS_DEFAULT),
@@ -49,10 +56,25 @@ impl WorkerBuilder {
         self
     }
 
-    /// Where jobs come from, the first with work first.
+    /// The program and its version, for people: `mailer/1.4.2`; `jobraft-sdk/VERSION` unless told otherwise.
+    #[must_use]
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = agent.into();
+        self
+    }
+
+    /// Where jobs come from, the first with work first, instead of what was said before.
     #[must_use]
     pub fn queues<S: Into<String>>(mut self, queues: impl IntoIterator<Item = S>) -> Self {
-        self.queues = queues.into_iter().map(Into::into).collect();
+        self.queues = queues.into_iter().map(|queue| (queue.into(), None)).collect();
+        self
+    }
+
+    /// One queue more where jobs come from, with its weight, 1 to 1,000: while several have work, they are served in the
+    /// proportion of their weights. Every queue of a worker has a weight, or none has.
+    #[must_use]
+    pub fn queue_weighted(mut self, queue: impl Into<String>, weight: u32) -> Self {
+        self.queues.push((queue.into(), Some(weight)));
         self
     }
 
@@ -82,8 +104,9 @@ impl WorkerBuilder {
     /// returns is written as JSON. A payload that is not of its type fails for good.
     ///
     /// The function runs on the runtime that [`Worker::run`] is called from, and is dropped where it waits when its
-    /// lease is lost, its job is cancelled, its time is up, or the worker's grace is over. One that computes for long
-    /// belongs in `tokio::task::spawn_blocking`, where it has to look at [`JobContext::cancelled`] itself.
+    /// lease is lost, its job was cancelled and the grace for that is over, its time is up, or the worker's grace is over.
+    /// One that computes for long belongs in `tokio::task::spawn_blocking`, where it has to look at
+    /// [`JobContext::cancelled`] itself.
     #[must_use]
     pub fn handler<F, Fut, T, R>(mut self, name: &str, handler: F) -> Self
     where
@@ -115,9 +138,19 @@ impl WorkerBuilder {
             return Err(mistake);
         }
         let invalid = |text: String| Err(SdkError::Invalid(text));
-        let queues: Vec<QueueName> = self.queues.iter().map(|queue| QueueName::new(queue)).collect::<Result<_, _>>()?;
+        let queues: Vec<QueueName> =
+            self.queues.iter().map(|(queue, _)| QueueName::new(queue)).collect::<Result<_, _>>()?;
         if queues.is_empty() || queues.len() > WORKER_QUEUES_MAX {
             return invalid(format!("a worker needs 1 to {WORKER_QUEUES_MAX} queues, not {}", queues.len()));
+        }
+        let weights: Vec<u32> = self.queues.iter().filter_map(|(_, weight)| *weight).collect();
+        if let Some((queue, _)) = self.queues.iter().find(|(_, weight)| weight.is_none())
+            && !weights.is_empty()
+        {
+            return invalid(format!("queue {queue} has no weight, but others have: give every queue one, or none"));
+        }
+        if let Some(weight) = weights.iter().find(|weight| !(1..=QUEUE_WEIGHT_MAX).contains(weight)) {
+            return invalid(format!("a queue's weight is 1 to {QUEUE_WEIGHT_MAX}, not {weight}"));
         }
         if self.tasks.is_empty() {
             return invalid("a worker needs at least one handler or executor".to_owned());
@@ -132,9 +165,8 @@ impl WorkerBuilder {
         }
         Ok(Worker {
             client: self.client,
-            name: self.name,
-            queues,
-            concurrency,
+            info: WorkerInfo { name: self.name, agent: self.agent, queues, concurrency },
+            weights,
             lease: self.lease,
             grace: self.grace,
             tasks: self.tasks,
@@ -150,6 +182,6 @@ impl std::fmt::Debug for WorkerBuilder {
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("name", &self.name).field("queues", &self.queues).finish_non_exhaustive()
+        f.debug_struct("Worker").field("info", &self.info).finish_non_exhaustive()
     }
 }

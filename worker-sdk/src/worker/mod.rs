@@ -2,7 +2,8 @@
 //!
 //! - `table`: what it holds now: leases, slots, credits.
 //! - `subscription`: being pushed jobs by whoever leads.
-//! - `heartbeat`: extending all leases at once.
+//! - `heartbeat`: extending all leases at once, and being alive.
+//! - `progress`: what jobs say of themselves, sent now and then for all of them.
 //! - `attempt`: one job, from arrival to the answer to its report.
 //! - `handler`: native handlers and executors, made alike.
 //! - `shared`, `report`, `signals`: what all of these share, what they count, and what ends them.
@@ -14,6 +15,7 @@ mod attempt;
 mod builder;
 mod handler;
 mod heartbeat;
+mod progress;
 mod report;
 mod shared;
 mod signals;
@@ -22,6 +24,7 @@ mod table;
 
 pub use builder::WorkerBuilder;
 pub use handler::JobError;
+pub(crate) use progress::ProgressBoard;
 pub use report::WorkerReport;
 
 use crate::client::Client;
@@ -30,7 +33,7 @@ use crate::sync::lock;
 use attempt::{attempt, give_back};
 use handler::Tasks;
 use jobraft_protocol::limits::CREDITS_MAX;
-use jobraft_protocol::{Push, QueueName};
+use jobraft_protocol::{Push, WorkerInfo};
 use report::Counts;
 use shared::Shared;
 use signals::Signals;
@@ -52,9 +55,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Runs jobs. See the crate's front page for a complete one.
 pub struct Worker {
     client: Client,
-    name: String,
-    queues: Vec<QueueName>,
-    concurrency: u32,
+    info: WorkerInfo,
+    weights: Vec<u32>,
     lease: Duration,
     grace: Duration,
     tasks: Tasks,
@@ -85,7 +87,7 @@ impl Worker {
         WorkerBuilder::new(client)
     }
 
-    /// Runs until `shutdown` is ready, then drains: takes no more jobs, gives those that run the grace to end, gives
+    /// Runs until `shutdown` is ready or the cluster tells the worker to stop, then drains: takes no more jobs, gives those that run the grace to end, gives
     /// the others back, and says goodbye. Dropping the future stops everything at once.
     ///
     /// # Errors
@@ -138,15 +140,18 @@ impl Worker {
         let (pushes, mut pushed) = mpsc::channel(PUSHES_WAITING_MAX);
         let shared = Arc::new(Shared {
             client: self.client,
-            name: self.name,
-            queues: self.queues,
+            table: Table::new(self.info.concurrency),
+            info: self.info,
+            weights: self.weights,
             lease: self.lease,
             tasks: self.tasks,
-            table: Table::new(self.concurrency),
             runtime,
             drain: drain.clone(),
+            progress: Arc::default(),
             counts: Counts::default(),
             worker: Mutex::default(),
+            order: Mutex::default(),
+            forgotten: Notify::new(),
             pushes,
             ended: Mutex::default(),
             ended_told: Notify::new(),
@@ -157,7 +162,10 @@ impl Worker {
         }
         let mut farewell = Farewell { shared: Arc::clone(&shared), said: false };
         let mut jobs = JoinSet::new();
-        let mut heartbeats = std::pin::pin!(heartbeat::heartbeats(&shared));
+        let background = async {
+            tokio::join!(heartbeat::extending(&shared), heartbeat::living(&shared), progress::sending(&shared))
+        };
+        let mut background = std::pin::pin!(background);
         let mut subscription = std::pin::pin!(subscription::subscribed(&shared));
         let mut patience = std::pin::pin!(tokio::time::sleep(Duration::MAX));
         let (mut draining, mut hurrying, mut stopping) = (false, false, false);
@@ -187,7 +195,7 @@ impl Worker {
                     shared.table.stop_all(Stop::Drain);
                     patience.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
                 }
-                () = &mut heartbeats => {}
+                _ = &mut background => {}
             }
         }
         farewell.said = true;
@@ -212,6 +220,8 @@ fn handle(shared: &Arc<Shared>, push: Push, jobs: &mut JoinSet<()>) {
                 };
             }
         }
+        Push::CancelRequested { lease, notice, .. } => shared.table.cancel(&lease, notice.reason),
+        Push::Ordered { order, .. } => shared.ordered(order),
         Push::Revoked { leases, .. } => leases.iter().for_each(|lease| shared.table.stop(lease, Stop::Lost)),
         Push::SubscriptionEnded { leader, .. } => {
             *lock(&shared.ended) = Some(leader);

@@ -1,6 +1,6 @@
 //! What a worker did, counted as it goes.
 
-use jobraft_protocol::{Completion, Failure};
+use super::handler::Outcome;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a worker did in its life.
@@ -12,7 +12,7 @@ pub struct WorkerReport {
     pub failed: u64,
     /// Attempts that lost their lease, or were cancelled, before they could be reported.
     pub lost: u64,
-    /// Jobs given back unfinished.
+    /// Jobs given back unfinished, or put off.
     pub released: u64,
 }
 
@@ -25,10 +25,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn add(&self, outcome: &Result<Completion, Failure>) {
+    pub(super) fn add(&self, outcome: &Outcome) {
         match outcome {
-            Ok(_) => self.completed.fetch_add(1, Relaxed),
-            Err(_) => self.failed.fetch_add(1, Relaxed),
+            Outcome::Completed(_) => self.completed.fetch_add(1, Relaxed),
+            Outcome::Failed(_) => self.failed.fetch_add(1, Relaxed),
+            Outcome::Snoozed(_) => self.released.fetch_add(1, Relaxed),
         };
     }
 

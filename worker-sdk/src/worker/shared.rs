@@ -1,12 +1,13 @@
 //! What the parts of a running worker share: its settings, its identity, and word of its subscription.
 
 use super::handler::Tasks;
+use super::progress::ProgressBoard;
 use super::report::Counts;
 use super::table::Table;
 use crate::client::{Client, backoff};
 use crate::error::SdkError;
 use crate::sync::lock;
-use jobraft_protocol::{LeaderHint, LogTime, Push, QueueName, WorkerId};
+use jobraft_protocol::{LeaderHint, LogTime, Push, WorkerId, WorkerInfo, WorkerOrder};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -19,16 +20,22 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What the parts of a running worker share.
 pub(super) struct Shared {
     pub(super) client: Client,
-    pub(super) name: String,
-    pub(super) queues: Vec<QueueName>,
+    pub(super) info: WorkerInfo,
+    /// One for each queue, or none.
+    pub(super) weights: Vec<u32>,
     pub(super) lease: Duration,
     pub(super) tasks: Tasks,
     pub(super) table: Arc<Table>,
     /// Where the jobs' code runs.
     pub(super) runtime: Handle,
     pub(super) drain: CancellationToken,
+    pub(super) progress: Arc<ProgressBoard>,
     pub(super) counts: Counts,
     pub(super) worker: Mutex<WorkerId>,
+    /// What the cluster tells this incarnation to do.
+    pub(super) order: Mutex<WorkerOrder>,
+    /// The cluster does not know this incarnation any more.
+    pub(super) forgotten: Notify,
     pub(super) pushes: mpsc::Sender<Push>,
     /// The subscription's end, as pushed.
     pub(super) ended: Mutex<Option<Option<LeaderHint>>>,
@@ -44,7 +51,7 @@ impl Shared {
     pub(super) async fn register(&self) -> Result<(), SdkError> {
         let mut pauses = backoff();
         let worker = loop {
-            match self.client.register_worker(self.name.clone()).await {
+            match self.client.register_worker(self.info.clone()).await {
                 Ok(worker) => break worker,
                 Err(error) if error.retryable() => {
                     tracing::warn!(%error, "not registered; trying again");
@@ -57,7 +64,19 @@ impl Shared {
         let before = std::mem::replace(&mut *lock(&self.worker), worker);
         subscribers.remove(before);
         subscribers.add(worker, self.pushes.clone());
+        *lock(&self.order) = WorkerOrder::Run;
         Ok(())
+    }
+
+    /// Follows an order. That a worker that is not to run gets no jobs is the leader's doing; what is left is to end.
+    pub(super) fn ordered(&self, order: WorkerOrder) {
+        let before = std::mem::replace(&mut *lock(&self.order), order);
+        if before != order {
+            tracing::info!(worker = %self.worker(), %order, "told by the cluster");
+        }
+        if order == WorkerOrder::Stop {
+            self.drain.cancel();
+        }
     }
 
     /// When a lease that ends at `end`, granted at `granted_at` or later, must be taken for lost: a little early, for

@@ -5,7 +5,7 @@ use super::Shared;
 use crate::client::{backoff, unexpected};
 use crate::error::SdkError;
 use crate::session::Session;
-use jobraft_protocol::{ErrorCode, LeaderHint, Request, Response};
+use jobraft_protocol::{ErrorCode, LeaderHint, Request, Response, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,12 +26,16 @@ pub(super) async fn subscribed(shared: &Shared) -> Result<(), SdkError> {
     if let Ok(session) = shared.client.router().session().await
         && outcome.is_ok()
     {
-        let request = Request::Unsubscribe { worker: shared.worker() };
-        if let Err(error) = shared.client.call_on(&session, request, UNSUBSCRIBE_TIMEOUT).await {
-            tracing::debug!(%error, "not unsubscribed");
-        }
+        unsubscribe(shared, &session, shared.worker()).await;
     }
     outcome
+}
+
+async fn unsubscribe(shared: &Shared, session: &Session, worker: WorkerId) {
+    let request = Request::Unsubscribe { worker };
+    if let Err(error) = shared.client.call_on(session, request, UNSUBSCRIBE_TIMEOUT).await {
+        tracing::debug!(%error, "not unsubscribed");
+    }
 }
 
 async fn subscribe_for_ever(shared: &Shared) -> Result<(), SdkError> {
@@ -45,7 +49,9 @@ async fn subscribe_for_ever(shared: &Shared) -> Result<(), SdkError> {
                 }
                 Err(SdkError::Refused(error)) if error.code == ErrorCode::NotFound => {
                     // The cluster has forgotten this incarnation. Leases do not depend on it.
+                    let forgotten = shared.worker();
                     shared.register().await?;
+                    unsubscribe(shared, &session, forgotten).await;
                     SdkError::Refused(error)
                 }
                 Err(error) => {
@@ -67,7 +73,8 @@ async fn subscribe(shared: &Shared, session: &Arc<Session>) -> Result<(), SdkErr
     shared.forget_ended();
     let request = Request::Subscribe {
         worker: shared.worker(),
-        queues: shared.queues.clone(),
+        queues: shared.info.queues.clone(),
+        weights: shared.weights.clone(),
         lease_ms: crate::requests::millis(shared.lease),
         credits: shared.table.credits_anew(),
     };
@@ -86,6 +93,7 @@ async fn serve(shared: &Shared, session: &Arc<Session>) -> SdkError {
                 leave(shared, session, hint.as_ref());
                 return ended("the node leads no longer");
             }
+            () = shared.forgotten.notified() => return ended("the cluster has forgotten this worker"),
             credits = shared.table.credits_owed() => {
                 let request = Request::AddCredits { worker: shared.worker(), credits };
                 if let Err(error) = done(shared, session, request).await {

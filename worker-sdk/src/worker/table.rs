@@ -4,6 +4,7 @@
 //! and slots taken sum to `concurrency`, but for jobs that an earlier subscription still had under way: those that
 //! find no slot are given back, and bring no credit.
 
+use crate::context::StopSignal;
 use crate::sync::lock;
 use jobraft_protocol::LeaseRef;
 use std::collections::HashMap;
@@ -11,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot, watch};
 
-/// Why a running job is to stop.
+/// Why a running job is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Its lease is gone: taken over, or the job was cancelled. There is nothing to report.
+    /// Its lease is gone: taken over, or its grace after a cancellation is over. There is nothing to report.
     Lost,
     /// The worker goes: the job is to be given back.
     Drain,
@@ -39,6 +40,7 @@ struct State {
 #[derive(Debug)]
 struct Live {
     deadline: watch::Sender<Instant>,
+    signal: StopSignal,
     stop: Option<oneshot::Sender<Stop>>,
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Slot {
     table: Arc<Table>,
     lease: LeaseRef,
     pub(super) deadline: watch::Receiver<Instant>,
+    /// How the job's own code hears that it is to stop.
+    pub(super) signal: StopSignal,
     /// Taken by whoever waits for it.
     pub(super) stop: Option<oneshot::Receiver<Stop>>,
 }
@@ -96,8 +100,9 @@ impl Table {
         state.taken += 1;
         let (deadline, watched) = watch::channel(deadline);
         let (stop, stopped) = oneshot::channel();
-        state.live.insert(lease, Live { deadline, stop: Some(stop) });
-        Admission::Admitted(Slot { table: Arc::clone(self), lease, deadline: watched, stop: Some(stopped) })
+        let signal = StopSignal::default();
+        state.live.insert(lease, Live { deadline, signal: signal.clone(), stop: Some(stop) });
+        Admission::Admitted(Slot { table: Arc::clone(self), lease, deadline: watched, signal, stop: Some(stopped) })
     }
 
     /// The credits for a new subscription, which replaces all that was owed before.
@@ -132,6 +137,15 @@ impl Table {
     pub(super) fn extend(&self, lease: &LeaseRef, deadline: Instant) {
         if let Some(live) = lock(&self.state).live.get(lease) {
             live.deadline.send_replace(deadline);
+        }
+    }
+
+    /// The job was cancelled: its code is asked to stop, and goes on until it does or the lease is taken away.
+    pub(super) fn cancel(&self, lease: &LeaseRef, reason: String) {
+        let signal = lock(&self.state).live.get(lease).map(|live| live.signal.clone());
+        // Not under the lock: this wakes whoever waits.
+        if let Some(signal) = signal {
+            signal.cancel(reason);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::node::{Authority, Node, WORKER};
 use bytes::Bytes;
 use jobraft_protocol::{
     ALPN_CLIENT, ALPN_PEER, Consistency, EnqueueOutcome, Error, ErrorCode, ModuleName, ModuleRef, NewJob, QueueName,
-    Request, Response, Task, TaskName,
+    Request, Response, Task, TaskName, WorkerInfo,
 };
 use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
 use std::time::Duration;
@@ -113,7 +113,7 @@ async fn an_oversized_frame_ends_the_session_and_harms_nothing() {
     let client = authority.client(&[&node]).await;
     let register = tokio::spawn({
         let client = client.clone();
-        async move { client.register_worker("w").await }
+        async move { client.register_worker(WorkerInfo::default()).await }
     });
     node.next().await.session.send_raw(vec![0xff; 8]);
     let error = register.await.unwrap().unwrap_err();

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod jobs;
 mod node;
 mod worker;

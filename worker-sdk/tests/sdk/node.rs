@@ -3,9 +3,9 @@
 use jobraft_protocol::frame;
 use jobraft_protocol::limits::CLIENT_FRAME_BYTES_MAX;
 use jobraft_protocol::{
-    ALPN_CLIENT, ClientFrame, Digest, Error, FencingToken, JobId, LeaderHint, LeasedJob, LogTime, ModuleManifest,
-    ModuleName, ModuleRef, NodeAddress, NodeId, Push, QueueName, Request, Response, ServerFrame, ServerHello,
-    StreamOpen, Task, TaskName, WorkerId,
+    ALPN_CLIENT, ClientFrame, Digest, Error, Extended, FencingToken, JobId, LeaderHint, LeasedJob, LogTime,
+    ModuleManifest, ModuleName, ModuleRef, NodeAddress, NodeId, Push, QueueName, Request, Response, ServerFrame,
+    ServerHello, StreamOpen, Task, TaskName, WorkerId, WorkerOrder,
 };
 use jobraft_sdk::{Client, ClientConfig, Pem};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -193,10 +193,8 @@ impl Node {
                 return asked;
             }
             match &asked.request {
-                Request::Extend { leases, lease_ms } => {
-                    let end = now().plus_ms(*lease_ms);
-                    asked.answer(Ok(Response::Extended(leases.iter().map(|_| Ok(end)).collect())));
-                }
+                Request::Extend { leases, lease_ms, .. } => asked.answer(Ok(extended(leases.len(), *lease_ms))),
+                Request::Heartbeat { .. } => asked.answer(Ok(Response::Order(WorkerOrder::Run))),
                 Request::AddCredits { .. } | Request::Unsubscribe { .. } => asked.answer(Ok(Response::Done)),
                 other => panic!("unexpected request {other:?}"),
             }
@@ -280,6 +278,12 @@ pub(crate) fn now() -> LogTime {
     LogTime::from_ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap())
 }
 
+/// The answer to an extend of so many leases.
+pub(crate) fn extended(leases: usize, lease_ms: u64) -> Response {
+    let extended = Extended { expires_at: now().plus_ms(lease_ms), cancel: None };
+    Response::Extended(vec![Ok(extended); leases])
+}
+
 /// A job of task `task`, leased under `token` for `lease_ms`.
 pub(crate) fn leased(task: &str, token: u64, lease_ms: u64, payload: &str) -> LeasedJob {
     LeasedJob {
@@ -293,5 +297,6 @@ pub(crate) fn leased(task: &str, token: u64, lease_ms: u64, payload: &str) -> Le
         expires_at: now().plus_ms(lease_ms),
         run_timeout_ms: 600_000,
         enqueued_at: now(),
+        checkpoint: bytes::Bytes::new(),
     }
 }

@@ -1,8 +1,11 @@
 //! The worker against a node that the test plays.
 
-use crate::node::{Authority, Node, PATIENCE, WORKER, leased, now};
-use jobraft_protocol::{Error, ErrorCode, FailureKind, LeaseRef, LeasedJob, Push, Request, Response, ServerFrame};
-use jobraft_sdk::{JobError, SdkError, Worker, WorkerBuilder, WorkerReport};
+use crate::node::{Authority, Node, PATIENCE, WORKER, extended, leased, now};
+use jobraft_protocol::{
+    CancelNotice, Error, ErrorCode, Extended, FailureKind, JobState, LeaseRef, LeasedJob, NewJob, Progress, Push,
+    QueueName, Request, Response, ServerFrame, StateKey, StateWrite, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder,
+};
+use jobraft_sdk::{JobContext, JobError, SdkError, Worker, WorkerBuilder, WorkerReport};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -183,7 +186,7 @@ async fn a_lease_that_cannot_be_extended_stops_its_job() {
 async fn a_blocking_handler_does_not_starve_the_heartbeats() {
     // This test's runtime has one thread, which the handler blocks; the node lives on another.
     let authority = Authority::new();
-    let (extended, mut unblock) = std::sync::mpsc::channel();
+    let (unblocks, mut unblock) = std::sync::mpsc::channel();
     let (config, configured) = std::sync::mpsc::channel();
     let (end, over) = oneshot::channel();
     let node = std::thread::spawn(move || {
@@ -195,9 +198,9 @@ async fn a_blocking_handler_does_not_starve_the_heartbeats() {
             session.push(vec![leased("block", 1, 1_000, "")]);
             for _ in 0..4 {
                 let asked = node.until(|request| matches!(request, Request::Extend { .. })).await;
-                asked.answer(Ok(Response::Extended(vec![Ok(now().plus_ms(1_000))])));
+                asked.answer(Ok(extended(1, 1_000)));
             }
-            extended.send(()).unwrap();
+            unblocks.send(()).unwrap();
             node.until(|request| matches!(request, Request::Complete { .. })).await.answer(Ok(Response::Done));
             node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
             // The answers have arrived when the worker is over.
@@ -242,7 +245,7 @@ async fn draining_gives_back_what_does_not_end_in_time_and_what_still_arrives() 
     unsubscribe.answer(Ok(Response::Done));
     for lease in [late.lease(), running.lease()] {
         let asked = node.until(is_report).await;
-        assert_eq!(asked.request, Request::Release { lease });
+        assert_eq!(asked.request, Request::Release { lease, delay_ms: 0 });
         asked.answer(Ok(Response::Done));
     }
     let goodbye = node.next().await;
@@ -272,7 +275,7 @@ async fn credits_and_running_jobs_never_exceed_the_concurrency() {
     let jobs: Vec<LeasedJob> = (1..=3).map(|token| leased("wait", token, 30_000, "")).collect();
     session.push(jobs.clone());
     let asked = run.node.until(is_report).await;
-    let release = Request::Release { lease: jobs[2].lease() };
+    let release = Request::Release { lease: jobs[2].lease(), delay_ms: 0 };
     assert_eq!(asked.request, release);
     // The connection breaks while both run: the new subscription has no credits, and the release is repeated.
     session.cut();
@@ -320,4 +323,252 @@ async fn a_subscription_moves_to_the_new_leader_and_running_jobs_go_on() {
     finish.send(()).unwrap();
     let report = new.until(is_report).await;
     assert!(matches!(report.request, Request::Complete { lease, .. } if lease == job.lease()));
+}
+
+/// A job that is cancelled in the middle: its handler hears why, ends in its own way, and that is reported.
+async fn cancelled(told: impl AsyncFnOnce(&mut Node, &crate::node::Session, LeaseRef)) {
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let mut run = run(|builder| {
+        builder.lease(SHORT_LEASE).handler("tidy", move |context: JobContext, (): ()| {
+            let started = started.clone();
+            async move {
+                started.send(()).unwrap();
+                assert_eq!(context.cancel_reason(), None);
+                context.cancelled().cancelled().await;
+                // It has time to tidy up.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err::<(), _>(JobError::retryable(format!("stopped: {}", context.cancel_reason().unwrap())))
+            }
+        })
+    })
+    .await;
+    let (session, _) = run.node.subscribed().await;
+    let job = leased("tidy", 1, 1_000, "");
+    session.push(vec![job.clone()]);
+    soon(starts.recv()).await.unwrap();
+    told(&mut run.node, &session, job.lease()).await;
+    let asked = run.node.until(is_report).await;
+    let Request::Fail { lease, failure } = &asked.request else { panic!("{:?}", asked.request) };
+    assert_eq!((*lease, failure.message.as_str()), (job.lease(), "stopped: out of stock"));
+    asked.answer(Ok(Response::Failed { state: JobState::Cancelled, retry_at: None }));
+}
+
+fn notice() -> CancelNotice {
+    CancelNotice { reason: "out of stock".to_owned(), hard_at: now().plus_ms(25_000) }
+}
+
+#[tokio::test]
+async fn a_cancelled_job_ends_in_its_own_way() {
+    cancelled(async |_, session, lease| {
+        session.send(&ServerFrame::Push(Push::CancelRequested { worker: WORKER, lease, notice: notice() }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancellation_whose_push_was_lost_comes_with_the_heartbeat() {
+    cancelled(async |node, _, _| {
+        let asked = node.until(|request| matches!(request, Request::Extend { .. })).await;
+        let item = Extended { expires_at: now().plus_ms(1_000), cancel: Some(notice()) };
+        asked.answer(Ok(Response::Extended(vec![Ok(item)])));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_snoozed_job_is_given_back_with_its_delay() {
+    let snooze = |builder: WorkerBuilder| {
+        builder.handler("snooze", |_, (): ()| async { Err::<(), _>(JobError::snooze(Duration::from_secs(90))) })
+    };
+    let mut run = run(snooze).await;
+    let job = leased("snooze", 1, 30_000, "");
+    assert_eq!(reported(&mut run, job.clone()).await, Request::Release { lease: job.lease(), delay_ms: 90_000 });
+    run.shutdown.send(()).unwrap();
+    run.node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
+    assert_eq!(soon(run.worker).await.unwrap().unwrap(), WorkerReport { released: 1, ..WorkerReport::default() });
+}
+
+fn child(context: &JobContext) -> NewJob {
+    NewJob::new(context.job(), QueueName::new("next").unwrap(), Task::Handler(TaskName::new("t").unwrap()), "1")
+}
+
+#[tokio::test]
+async fn what_comes_with_a_completion_is_in_it_and_not_in_a_failure() {
+    let builder = |builder: WorkerBuilder| {
+        builder.handler("with", |context: JobContext, succeed: bool| async move {
+            context.complete_with_job(child(&context));
+            context.complete_with_state(StateWrite { key: key(), value: Some("7".into()), if_version: Some(0) });
+            if succeed { Ok(1) } else { Err(JobError::retryable("no")) }
+        })
+    };
+    let job = leased("with", 1, 30_000, "true");
+    let Request::Complete { completion, .. } = reported(&mut run(builder).await, job.clone()).await else { panic!() };
+    assert_eq!((&completion.result[..], completion.jobs.len()), (&b"1"[..], 1));
+    assert_eq!((completion.jobs[0].id, completion.jobs[0].queue.as_str()), (job.id, "next"));
+    assert_eq!(completion.state, [StateWrite { key: key(), value: Some("7".into()), if_version: Some(0) }]);
+    let failed = failure(leased("with", 1, 30_000, "false"), builder).await;
+    assert_eq!(failed, (FailureKind::Error, true, "no".to_owned()));
+}
+
+fn key() -> StateKey {
+    StateKey::new("counts/a").unwrap()
+}
+
+#[tokio::test]
+async fn a_completion_that_is_refused_for_its_content_is_a_failed_attempt() {
+    let mut run = run(|builder| builder.handler("done", |_, (): ()| async { Ok(()) })).await;
+    let (session, _) = run.node.subscribed().await;
+    session.push(vec![leased("done", 1, 30_000, "")]);
+    let asked = run.node.until(is_report).await;
+    asked.answer(Err(Error::new(ErrorCode::Conflict, "value counts/a has version 3, not 2")));
+    let asked = run.node.until(is_report).await;
+    let Request::Fail { failure, .. } = &asked.request else { panic!("{:?}", asked.request) };
+    assert!(failure.retryable);
+    assert_eq!(failure.message, "the completion was refused: value counts/a has version 3, not 2 (conflict)");
+    asked.answer(Ok(Response::Failed { state: JobState::Scheduled, retry_at: None }));
+}
+
+#[tokio::test]
+async fn a_handler_resumes_from_the_checkpoint_and_leaves_another() {
+    let builder = |builder: WorkerBuilder| {
+        builder.handler("resume", |context: JobContext, (): ()| async move {
+            let at: u32 = std::str::from_utf8(context.last_checkpoint())?.parse()?;
+            context.checkpoint((at + 1).to_string()).await?;
+            let refused = context.checkpoint("again").await.unwrap_err();
+            assert_eq!(refused.code(), Some(ErrorCode::LeaseLost));
+            Ok(at)
+        })
+    };
+    let mut run = run(builder).await;
+    let (session, _) = run.node.subscribed().await;
+    let job = LeasedJob { checkpoint: "41".into(), ..leased("resume", 1, 30_000, "") };
+    session.push(vec![job.clone()]);
+    let asked = run.node.next().await;
+    assert_eq!(asked.request, Request::Checkpoint { lease: job.lease(), data: "42".into() });
+    asked.answer(Ok(Response::Done));
+    run.node.next().await.answer(Err(Error::new(ErrorCode::LeaseLost, "another worker has it")));
+    let Request::Complete { completion, .. } = run.node.until(is_report).await.request else { panic!() };
+    assert_eq!(&completion.result[..], b"41");
+}
+
+fn told(request: &Request) -> Option<&[(LeaseRef, Progress)]> {
+    match request {
+        Request::Extend { progress, .. } if !progress.is_empty() => Some(progress),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn progress_is_told_now_and_then_and_its_last_word_before_a_failure() {
+    let (go_on, goes_on) = oneshot::channel::<()>();
+    let goes_on = std::sync::Mutex::new(Some(goes_on));
+    let mut run = run(|builder| {
+        builder.handler("slow", move |context: JobContext, (): ()| {
+            let goes_on = goes_on.lock().unwrap().take().unwrap();
+            async move {
+                context.progress(1, "begun");
+                goes_on.await?;
+                for percent in 2..=200 {
+                    context.progress(percent, "going");
+                }
+                Err::<(), _>(JobError::retryable("no"))
+            }
+        })
+    })
+    .await;
+    let (session, _) = run.node.subscribed().await;
+    let job = leased("slow", 1, 30_000, "");
+    session.push(vec![job.clone()]);
+    let asked = run.node.next().await;
+    assert_eq!(told(&asked.request), Some(&[(job.lease(), Progress { percent: 1, message: "begun".into() })][..]));
+    asked.answer(Ok(extended(0, 0)));
+    go_on.send(()).unwrap();
+    // Two hundred words make one, and it comes before the report.
+    let asked = run.node.next().await;
+    assert_eq!(told(&asked.request), Some(&[(job.lease(), Progress { percent: 100, message: "going".into() })][..]));
+    asked.answer(Ok(extended(0, 0)));
+    assert!(matches!(run.node.next().await.request, Request::Fail { .. }));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_finishes_what_it_has_and_ends() {
+    let (finish, finished) = oneshot::channel::<()>();
+    let finished = std::sync::Mutex::new(Some(finished));
+    let Run { mut node, shutdown: _running, worker } = run(|builder| {
+        builder.handler("wait", move |_, (): ()| {
+            let finished = finished.lock().unwrap().take().unwrap();
+            async move { finished.await.map_err(JobError::from) }
+        })
+    })
+    .await;
+    let (session, _) = node.subscribed().await;
+    session.push(vec![leased("wait", 1, 30_000, "")]);
+    session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order: WorkerOrder::Quiet }));
+    session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order: WorkerOrder::Stop }));
+    node.until(|request| matches!(request, Request::Unsubscribe { .. })).await.answer(Ok(Response::Done));
+    finish.send(()).unwrap();
+    node.until(is_report).await.answer(Ok(Response::Done));
+    node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
+    assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport { completed: 1, ..WorkerReport::default() });
+}
+
+#[tokio::test]
+async fn a_worker_says_what_it_is_and_shares_by_weight() {
+    let builder = |builder: WorkerBuilder| {
+        let builder = builder.queues([] as [&str; 0]).queue_weighted("mail", 3).queue_weighted("reports", 1);
+        builder.name("box 7").agent("mailer/2").handler("t", |_, (): ()| async { Ok(()) })
+    };
+    let mut run = run(builder).await;
+    let asked = run.node.next().await;
+    let queues = vec![QueueName::new("mail").unwrap(), QueueName::new("reports").unwrap()];
+    let info = WorkerInfo { name: "box 7".into(), agent: "mailer/2".into(), queues: queues.clone(), concurrency: 2 };
+    assert_eq!(asked.request, Request::RegisterWorker { info });
+    asked.answer(Ok(Response::Registered(WORKER)));
+    let asked = run.node.next().await;
+    let subscribe = Request::Subscribe { worker: WORKER, queues, weights: vec![3, 1], lease_ms: 30_000, credits: 2 };
+    assert_eq!(asked.request, subscribe);
+}
+
+#[tokio::test]
+async fn weights_are_given_to_all_queues_or_none() {
+    let authority = Authority::new();
+    let node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let refused = |change: fn(WorkerBuilder) -> WorkerBuilder| {
+        let builder = Worker::builder(client.clone()).handler("t", |_, (): ()| async { Ok(()) });
+        change(builder).build().unwrap_err().to_string()
+    };
+    let text = refused(|builder| builder.queues(["a"]).queue_weighted("b", 2));
+    assert_eq!(text, "queue a has no weight, but others have: give every queue one, or none");
+    assert_eq!(refused(|builder| builder.queue_weighted("b", 0)), "a queue's weight is 1 to 1000, not 0");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_forgotten_registers_again() {
+    let mut run = run(|builder| builder.handler("t", |_, (): ()| async { Ok(()) })).await;
+    let (session, _) = run.node.subscribed().await;
+    // It finds out when it subscribes anew.
+    session.send(&ServerFrame::Push(Push::SubscriptionEnded { worker: WORKER, leader: None }));
+    let asked = run.node.until(|request| matches!(request, Request::Subscribe { .. })).await;
+    asked.answer(Err(Error::new(ErrorCode::NotFound, "no worker w7 in this cluster: register first")));
+    let asked = run.node.until(|request| matches!(request, Request::RegisterWorker { .. })).await;
+    asked.answer(Ok(Response::Registered(WorkerId(8))));
+    // What was subscribed under the old incarnation is ended.
+    let asked = run.node.next().await;
+    assert_eq!(asked.request, Request::Unsubscribe { worker: WORKER });
+    asked.answer(Ok(Response::Done));
+    let asked = run.node.next().await;
+    assert!(matches!(asked.request, Request::Subscribe { worker: WorkerId(8), .. }), "{:?}", asked.request);
+}
+
+#[tokio::test]
+async fn a_worker_that_holds_nothing_says_that_it_is_alive_and_hears_its_orders() {
+    let Run { mut node, shutdown: _running, worker } =
+        run(|builder| builder.handler("t", |_, (): ()| async { Ok(()) })).await;
+    node.subscribed().await;
+    let asked = node.next().await;
+    assert_eq!(asked.request, Request::Heartbeat { worker: WORKER });
+    asked.answer(Ok(Response::Order(WorkerOrder::Stop)));
+    node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
+    assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport::default());
 }

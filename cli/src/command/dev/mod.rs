@@ -3,7 +3,7 @@
 mod home;
 
 use super::wasm_worker::{WORDCOUNT, WORDCOUNT_NAME, WasmWorker, concurrency_default};
-use crate::connection::{Connection, failed};
+use crate::connection::{Connection, ServedQueue, failed};
 use crate::failure::Failure;
 use crate::output::{Output, human, program, quoted};
 use crate::shutdown::Shutdown;
@@ -61,7 +61,7 @@ impl DevArgs {
             _ = shutdown.requested() => return Ok(()),
         };
         let worker = WasmWorker {
-            queues: self.queues.clone(),
+            queues: self.queues.iter().map(|name| ServedQueue { name: name.clone(), weight: None }).collect(),
             concurrency: concurrency_default(),
             name: Some("dev".to_owned()),
             lease: None,
@@ -72,22 +72,30 @@ impl DevArgs {
         welcome(&self, began.elapsed())?;
         let stop = CancellationToken::new();
         let mut run = std::pin::pin!(worker.run(stop.clone().cancelled_owned()));
-        tokio::select! {
-            ended = &mut run => return Err(match ended {
-                Err(error) => failed("keep the worker running", &error),
-                Ok(_) => Failure::new("keep the worker running", "it stopped by itself"),
-            }),
-            ended = node.stopped() => return Err(match ended {
-                Err(error) => Failure::from_error("keep the node running", &error),
-                Ok(()) => Failure::new("keep the node running", "it stopped by itself"),
-            }),
-            _ = shutdown.requested() => {}
+        let mut working = true;
+        loop {
+            tokio::select! {
+                ended = &mut run, if working => match ended {
+                    Err(error) => return Err(failed("keep the worker running", &error)),
+                    Ok(_) => {
+                        working = false;
+                        Output::new().line("the worker was told to stop (`jobraft fleet stop`); the node goes on")?;
+                    }
+                },
+                ended = node.stopped() => return Err(match ended {
+                    Err(error) => Failure::from_error("keep the node running", &error),
+                    Ok(()) => Failure::new("keep the node running", "it stopped by itself"),
+                }),
+                _ = shutdown.requested() => break,
+            }
         }
         Output::new().line("stopping; Ctrl-C once more to stop at once")?;
         stop.cancel();
         let drain = async {
-            // What is still running then goes on at the next start: its lease ends.
-            let _ = tokio::time::timeout(GRACE, &mut run).await;
+            if working {
+                // What is still running then goes on at the next start: its lease ends.
+                let _ = tokio::time::timeout(GRACE, &mut run).await;
+            }
             client.close().await;
             node.shutdown().await;
         };

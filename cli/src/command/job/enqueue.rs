@@ -1,13 +1,15 @@
 //! `jobraft job enqueue`: one job for each payload.
 
+use super::unique::UniqueArgs;
 use super::{payload, wait};
+use crate::command::value;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Output, Progress};
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
-use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, PRIORITY_MAX};
-use jobraft_protocol::{EnqueueOutcome, JobId, ModuleRef, NewJob, QueueName, Start, Task, TaskName};
+use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, CRASHES_MAX, PRIORITY_MAX};
+use jobraft_protocol::{Backoff, EnqueueOutcome, JobId, LogTime, ModuleRef, NewJob, QueueName, Start, Task, TaskName};
 use jobraft_sdk::Client;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -27,7 +29,12 @@ Examples:
   jobraft job enqueue --module wordcount 'some text' --wait
   jobraft job enqueue --queue reports --module wordcount --file a.md --file b.md
   echo '{\"to\":\"a@b.example\"}' | jobraft job enqueue --queue emails --task send_email -
-  jobraft job enqueue --module cleanup --delay 2h --priority 9 --max-attempts 3")]
+  jobraft job enqueue --module cleanup --delay 2h --priority 9 --max-attempts 3
+  jobraft job enqueue --task report --at 2026-01-31T12:00:00Z --start-deadline 10m
+  jobraft job enqueue --task call_api --backoff exponential:1s,max=1h --max-crashes 5 --ttl 1d
+  jobraft job enqueue --task reindex --delay 5s --unique reindex --on-conflict replace-start
+
+Prints an id for each payload: that of the new job, or of the one that holds its unique key.")]
 pub(super) struct EnqueueArgs {
     /// The queue
     #[arg(long, short, default_value = "default")]
@@ -47,14 +54,35 @@ pub(super) struct EnqueueArgs {
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(PRIORITY_MAX)))]
     priority: Option<u8>,
     /// Not before this time has passed, such as 90s, 5m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     delay: Option<Duration>,
+    /// Not before this time, in UTC, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = value::time, conflicts_with = "delay")]
+    at: Option<LogTime>,
+    /// How long it may wait for its first attempt; then it is expired
+    #[arg(long, value_name = "DURATION", value_parser = value::wait)]
+    ttl: Option<Duration>,
+    /// How long after its scheduled time an attempt may begin; then it is expired
+    #[arg(long, value_name = "DURATION", value_parser = value::wait)]
+    start_deadline: Option<Duration>,
     /// How often it is tried at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: Option<u32>,
+    /// How long it waits between two attempts: standard, exponential:1s, linear:30s, fixed:1m or list:1s,5s,30s; then
+    /// perhaps ,factor=2 ,max=1h ,jitter=10%
+    #[arg(long, value_name = "EXPR", value_parser = jobraft_sdk::parse_backoff)]
+    backoff: Option<Backoff>,
+    /// How many crashes of its worker within 72 h make it dead
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CRASHES_MAX)))]
+    max_crashes: Option<u32>,
     /// How long one attempt may run, such as 30s
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    unique: UniqueArgs,
+    /// If the queue is full, how long to try again until there is room
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    wait_when_full: Option<Duration>,
     /// The job's id, to make an enqueue that can be repeated: a UUIDv7 of the last few minutes
     #[arg(long, conflicts_with_all = ["files", "count"])]
     id: Option<JobId>,
@@ -69,10 +97,41 @@ pub(super) struct EnqueueArgs {
     json: bool,
 }
 
+/// What became of one payload.
 #[derive(Serialize)]
 struct EnqueuedJson {
-    id: String,
+    /// The job that stands for it.
+    id: JobId,
+    /// Whether it is a new one.
     created: bool,
+    /// `created`, `existing`, `duplicate` or `replaced`.
+    outcome: &'static str,
+}
+
+impl EnqueuedJson {
+    fn new(id: JobId, outcome: EnqueueOutcome) -> Result<Self, Failure> {
+        let (id, outcome) = match outcome {
+            EnqueueOutcome::Created => (id, "created"),
+            EnqueueOutcome::Existing => (id, "existing"),
+            EnqueueOutcome::Duplicate(holder) => (holder, "duplicate"),
+            EnqueueOutcome::Replaced(holder) => (holder, "replaced"),
+            EnqueueOutcome::Refused(error) => return Err(Failure::refused(format!("enqueue job {id}"), &error)),
+        };
+        Ok(Self { id, created: outcome == "created", outcome })
+    }
+
+    /// What is to be said of a job that is not a new one.
+    fn remark(&self) -> Option<String> {
+        let holder = &self.id;
+        match self.outcome {
+            "existing" => Some(format!("{holder}: existing; a job of this id was there already, nothing was changed")),
+            "duplicate" => Some(format!("not enqueued: duplicate of {holder}, which holds the unique key")),
+            "replaced" => {
+                Some(format!("not enqueued: replaced what was asked for in {holder}, which holds the unique key"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl EnqueueArgs {
@@ -82,7 +141,7 @@ impl EnqueueArgs {
         let task = self.task(&client).await?;
         let total = payloads.len() as u64 * self.count;
         let progress = (total > BATCH_JOBS as u64).then(|| Progress::counting("enqueue", total));
-        let mut ids = Vec::new();
+        let mut ids: Vec<JobId> = Vec::new();
         let output = Output::new();
         let mut jobs = payloads
             .iter()
@@ -101,26 +160,26 @@ impl EnqueueArgs {
                 batch.push(job);
             }
             let batch_ids: Vec<JobId> = batch.iter().map(|job| job.id).collect();
-            let outcomes = client.enqueue(batch).await.map_err(|error| failed("enqueue", &error))?;
+            let outcomes = match self.wait_when_full {
+                Some(patience) => client.enqueue_waiting(batch, patience).await,
+                None => client.enqueue(batch).await,
+            };
+            let outcomes = outcomes.map_err(|error| failed("enqueue", &error))?;
             for (id, outcome) in batch_ids.iter().zip(outcomes) {
-                let created = match outcome {
-                    EnqueueOutcome::Created => true,
-                    EnqueueOutcome::Existing => false,
-                    EnqueueOutcome::Refused(error) => {
-                        return Err(Failure::refused(format!("enqueue job {id}"), &error));
-                    }
-                };
-                if self.json && !self.wait {
-                    shown.push(EnqueuedJson { id: id.to_string(), created });
-                } else if !self.wait {
-                    output.line(id)?;
+                let enqueued = EnqueuedJson::new(*id, outcome)?;
+                if let Some(remark) = enqueued.remark() {
+                    output.note(remark)?;
+                }
+                if self.wait {
+                    ids.push(enqueued.id);
+                } else if self.json {
+                    shown.push(enqueued);
+                } else {
+                    output.line(enqueued.id)?;
                 }
             }
             if let Some(progress) = &progress {
                 progress.advance(batch_ids.len() as u64);
-            }
-            if self.wait {
-                ids.extend(batch_ids);
             }
         }
         drop(progress);
@@ -160,14 +219,18 @@ impl EnqueueArgs {
         let id = self.id.unwrap_or_else(|| client.job_id());
         let mut job = NewJob::new(id, self.queue.clone(), task.clone(), payload);
         job.priority = self.priority;
-        job.start = self.delay.map_or(Start::Now, |delay| Start::AfterMs(milliseconds(delay)));
+        job.start = match (self.at, self.delay) {
+            (Some(time), _) => Start::At(time),
+            (None, Some(delay)) => Start::AfterMs(value::milliseconds(delay)),
+            (None, None) => Start::Now,
+        };
         job.max_attempts = self.max_attempts;
-        job.run_timeout_ms = self.timeout.map(milliseconds);
+        job.run_timeout_ms = self.timeout.map(value::milliseconds);
+        job.ttl_ms = self.ttl.map(value::milliseconds);
+        job.start_deadline_ms = self.start_deadline.map(value::milliseconds);
+        job.backoff.clone_from(&self.backoff);
+        job.max_crashes = self.max_crashes;
+        job.unique = self.unique.claim();
         job
     }
-}
-
-/// More than fits is more than any limit: the cluster refuses it by name.
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -61,15 +61,44 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
     if !job.state.is_terminal() && job.run_at > job.enqueued_at {
         output.field("runs", when(job.run_at))?;
     }
+    if let Some(ends) = job.ttl_ends_at.filter(|_| !job.state.is_terminal() && job.attempt == 0) {
+        output.field("expires", format!("{}, unless it has begun", when(ends)))?;
+    }
+    if let Some(by) = job.start_by.filter(|_| !job.state.is_terminal()) {
+        output.field("start by", when(by))?;
+    }
+    if let Some(backoff) = &job.backoff {
+        output.field("backoff", human::backoff(backoff))?;
+    }
+    if let Some(unique) = &job.unique {
+        output.field("unique", human::unique(unique))?;
+    }
+    if let Some(progress) = &job.progress {
+        let message = human::one_line(&progress.message, EXCERPT_BYTES);
+        output.field("progress", format!("{}% {message}", progress.percent).trim_end())?;
+    }
+    if job.checkpoint_bytes > 0 {
+        output.field("checkpoint", format!("{} for the next attempt", human::bytes(job.checkpoint_bytes)))?;
+    }
+    if let Some(last) = job.crashed_at.last() {
+        let count = job.crashed_at.len();
+        output.field("crashes", format!("{count} of at most {} in 72 h, the last {}", job.max_crashes, when(*last)))?;
+    }
     if let Some(lease) = &job.lease {
         output
             .field("held by", format!("worker {}, until {}", lease.worker, human::relative(lease.expires_at, now)))?;
     }
+    if let Some(notice) = &job.cancel {
+        let reason = human::one_line(&notice.reason, EXCERPT_BYTES);
+        let until = format!("is to stop {}, else it is taken away", human::relative(notice.hard_at, now));
+        output.field("cancel", if reason.is_empty() { until } else { format!("{until}: {reason}") })?;
+    }
     if let Some(finished) = job.finished_at {
-        output.field("ended", when(finished))?;
+        let reason = job.end_reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        output.field("ended", format!("{}{reason}", when(finished)))?;
     }
     if let Some(reason) = job.cancel_reason.as_deref().filter(|reason| !reason.is_empty()) {
-        output.field("cancelled", reason)?;
+        output.field("cancelled", human::one_line(reason, EXCERPT_BYTES))?;
     }
     for error in &job.errors {
         let message = human::excerpt(error.message.as_bytes(), EXCERPT_BYTES);

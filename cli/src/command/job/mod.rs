@@ -1,21 +1,30 @@
-//! `jobraft job`: jobs, one by one.
+//! `jobraft job`: jobs, one by one or as many as match.
 
 mod cancel;
+mod delete;
 mod enqueue;
 mod get;
+mod list;
 pub(super) mod payload;
+mod prioritize;
+mod relocate;
+mod retry;
+mod select;
+mod unique;
 mod wait;
 
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
 use clap::{Args, Subcommand};
 
-/// Enqueue jobs, look at them, wait for them, call them off
+/// Enqueue jobs, find them, look at them, wait for them, change what becomes of them
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   jobraft job enqueue --module wordcount 'some text' --wait
+  jobraft job list --queue emails --state dead
   jobraft job get 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d
+  jobraft job retry --queue emails --error timeout
   jobraft job cancel 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --reason 'no longer needed'")]
 pub(super) struct JobArgs {
     #[command(subcommand)]
@@ -26,10 +35,15 @@ pub(super) struct JobArgs {
 
 #[derive(Debug, Subcommand)]
 enum JobCommand {
-    Enqueue(enqueue::EnqueueArgs),
+    Enqueue(Box<enqueue::EnqueueArgs>),
+    List(list::ListArgs),
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
     Cancel(cancel::CancelArgs),
+    Retry(retry::RetryArgs),
+    Delete(delete::DeleteArgs),
+    Move(relocate::MoveArgs),
+    Prioritize(prioritize::PrioritizeArgs),
 }
 
 impl JobArgs {
@@ -37,9 +51,14 @@ impl JobArgs {
         let connection = self.connection;
         match self.command {
             JobCommand::Enqueue(args) => args.run(&connection).await,
+            JobCommand::List(args) => args.run(&connection).await,
             JobCommand::Get(args) => args.run(&connection).await,
             JobCommand::Wait(args) => args.run(&connection).await,
             JobCommand::Cancel(args) => args.run(&connection).await,
+            JobCommand::Retry(args) => args.run(&connection).await,
+            JobCommand::Delete(args) => args.run(&connection).await,
+            JobCommand::Move(args) => args.run(&connection).await,
+            JobCommand::Prioritize(args) => args.run(&connection).await,
         }
     }
 }

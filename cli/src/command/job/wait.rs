@@ -1,5 +1,6 @@
 //! `jobraft job wait`: until jobs have ended, and what came of them.
 
+use crate::command::value;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::{Exit, Failure};
 use crate::output::{JobJson, Output, Progress, human};
@@ -7,8 +8,7 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use jobraft_protocol::{JobId, JobState, JobView};
 use jobraft_sdk::{Client, SdkError};
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Jobs waited for at once; the others' turn comes as these end.
 const WAITS_AT_ONCE: usize = 256;
@@ -16,7 +16,7 @@ const WAITS_AT_ONCE: usize = 256;
 const MESSAGE_BYTES: usize = 500;
 /// As good as for ever, and still a time that clocks can add to.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
-/// From this many jobs on there is a progress bar.
+/// From this many jobs on there is a bar that counts those that have ended.
 const PROGRESS_FROM: usize = 20;
 
 /// Wait until jobs have ended, and print their results
@@ -32,7 +32,7 @@ pub(super) struct WaitArgs {
     #[arg(required = true, value_name = "ID")]
     ids: Vec<JobId>,
     /// For how long at most, such as 30s [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     timeout: Option<Duration>,
     /// Print JSON
     #[arg(long)]
@@ -56,7 +56,7 @@ pub(super) async fn until_ended(
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let progress = (ids.len() >= PROGRESS_FROM).then(|| Progress::counting("wait", ids.len() as u64));
     let output = Output::new();
-    let mut ended = stream::iter(ids).map(|id| end_of(client, *id, deadline)).buffered(WAITS_AT_ONCE);
+    let mut ended = stream::iter(ids).map(|id| end_of(client, *id, deadline, ids.len() == 1)).buffered(WAITS_AT_ONCE);
     let (mut all, mut failures) = (Vec::new(), 0);
     while let Some(job) = ended.next().await {
         let job = job?;
@@ -84,11 +84,28 @@ pub(super) async fn until_ended(
     }
 }
 
-/// The job once it has ended.
-async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>) -> Result<JobView, Failure> {
+/// Shows how far a job says it is.
+fn show_progress(bar: &Progress, job: &JobView) {
+    let progress = job.progress.as_ref();
+    bar.reach(progress.map_or(0, |progress| progress.percent.into()));
+    bar.say(match progress.filter(|progress| !progress.message.is_empty()) {
+        Some(progress) => human::one_line(&progress.message, MESSAGE_BYTES),
+        None => job.state.to_string(),
+    });
+}
+
+/// The job once it has ended. One that is `watched` shows meanwhile how far it is, if there is a terminal.
+async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>, watched: bool) -> Result<JobView, Failure> {
     let doing = || format!("wait for job {id}");
     let left = deadline.map_or(FOR_EVER, |deadline| deadline.saturating_duration_since(Instant::now()));
-    match client.wait_job(id, left).await {
+    let bar = watched.then(|| Progress::percent("job")).filter(Progress::is_shown);
+    let ended = match &bar {
+        Some(bar) => client.wait_job_watching(id, left, |job| show_progress(bar, job)).await,
+        None => client.wait_job(id, left).await,
+    };
+    // Away with it before anything is printed.
+    drop(bar);
+    match ended {
         Ok(job) => Ok(job),
         Err(SdkError::Timeout { .. }) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
             Err(Failure::new(doing(), "it has not ended in the time allowed")

@@ -153,6 +153,11 @@ impl TestCluster {
         (status, std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap())
     }
 
+    /// Waits until a worker has ended by itself.
+    pub(crate) fn await_end_of_worker(&mut self, name: &str) -> ExitStatus {
+        self.workers.remove(name).unwrap().wait()
+    }
+
     /// Runs a client command against this cluster.
     pub(crate) async fn jobraft(&self, arguments: &[&str]) -> Run {
         jobraft(self.directory(), &[arguments, &["--context", "client.toml"]].concat()).await

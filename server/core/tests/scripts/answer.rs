@@ -1,8 +1,12 @@
 //! What a script says of an outcome, a job, a queue.
 
 use crate::script::{EPOCH_MS, Script};
+use crate::support::horizons;
+use crate::words::Words;
 use jobraft_core::{Event, Outcome};
-use jobraft_protocol::{EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest};
+use jobraft_protocol::{
+    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, QueueMode, StateValue, WorkerOrder,
+};
 
 pub(crate) fn relative(at: LogTime) -> String {
     (at.as_ms() as i64 - EPOCH_MS as i64).to_string()
@@ -38,6 +42,8 @@ impl Script {
                         let text = match outcome {
                             EnqueueOutcome::Created => "created".to_owned(),
                             EnqueueOutcome::Existing => "existing".to_owned(),
+                            EnqueueOutcome::Duplicate(holder) => format!("duplicate of {}", self.name(holder)?),
+                            EnqueueOutcome::Replaced(holder) => format!("replaced {}", self.name(holder)?),
                             EnqueueOutcome::Refused(error) => refusal(&error).replace("error", "refused"),
                         };
                         Some(format!("{} {text}", self.name(*id)?))
@@ -48,17 +54,45 @@ impl Script {
                 jobs.iter()
                     .map(|job| {
                         let (name, token, attempt) = (self.name(job.id)?, job.token, job.attempt);
-                        Some(format!("{name} token={token} attempt={attempt} until={}", relative(job.expires_at)))
+                        let mut text =
+                            format!("{name} token={token} attempt={attempt} until={}", relative(job.expires_at));
+                        if !job.checkpoint.is_empty() {
+                            text += &format!(" checkpoint={}", job.checkpoint.len());
+                        }
+                        Some(text)
                     })
                     .collect(),
             ),
             Outcome::Extended(results) => {
                 let mut texts: Vec<_> = results
                     .iter()
-                    .map(|result| result.as_ref().map_or_else(refusal, |at| format!("until={}", relative(*at))))
+                    .map(|result| match result {
+                        Err(error) => refusal(error),
+                        Ok(extended) => {
+                            let cancel = extended.cancel.as_ref().map(|cancel| relative(cancel.hard_at));
+                            let cancel = cancel.map(|at| format!(" stop_by={at}")).unwrap_or_default();
+                            format!("until={}{cancel}", relative(extended.expires_at))
+                        }
+                    })
                     .collect();
                 texts.dedup();
-                texts.join(", ")
+                if texts.is_empty() { "done".to_owned() } else { texts.join(", ") }
+            }
+            Outcome::Acted(results) => {
+                let text = |result: &Result<(), Error>| match result {
+                    Ok(()) => "done".to_owned(),
+                    Err(error) => refusal(error),
+                };
+                match &*results {
+                    [result] => text(result),
+                    results => listed(
+                        asked
+                            .iter()
+                            .zip(results)
+                            .map(|(id, result)| Some(format!("{} {}", self.name(*id)?, text(result))))
+                            .collect(),
+                    ),
+                }
             }
             Outcome::Failed { state, retry_at } => {
                 state.to_string() + &retry_at.map(|at| format!(" retry_at={}", relative(at))).unwrap_or_default()
@@ -75,10 +109,35 @@ impl Script {
         if view.state == JobState::Scheduled {
             text += &format!(" run_at={}", relative(view.run_at));
         }
+        if let Some(reason) = view.end_reason {
+            text += &format!(" because={reason}");
+        }
         if let Some(at) = view.finished_at {
             text += &format!(" finished_at={}", relative(at));
         }
-        for (name, size) in [("result", view.result.len()), ("log", view.log.len())] {
+        if let Some(cancel) = &view.cancel {
+            text += &format!(" stop_by={}", relative(cancel.hard_at));
+        }
+        for (name, at) in [("ttl", view.ttl_ends_at), ("start_by", view.start_by)] {
+            text += &at.map(|at| format!(" {name}={}", relative(at))).unwrap_or_default();
+        }
+        if view.priority != 5 {
+            text += &format!(" priority={}", view.priority);
+        }
+        if let Some(progress) = &view.progress {
+            text += &format!(" progress={}/{}", progress.percent, progress.message.len());
+        }
+        if !view.crashed_at.is_empty() {
+            let times: Vec<_> = view.crashed_at.iter().map(|at| relative(*at)).collect();
+            text += &format!(" crashed={}/{} of {}", times.len(), view.max_crashes, times.join(","));
+        }
+        let sizes = [
+            ("payload", view.payload.len()),
+            ("result", view.result.len()),
+            ("log", view.log.len()),
+            ("checkpoint", view.checkpoint_bytes as usize),
+        ];
+        for (name, size) in sizes {
             if size > 0 {
                 text += &format!(" {name}={size}");
             }
@@ -106,7 +165,8 @@ impl Script {
         let Some(stats) = self.trio.plain.queues().into_iter().find(|stats| stats.queue.as_str() == name) else {
             return "unknown".to_owned();
         };
-        assert_eq!(ready as u64, stats.ready);
+        let settings = &stats.settings;
+        assert_eq!(ready as u64, if settings.mode == QueueMode::Paused { 0 } else { stats.ready });
         let counts = [
             ("scheduled", stats.scheduled),
             ("ready", stats.ready),
@@ -114,9 +174,20 @@ impl Script {
             ("completed", stats.completed),
             ("dead", stats.dead),
             ("cancelled", stats.cancelled),
+            ("expired", stats.expired),
+            ("bytes", stats.waiting_bytes),
         ];
-        let texts: Vec<_> =
+        let mut texts: Vec<_> =
             counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name}={count}")).collect();
+        if settings.mode != QueueMode::Open {
+            texts.insert(0, settings.mode.to_string());
+        }
+        if settings.depth_max.is_some() {
+            texts.push(format!("depth={}", settings.depth_max()));
+        }
+        if settings.bytes_max.is_some() {
+            texts.push(format!("bytes_max={}", settings.bytes_max()));
+        }
         if texts.is_empty() { "empty".to_owned() } else { texts.join(" ") }
     }
 
@@ -128,6 +199,11 @@ impl Script {
             .map(|event| match event {
                 Event::Ready(queue) => format!("ready {queue}"),
                 Event::Ended(id) => format!("ended {}", name(id)),
+                Event::CancelRequested { worker, lease, notice } => {
+                    let (job, hard_at) = (name(&lease.job), relative(notice.hard_at));
+                    format!("asked {worker} {job} {} stop_by={hard_at}", lease.token)
+                }
+                Event::Ordered { worker, order } => format!("ordered {worker} {order}"),
                 Event::Revoked { worker, lease } => format!("revoked {worker} {} {}", name(&lease.job), lease.token),
                 Event::ModuleReady(digest) => format!("module {}", char::from(digest.0[0])),
             })
@@ -146,4 +222,54 @@ impl Script {
         };
         self.trio.plain.modules().iter().map(show).collect::<Vec<_>>().join(", ")
     }
+
+    pub(crate) fn horizons(&self) -> String {
+        let all = horizons(&self.trio.plain);
+        let texts: Vec<_> = all
+            .iter()
+            .map(|horizon| {
+                let (queue, state, from) = (&horizon.queue, horizon.state, relative(horizon.from));
+                format!("{queue} {state} from={from} above={}", horizon.above)
+            })
+            .collect();
+        if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+    }
+
+    pub(crate) fn show_workers(&self) -> String {
+        let workers = self.trio.plain.workers();
+        let texts: Vec<_> = workers
+            .iter()
+            .map(|worker| {
+                assert_eq!(self.trio.plain.worker_order(worker.id), Some(worker.order));
+                let mut text = format!("{} seen={}", worker.id, relative(worker.last_seen));
+                if worker.order != WorkerOrder::Run {
+                    text += &format!(" {}", worker.order);
+                }
+                let names: Option<Vec<_>> = worker.jobs.iter().map(|id| self.name(*id)).collect();
+                match names {
+                    Some(names) if names.is_empty() => {}
+                    Some(names) => text += &format!(" has {}", names.join(" ")),
+                    None => text += &format!(" has {} of {}", worker.jobs.len(), worker.held),
+                }
+                text
+            })
+            .collect();
+        if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+    }
+
+    pub(crate) fn state_value(&self, key: &str) -> String {
+        self.trio.plain.state_value(&key.parse().unwrap()).as_ref().map_or("none".to_owned(), show_value)
+    }
+
+    pub(crate) fn state_values(&self, words: &Words<'_>) -> String {
+        let after = words.get("after").map(|key| key.parse().unwrap());
+        let max = words.number("max").unwrap_or(100) as usize;
+        let values = self.trio.plain.state_values(words.get("prefix").unwrap_or(""), after.as_ref(), max);
+        let texts: Vec<_> = values.iter().map(|value| format!("{}: {}", value.key, show_value(value))).collect();
+        if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+    }
+}
+
+fn show_value(value: &StateValue) -> String {
+    format!("{} bytes, version {} of {}", value.value.len(), value.version, relative(value.written_at))
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "shows diffs of failing scripts")]
 
 mod answer;
+mod parse;
 mod script;
 #[path = "../support/mod.rs"]
 mod support;

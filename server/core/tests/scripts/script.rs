@@ -2,12 +2,9 @@
 
 use crate::answer::{refusal, relative};
 use crate::support::Trio;
-use crate::words::{Words, digest, milliseconds};
-use jobraft_core::{Command, Entry, Event, Outcome};
-use jobraft_protocol::{
-    Completion, Error, Failure, FencingToken, JobId, JobState, LeaseRef, LogTime, ModuleManifest, NewJob, Start, Task,
-    WorkerId,
-};
+use crate::words::{Words, milliseconds};
+use jobraft_core::{Command, Entry, Event, Outcome, Target};
+use jobraft_protocol::{Error, JobId, JobState, LogTime, WorkerId, WorkerInfo};
 use std::collections::BTreeMap;
 
 /// Time 0 of every script, so that ids minted before it are possible.
@@ -16,13 +13,15 @@ pub(crate) const EPOCH_MS: u64 = 1_000_000_000;
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) trio: Trio,
-    at: LogTime,
+    pub(crate) at: LogTime,
     workers: u64,
     pub(crate) steps: usize,
     pub(crate) ids: BTreeMap<String, JobId>,
     unnamed: u64,
     pub(crate) events: Vec<Event>,
     states: BTreeMap<JobId, JobState>,
+    /// Rows as a leader read them at an earlier step.
+    noted: BTreeMap<JobId, Target>,
 }
 
 impl Script {
@@ -37,12 +36,23 @@ impl Script {
         match words.at(0) {
             "tick" => self.advance(false),
             "leader" => self.advance(true),
+            "note" => {
+                let id = self.ids[words.at(1)];
+                self.noted.insert(id, self.trio.target(id));
+                "noted".to_owned()
+            }
             "show" => self.show(self.ids[words.at(1)]),
+            "kept" => self.trio.target(self.ids[words.at(1)]).row.is_some().to_string(),
             "queue" => self.queue(words.at(1)),
+            "horizons" => self.horizons(),
             "events" => self.show_events(),
             "now" => relative(self.trio.plain.now()),
             "timer" => self.trio.plain.next_timer().map_or("none".to_owned(), relative),
             "modules" => self.modules(),
+            "settings" => format!("create_queues={}", self.trio.plain.settings().create_queues),
+            "workers" => self.show_workers(),
+            "state" => self.state_value(words.at(1)),
+            "states" => self.state_values(&words),
             "remembers" => self.trio.plain.remembers(self.ids[words.at(1)]).to_string(),
             _ => self.command(&words),
         }
@@ -77,20 +87,11 @@ impl Script {
     }
 
     fn command(&mut self, words: &Words<'_>) -> String {
-        // A worker registers when a script first names it, in an entry of its own.
-        let worker = words.get("worker").or((words.at(0) == "disconnect").then(|| words.at(1)));
-        let worker = WorkerId(worker.map_or(0, |name| match name.strip_prefix('w').map(str::parse) {
-            Some(Ok(number)) => number,
-            _ => u64::MAX,
-        }));
-        while self.workers < worker.0 && worker.0 != u64::MAX {
-            self.apply(false, vec![Command::RegisterWorker { name: "script".to_owned() }]);
-            self.workers += 1;
-        }
+        let worker = self.worker(words);
         let command = self.parse(words, worker);
         let asked: Vec<JobId> = match &command {
             Command::Enqueue { jobs } => jobs.iter().map(|job| job.id).collect(),
-            Command::Extend { leases, .. } => leases.iter().map(|lease| lease.job).collect(),
+            Command::Act { targets, .. } => targets.iter().map(|target| target.job).collect(),
             _ => Vec::new(),
         };
         let mut outcomes = self.apply(false, vec![command]);
@@ -98,91 +99,46 @@ impl Script {
         self.note_states();
         match outcomes.remove(0) {
             Err(error) => refusal(&error),
-            Ok(outcome) => self.outcome(outcome, &asked),
-        }
-    }
-
-    fn parse(&mut self, words: &Words<'_>, worker: WorkerId) -> Command {
-        let lease_ms = words.ms("for").map_or(30_000, |ms| ms as u64);
-        match words.at(0) {
-            "enqueue" => Command::Enqueue { jobs: self.new_jobs(words) },
-            "lease" => Command::Lease {
-                worker,
-                queues: words.at(1).split(',').map(|name| name.parse().unwrap()).collect(),
-                max: words.number("max").unwrap_or(1) as u32,
-                lease_ms,
-            },
-            "extend" => {
-                let first = self.lease(words);
-                let times = words.number("times").unwrap_or(1) as usize;
-                Command::Extend { leases: vec![first; times], lease_ms }
+            Ok(outcome) => {
+                if let Outcome::Registered(worker) = &outcome {
+                    self.workers = worker.0;
+                }
+                self.outcome(outcome, &asked)
             }
-            "complete" => Command::Complete {
-                lease: self.lease(words),
-                completion: Completion { result: words.bytes("result"), log: words.bytes("log") },
-            },
-            "fail" => Command::Fail {
-                lease: self.lease(words),
-                failure: Failure {
-                    retryable: !words.0.contains(&"final"),
-                    log: words.bytes("log"),
-                    ..Failure::retryable("x".repeat(words.number("message").unwrap_or(4) as usize))
-                },
-            },
-            "release" => Command::Release { lease: self.lease(words) },
-            "disconnect" => Command::Disconnect { worker },
-            "cancel" => Command::Cancel {
-                job: self.ids[words.at(1)],
-                reason: "x".repeat(words.number("reason").unwrap_or(0) as usize),
-            },
-            "put" => Command::PutModule {
-                manifest: ModuleManifest {
-                    digest: digest(words.at(1)),
-                    size: words.number("size").unwrap_or(1),
-                    names: Vec::new(),
-                    imports: Vec::new(),
-                    owner: words.get("owner").unwrap_or("ops").to_owned(),
-                },
-                name: words.get("name").map(|name| name.parse().unwrap()),
-            },
-            verb => panic!("no such verb: {verb}"),
         }
     }
 
-    fn lease(&self, words: &Words<'_>) -> LeaseRef {
-        LeaseRef { job: self.ids[words.at(1)], token: FencingToken(words.number("token").unwrap()) }
+    /// The worker of a step. It registers when a script first names it, in an entry of its own.
+    fn worker(&mut self, words: &Words<'_>) -> WorkerId {
+        let named = matches!(words.at(0), "disconnect" | "order").then(|| words.at(1));
+        let worker = words.get("worker").or(named).map_or(WorkerId(0), worker_id);
+        while self.workers < worker.0 && worker.0 != u64::MAX {
+            let info = WorkerInfo { name: "script".to_owned(), ..WorkerInfo::default() };
+            self.apply(false, vec![Command::RegisterWorker { info }]);
+            self.workers += 1;
+        }
+        worker
     }
 
-    fn new_jobs(&mut self, words: &Words<'_>) -> Vec<NewJob> {
-        let names: Vec<String> = match words.get("job") {
-            Some(names) => names.split(',').map(str::to_owned).collect(),
-            None => vec![String::new(); words.number("count").unwrap() as usize],
-        };
-        let minted = LogTime::from_ms((self.at.as_ms() as i64 + words.ms("minted").unwrap_or(0)) as u64);
-        names
-            .into_iter()
-            .map(|name| NewJob {
-                payload: words.bytes("payload"),
-                priority: words.number("priority").map(|number| number as u8),
-                start: match (words.ms("delay"), words.ms("start")) {
-                    (Some(ms), _) => Start::AfterMs(ms as u64),
-                    (None, Some(at)) => Start::At(LogTime::from_ms((EPOCH_MS as i64 + at) as u64)),
-                    (None, None) => Start::Now,
-                },
-                max_attempts: words.number("attempts").map(|number| number as u32),
-                run_timeout_ms: words.ms("timeout").map(|ms| ms as u64),
-                ..NewJob::new(
-                    self.id(name, minted, words.get("uuid")),
-                    words.at(1).parse().unwrap(),
-                    words.get("module").map_or(Task::Handler("t".parse().unwrap()), |name| Task::Module(digest(name))),
-                    "",
-                )
-            })
-            .collect()
+    /// What a leader would read of these jobs, as of this step or as `note` read it.
+    pub(crate) fn targets(&self, words: &Words<'_>) -> Vec<Target> {
+        if let Some(count) = words.number("count") {
+            let id = JobId::new(self.at, [0xff; 10]);
+            return vec![Target { job: id, row: None }; count as usize];
+        }
+        let ids = words.at(1).split(',').map(|name| self.ids[name]);
+        ids.map(|job| match words.get("row") {
+            Some("noted") => self.noted[&job].clone(),
+            Some("none") => Target { job, row: None },
+            Some("bad") => Target { job, row: Some(vec![1, 2, 3].into()) },
+            Some(other) => Target { job, row: self.noted[&self.ids[other]].row.clone() },
+            None => self.trio.target(job),
+        })
+        .collect()
     }
 
     /// The same name is the same id, made when the script first mentions it. Jobs without a name get a number.
-    fn id(&mut self, name: String, minted: LogTime, version: Option<&str>) -> JobId {
+    pub(crate) fn id(&mut self, name: String, minted: LogTime, version: Option<&str>) -> JobId {
         let mut random = [0; 10];
         if name.is_empty() {
             self.unnamed += 1;
@@ -197,6 +153,11 @@ impl Script {
             _ => JobId::new(minted, random),
         })
     }
+}
+
+/// `w1` is the first worker that registered; any other name is one that never did.
+pub(crate) fn worker_id(name: &str) -> WorkerId {
+    name.parse().unwrap_or(WorkerId(u64::MAX))
 }
 
 fn cbor(uuid: uuid::Uuid) -> Vec<u8> {

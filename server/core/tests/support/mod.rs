@@ -2,15 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unreachable_pub, reason = "shared by several test programs")]
 
-use jobraft_core::{Applied, Changes, Core, Entry, RestoreError, Table};
-use jobraft_protocol::{JobId, JobView, LogTime};
+use bytes::Bytes;
+use jobraft_core::{Applied, Changes, Core, Entry, Horizon, JobRow, RestoreError, Table, Target};
+use jobraft_protocol::{JobId, JobState, JobView};
 use std::collections::BTreeMap;
 
 /// What `state.db` would hold.
 #[derive(Clone, Default)]
 pub struct Disk {
     pub header: Vec<u8>,
-    pub jobs: BTreeMap<JobId, (bool, Option<LogTime>, Vec<u8>)>,
+    pub jobs: BTreeMap<JobId, JobRow>,
     pub rows: BTreeMap<(Table, String), Vec<u8>>,
 }
 
@@ -19,7 +20,11 @@ impl Disk {
         self.header = changes.header.to_vec();
         for row in changes.jobs {
             assert_eq!(row.state.is_terminal(), row.finished_at.is_some());
-            self.jobs.insert(row.id, (row.state.is_terminal(), row.finished_at, row.body));
+            assert_eq!(row.state.is_terminal(), row.ended_seq.is_some());
+            self.jobs.insert(row.id, row);
+        }
+        for id in changes.deleted {
+            self.jobs.remove(&id);
         }
         for row in changes.rows {
             match row.body {
@@ -29,33 +34,60 @@ impl Disk {
         }
     }
 
+    /// Removes the rows that are neither kept nor needed to remember an id: as late as storage may, as early as it can.
+    pub fn sweep(&mut self, core: &Core) {
+        let (horizons, before) = (horizons(core), core.sweep_before());
+        self.jobs.retain(|id, row| {
+            let Some(finished_at) = row.finished_at else { return true };
+            is_kept(&horizons, row) || finished_at >= before || id.minted_at() >= before
+        });
+    }
+
     pub fn load(&self) -> Core {
         self.try_load().unwrap()
     }
 
     pub fn try_load(&self) -> Result<Core, RestoreError> {
         let mut restore = Core::restore(&self.header)?;
-        let mut ended = Vec::new();
-        for (terminal, finished_at, body) in self.jobs.values() {
-            match finished_at {
-                Some(at) if *terminal && *at >= restore.remember_since() => ended.push((*at, body)),
+        let mut ended: Vec<&JobRow> = Vec::new();
+        for row in self.jobs.values() {
+            match row.finished_at {
+                Some(at) if at >= restore.remember_since() => ended.push(row),
                 Some(_) => {}
-                None => restore.job(body)?,
+                None => restore.job(&row.body)?,
+            }
+            if row.state == JobState::Dead {
+                restore.dead(&row.body)?;
             }
         }
         for ((table, key), body) in &self.rows {
             restore.row(*table, key, body)?;
         }
-        ended.sort_unstable();
-        for (_, body) in ended {
-            restore.remember(body)?;
+        ended.sort_unstable_by_key(|row| (row.finished_at, row.id));
+        for row in ended {
+            restore.remember(&row.body)?;
         }
         restore.finish()
     }
+}
 
-    pub fn view(&self, id: JobId) -> Option<JobView> {
-        self.jobs.get(&id).map(|(_, _, body)| Core::view_row(body).unwrap())
+/// All horizons, page by page.
+pub fn horizons(core: &Core) -> Vec<Horizon> {
+    let mut all: Vec<Horizon> = Vec::new();
+    loop {
+        let after = all.last().map(|last| (last.queue.clone(), last.state));
+        let page = core.horizons(after.as_ref().map(|(queue, state)| (queue, *state)), 3);
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
     }
+}
+
+fn is_kept(horizons: &[Horizon], row: &JobRow) -> bool {
+    let horizon = horizons.iter().find(|horizon| horizon.queue == row.queue && horizon.state == row.state);
+    let horizon = horizon.expect("a queue in which a job ended has a horizon");
+    row.finished_at.is_some_and(|at| at >= horizon.from) && row.ended_seq.is_some_and(|seq| seq > horizon.above)
 }
 
 /// Three cores under one log: one that never made a checkpoint, one that makes one after each entry, and one that is
@@ -78,6 +110,7 @@ impl Trio {
         assert_eq!(self.checkpointing.apply(entry), applied, "a checkpoint changed an answer");
         assert_eq!(restored.apply(entry), applied, "a restart changed an answer");
         self.disk.write(self.checkpointing.take_changes());
+        self.disk.sweep(&self.plain);
         let hash = self.plain.state_hash();
         assert_eq!(self.checkpointing.state_hash(), hash, "a checkpoint changed the state");
         assert_eq!(restored.state_hash(), hash, "checkpoint + tail differs from full replay");
@@ -89,7 +122,34 @@ impl Trio {
     /// The job, from memory or, once it ended, from disk; both must tell the same.
     pub fn view(&self, id: JobId) -> Option<JobView> {
         let view = self.plain.view(id);
-        assert_eq!(self.disk.view(id), view, "row and memory differ");
+        let row = self.disk.jobs.get(&id);
+        let from_row = row.and_then(|row| self.plain.view_row(&row.body).unwrap());
+        assert_eq!(from_row, view, "row and memory differ");
+        if let Some(row) = row {
+            let summary = self.plain.summary_row(&row.body).unwrap();
+            assert_eq!(summary.is_some(), view.is_some());
+            if let (Some(view), Some(summary)) = (&view, summary) {
+                let columns = (row.id, row.state, row.enqueued_at, row.finished_at);
+                assert_eq!(columns, (view.id, view.state, view.enqueued_at, view.finished_at));
+                assert_eq!(row.key, view.unique.as_ref().map(|unique| unique.key.clone()));
+                assert_eq!(row.error, view.errors.last().map(|error| error.message.clone()));
+                assert_eq!((summary.id, summary.state, &summary.queue), (view.id, view.state, &view.queue));
+            }
+            if row.state.is_terminal() {
+                assert_eq!(is_kept(&horizons(&self.plain), row), view.is_some(), "horizon and view differ");
+            }
+        }
+        assert_eq!(self.plain.is_live(id), view.as_ref().is_some_and(|view| !view.state.is_terminal()));
         view
+    }
+
+    /// What the leader would put into an entry for this job: its row, if it has ended and is kept.
+    pub fn target(&self, job: JobId) -> Target {
+        let row = self.view(job).filter(|view| view.state.is_terminal()).map(|_| {
+            let row = &self.disk.jobs[&job].body;
+            assert_eq!(self.plain.row(job).as_ref(), Some(row), "memory gives another row than the disk");
+            Bytes::from(row.clone())
+        });
+        Target { job, row }
     }
 }

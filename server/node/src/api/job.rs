@@ -1,30 +1,32 @@
-//! One job: read it, wait for its end, call it off.
+//! One job: read it, wait for its end.
 
+use super::Api;
 use super::request::Answer;
+use super::room::{JOB_BYTES_MAX, Room};
 use super::session::Session;
-use super::{Api, bounds, report};
-use jobraft_core::command::Command;
 use jobraft_protocol::{Consistency, Error, ErrorCode, JobId, JobView, Response, limits};
 use std::time::Duration;
 
-/// Calls a job off.
-pub(super) async fn cancel(api: &Api, job: JobId, mut reason: String) -> Answer {
-    bounds::cut(&mut reason, limits::REASON_BYTES_MAX);
-    report::done(api, Command::Cancel { job, reason }).await
-}
-
 /// Reads a job, waiting up to `wait_ms` for its end.
-pub(super) async fn get(session: &Session, job: JobId, consistency: Consistency, wait_ms: u64) -> Answer {
+pub(super) async fn get(
+    session: &Session,
+    job: JobId,
+    consistency: Consistency,
+    wait_ms: u64,
+    room: &mut Room,
+) -> Answer {
     let api = &session.api;
     if wait_ms == 0 {
-        return view(api, job, consistency).await.map(response);
+        return view(api, job, consistency, room).await.map(response);
     }
     // Before the job is read: what ends in between is not missed.
     let mut watched = api.dispatcher.ended().watch(job);
-    let found = view(api, job, consistency).await?;
+    let found = view(api, job, consistency, room).await?;
     if found.state.is_terminal() {
         return Ok(response(found));
     }
+    drop(found);
+    room.release();
     let mut leadership = api.consensus.leadership();
     let lost = async {
         match consistency {
@@ -39,11 +41,12 @@ pub(super) async fn get(session: &Session, job: JobId, consistency: Consistency,
         () = session.closed.cancelled() => {}
         () = tokio::time::sleep(Duration::from_millis(wait_ms.min(limits::WAIT_MS_MAX))) => {}
     }
-    view(api, job, consistency).await.map(response)
+    view(api, job, consistency, room).await.map(response)
 }
 
-async fn view(api: &Api, job: JobId, consistency: Consistency) -> Result<JobView, Error> {
+async fn view(api: &Api, job: JobId, consistency: Consistency, room: &mut Room) -> Result<JobView, Error> {
     api.fresh(consistency).await?;
+    room.reserve(JOB_BYTES_MAX).await;
     let found = api.consensus.job(job).await?;
     found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no job {job}: it never was, or ended long ago")))
 }

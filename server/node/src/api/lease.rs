@@ -2,26 +2,29 @@
 
 use super::request::{Answer, mismatch};
 use super::session::Session;
-use super::{Api, bounds};
-use crate::dispatch::Wish;
+use super::{Api, bounds, fleet};
+use crate::dispatch::{Strides, Wish};
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{Error, LeasedJob, QueueName, Response, WorkerId, limits};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Mints a worker incarnation.
-pub(super) async fn register(api: &Api, name: String) -> Answer {
-    bounds::label("worker's name", &name)?;
-    match api.consensus.propose(Command::RegisterWorker { name }).await? {
-        Outcome::Registered(worker) => Ok(Response::Registered(worker)),
-        other => Err(mismatch("register", &other)),
-    }
-}
-
 /// Checks what a worker asks for.
-pub(super) fn wish(worker: WorkerId, queues: Vec<QueueName>, credits: u32, lease_ms: u64) -> Result<Wish, Error> {
+pub(super) fn wish(
+    worker: WorkerId,
+    mut queues: Vec<QueueName>,
+    weights: Vec<u32>,
+    credits: u32,
+    lease_ms: u64,
+) -> Result<Wish, Error> {
     bounds::queues(&queues)?;
+    bounds::weights(&queues, &weights)?;
     bounds::lease_ms(lease_ms)?;
-    Ok(Wish { worker, queues, credits, lease_ms })
+    if weights.is_empty() {
+        let mut seen = BTreeSet::new();
+        queues.retain(|queue| seen.insert(queue.clone()));
+    }
+    Ok(Wish { worker, queues, weights, credits, lease_ms })
 }
 
 /// Leases jobs, waiting up to `wait_ms` for the first.
@@ -34,6 +37,7 @@ pub(super) async fn lease(session: &Session, wish: Wish, wait_ms: u64) -> Answer
     let jobs = if wait_ms == 0 {
         propose(api, wish).await?
     } else {
+        fleet::heard(api, wish.worker).await?;
         let wait = Duration::from_millis(wait_ms.min(limits::WAIT_MS_MAX));
         api.dispatcher.lease(&api.consensus, wish, wait, &session.closed).await?
     };
@@ -42,8 +46,10 @@ pub(super) async fn lease(session: &Session, wish: Wish, wait_ms: u64) -> Answer
 
 /// Leases what is ready now.
 async fn propose(api: &Api, wish: Wish) -> Result<Vec<LeasedJob>, Error> {
-    let Wish { worker, queues, credits, lease_ms } = wish;
-    match api.consensus.propose(Command::Lease { worker, queues, max: credits, lease_ms }).await? {
+    let Wish { worker, queues, weights, credits, lease_ms } = wish;
+    let (queues, shares) =
+        if weights.is_empty() { (queues, Vec::new()) } else { shares(api, queues, &weights, credits) };
+    match api.consensus.propose(Command::Lease { worker, queues, shares, max: credits, lease_ms }).await? {
         Outcome::Leased(jobs) => {
             if let Some(at) = jobs.iter().map(|job| job.expires_at).min() {
                 api.dispatcher.due_at(at);
@@ -52,6 +58,17 @@ async fn propose(api: &Api, wish: Wish) -> Result<Vec<LeasedJob>, Error> {
         }
         other => Err(mismatch("lease", &other)),
     }
+}
+
+/// Divides what is ready by weight, for one who does not wait: by chance, since nobody remembers what it got before. If
+/// nothing seems to be ready, the state machine has the last word.
+fn shares(api: &Api, queues: Vec<QueueName>, weights: &[u32], max: u32) -> (Vec<QueueName>, Vec<u32>) {
+    let ready: Vec<usize> = api.consensus.read(|core| queues.iter().map(|queue| core.ready_count(queue)).collect());
+    let picked = Strides::at_random(weights).pick(&ready, max as usize);
+    if picked.is_empty() {
+        return (queues, Vec::new());
+    }
+    picked.into_iter().map(|(place, count)| (queues[place].clone(), u32::try_from(count).unwrap_or(max))).unzip()
 }
 
 /// Pushes jobs from now on.

@@ -5,20 +5,32 @@
 //! share a write; what a client sends or fails to read bounds what it can make a node hold. Decisions about jobs are
 //! the state machine's: none is made here.
 
+mod act;
 mod bounds;
 mod cluster;
 mod download;
 mod enqueue;
+mod fleet;
 mod job;
 mod lease;
+mod list;
 mod module;
 mod queue;
 mod report;
 mod request;
+mod room;
 mod session;
+mod settings;
+mod state;
 mod upload;
 mod writer;
 
+#[cfg(test)]
+mod bad_input_tests;
+#[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
+mod life_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use super::Api;
 use super::request::Answer;
+use super::room::{LIST_BYTES_MAX, Room};
 use jobraft_core::Core;
 use jobraft_protocol::{Consistency, Error, ErrorCode, ModuleRef, Response};
 
 /// Lists modules.
-pub(super) async fn list(api: &Api, consistency: Consistency) -> Answer {
+pub(super) async fn list(api: &Api, consistency: Consistency, room: &mut Room) -> Answer {
     api.fresh(consistency).await?;
+    room.reserve(LIST_BYTES_MAX).await;
     Ok(Response::Modules(api.consensus.read(Core::modules)))
 }
 

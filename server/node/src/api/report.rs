@@ -2,28 +2,48 @@
 
 use super::request::{Answer, mismatch};
 use super::session::Session;
-use super::{Api, bounds};
+use super::{Api, bounds, enqueue};
+use bytes::Bytes;
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Completion, Failure, LeaseRef, Response, WorkerId, limits};
+use jobraft_protocol::{Completion, Failure, LeaseRef, Progress, Response, WorkerId, limits};
 
-/// Extends leases.
-pub(super) async fn extend(api: &Api, leases: Vec<LeaseRef>, lease_ms: u64) -> Answer {
+/// Extends leases, and takes in how far jobs are.
+pub(super) async fn extend(
+    api: &Api,
+    leases: Vec<LeaseRef>,
+    lease_ms: u64,
+    mut progress: Vec<(LeaseRef, Progress)>,
+) -> Answer {
     bounds::bulk("leases", leases.len(), limits::EXTEND_LEASES_MAX)?;
     bounds::lease_ms(lease_ms)?;
-    if leases.is_empty() {
+    bounds::progress(&mut progress)?;
+    if leases.is_empty() && progress.is_empty() {
         return Ok(Response::Extended(Vec::new()));
     }
-    match api.consensus.propose(Command::Extend { leases, lease_ms }).await? {
+    match api.consensus.propose(Command::Extend { leases, lease_ms, progress }).await? {
         Outcome::Extended(results) => Ok(Response::Extended(results)),
         other => Err(mismatch("extend", &other)),
     }
 }
 
-/// Ends a job well.
+/// Leaves bytes for the next attempt.
+pub(super) async fn checkpoint(api: &Api, lease: LeaseRef, data: Bytes) -> Answer {
+    bounds::size("checkpoint", data.len(), limits::CHECKPOINT_BYTES_MAX)?;
+    done(api, Command::Checkpoint { lease, data }).await
+}
+
+/// Ends a job well, with what is to be done in the same step.
 pub(super) async fn complete(api: &Api, lease: LeaseRef, completion: Completion) -> Answer {
     bounds::size("result", completion.result.len(), limits::RESULT_BYTES_MAX)?;
     bounds::size("log", completion.log.len(), limits::LOG_TAIL_BYTES_MAX)?;
-    done(api, Command::Complete { lease, completion }).await
+    bounds::new_jobs(&completion.jobs)?;
+    bounds::writes(&completion.state)?;
+    let due_at = enqueue::due_at(api, &completion.jobs);
+    let answer = done(api, Command::Complete { lease, completion }).await?;
+    if let Some(at) = due_at {
+        api.dispatcher.due_at(at);
+    }
+    Ok(answer)
 }
 
 /// Ends an attempt badly.
@@ -41,9 +61,14 @@ pub(super) async fn fail(api: &Api, lease: LeaseRef, mut failure: Failure) -> An
     }
 }
 
-/// Gives a job back.
-pub(super) async fn release(api: &Api, lease: LeaseRef) -> Answer {
-    done(api, Command::Release { lease }).await
+/// Gives a job back, to wait for a while if so wished.
+pub(super) async fn release(api: &Api, lease: LeaseRef, delay_ms: u64) -> Answer {
+    bounds::ms("delay_ms", delay_ms, limits::DELAY_MS_MAX)?;
+    let answer = done(api, Command::Release { lease, delay_ms }).await?;
+    if delay_ms > 0 {
+        api.dispatcher.due_at(api.consensus.log_time().plus_ms(delay_ms));
+    }
+    Ok(answer)
 }
 
 /// Gives back all that a worker holds, and pushes nothing more to it on this session.

@@ -1,10 +1,11 @@
 //! Which handler a request goes to.
 
+use super::room::Room;
 use super::session::Session;
-use super::{cluster, enqueue, job, lease, module, queue, report};
+use super::{act, cluster, enqueue, fleet, job, lease, list, module, queue, report, settings, state};
 use crate::auth;
 use jobraft_core::command::Outcome;
-use jobraft_protocol::{Error, ErrorCode, Request, Response};
+use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response};
 
 /// What a request is answered.
 pub(super) type Answer = Result<Response, Error>;
@@ -22,27 +23,40 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
     }
 }
 
-/// Answers everything else. The reader has authorized it: see [`at_once`].
-pub(super) async fn answer(session: &Session, request: Request) -> Answer {
+/// Answers everything else. The reader has authorized it: see [`at_once`]. What may be answered by much takes `room` first.
+pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
     let api = &session.api;
     match request {
         Request::Enqueue { jobs } => enqueue::enqueue(api, jobs).await,
-        Request::RegisterWorker { name } => lease::register(api, name).await,
-        Request::Lease { worker, queues, max, lease_ms, wait_ms } => {
-            lease::lease(session, lease::wish(worker, queues, max, lease_ms)?, wait_ms).await
+        Request::RegisterWorker { info } => fleet::register(api, info).await,
+        Request::Heartbeat { worker } => fleet::heartbeat(api, worker).await,
+        Request::Lease { worker, queues, weights, max, lease_ms, wait_ms } => {
+            lease::lease(session, lease::wish(worker, queues, weights, max, lease_ms)?, wait_ms).await
         }
-        Request::Subscribe { worker, queues, lease_ms, credits } => {
-            lease::subscribe(session, lease::wish(worker, queues, credits, lease_ms)?).await
+        Request::Subscribe { worker, queues, weights, lease_ms, credits } => {
+            lease::subscribe(session, lease::wish(worker, queues, weights, credits, lease_ms)?).await
         }
-        Request::Extend { leases, lease_ms } => report::extend(api, leases, lease_ms).await,
+        Request::Extend { leases, lease_ms, progress } => report::extend(api, leases, lease_ms, progress).await,
+        Request::Checkpoint { lease, data } => report::checkpoint(api, lease, data).await,
         Request::Complete { lease, completion } => report::complete(api, lease, completion).await,
         Request::Fail { lease, failure } => report::fail(api, lease, failure).await,
-        Request::Release { lease } => report::release(api, lease).await,
+        Request::Release { lease, delay_ms } => report::release(api, lease, delay_ms).await,
         Request::Disconnect { worker } => report::disconnect(session, worker).await,
-        Request::Cancel { job, reason } => job::cancel(api, job, reason).await,
-        Request::GetJob { job, consistency, wait_ms } => job::get(session, job, consistency, wait_ms).await,
-        Request::ListQueues { consistency } => queue::list(api, consistency).await,
-        Request::ListModules { consistency } => module::list(api, consistency).await,
+        Request::Act { jobs, action, only_in } => act::act(api, jobs, action, only_in).await,
+        Request::ListJobs { filter, after, oldest_first, limit, consistency } => {
+            list::jobs(api, list::Listing { filter, after, oldest_first, limit, consistency }, room).await
+        }
+        Request::Configure { settings } => settings::configure(api, settings).await,
+        Request::GetSettings { consistency } => settings::get(api, consistency).await,
+        Request::ListWorkers { consistency } => fleet::list(api, consistency, room).await,
+        Request::OrderWorker { worker, order } => fleet::order(api, worker, order).await,
+        Request::GetState { key, consistency } => state::get(api, &key, consistency).await,
+        Request::ListState { prefix, after, limit, consistency } => {
+            state::list(api, state::Listing { prefix, after, limit, consistency }, room).await
+        }
+        Request::GetJob { job, consistency, wait_ms } => job::get(session, job, consistency, wait_ms, room).await,
+        Request::ListQueues { consistency } => queue::list(api, consistency, room).await,
+        Request::ListModules { consistency } => module::list(api, consistency, room).await,
         Request::ResolveModule { module } => module::resolve(api, &module).await,
         Request::AddNode { node, address, learner } => cluster::add_node(api, node, address, learner).await,
         Request::RemoveNode { node } => cluster::remove_node(api, node).await,
@@ -56,14 +70,35 @@ pub(super) async fn answer(session: &Session, request: Request) -> Answer {
 /// How many bytes a request makes the node hold while it is under way, beyond a small, fixed number.
 pub(super) fn weight_bytes(request: &Request) -> usize {
     match request {
-        Request::Enqueue { jobs } => jobs.iter().map(|job| size_of_val(job) + job.payload.len()).sum(),
-        Request::Complete { completion, .. } => completion.result.len() + completion.log.len(),
+        Request::Enqueue { jobs } => new_jobs_bytes(jobs),
+        Request::Complete { completion, .. } => {
+            let Completion { result, log, jobs, state } = completion;
+            let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
+            result.len() + log.len() + new_jobs_bytes(jobs) + size_of_val(state.as_slice()) + values.sum::<usize>()
+        }
         Request::Fail { failure, .. } => failure.message.len() + failure.log.len(),
-        Request::Extend { leases, .. } => size_of_val(leases.as_slice()),
-        Request::Lease { queues, .. } | Request::Subscribe { queues, .. } => size_of_val(queues.as_slice()),
-        Request::Cancel { reason: text, .. } | Request::RegisterWorker { name: text } => text.len(),
+        Request::Extend { leases, progress, .. } => {
+            let messages = progress.iter().map(|(_, progress)| progress.message.len());
+            size_of_val(leases.as_slice()) + size_of_val(progress.as_slice()) + messages.sum::<usize>()
+        }
+        Request::Checkpoint { data, .. } => data.len(),
+        Request::Lease { queues, weights, .. } | Request::Subscribe { queues, weights, .. } => {
+            size_of_val(queues.as_slice()) + size_of_val(weights.as_slice())
+        }
+        Request::RegisterWorker { info } => info.name.len() + info.agent.len() + size_of_val(info.queues.as_slice()),
+        Request::Act { jobs, action, .. } => act::weight_bytes(jobs, action),
+        Request::Configure { settings } => size_of_val(settings.as_slice()),
+        Request::ListJobs { filter, .. } => {
+            let texts = [&filter.task, &filter.error].into_iter().flatten().map(String::len);
+            size_of_val(filter.queues.as_slice()) + size_of_val(filter.states.as_slice()) + texts.sum::<usize>()
+        }
+        Request::ListState { prefix, .. } => prefix.len(),
         _ => 0,
     }
+}
+
+fn new_jobs_bytes(jobs: &[NewJob]) -> usize {
+    jobs.iter().map(|job| size_of_val(job) + job.payload.len()).sum()
 }
 
 /// The state machine answered a command with what belongs to another one: a defect.

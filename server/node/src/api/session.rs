@@ -1,15 +1,16 @@
 //! A session: many requests under way on one stream, each handled on its own, all answered through one writer.
 
 use super::request::{Answer, answer, at_once, weight_bytes};
+use super::room::Rooms;
 use super::{Api, REQUEST_BYTES_UNIT, writer};
-use crate::dispatch::DemandId;
+use crate::dispatch::{DemandId, Outgoing};
 use crate::tls::Identity;
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
 use jobraft_protocol::limits::SESSION_REQUESTS_MAX;
 use jobraft_protocol::{ClientFrame, ClientHello, Error, ErrorCode, ServerFrame, ServerHello, WorkerId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Answers and pushes that wait for the writer; beyond, whoever has one more waits, and at last the reader.
@@ -25,8 +26,9 @@ pub(super) struct Session {
     pub(super) identity: Arc<Identity>,
     /// Cancelled when the session ends: nobody waits for anything on its behalf any longer.
     pub(super) closed: CancellationToken,
-    frames: mpsc::Sender<ServerFrame>,
+    frames: mpsc::Sender<Outgoing>,
     places: Arc<Semaphore>,
+    rooms: Rooms,
     /// `None` once the session is over.
     subscriptions: Mutex<Option<HashMap<WorkerId, DemandId>>>,
 }
@@ -54,6 +56,7 @@ pub(super) async fn run(
         closed: closed.clone(),
         frames,
         places: Arc::new(Semaphore::new(SESSION_REQUESTS_MAX)),
+        rooms: Rooms::new(),
         subscriptions: Mutex::new(Some(HashMap::new())),
     });
     let ended = tokio::select! {
@@ -72,7 +75,7 @@ impl Session {
     async fn read(self: &Arc<Self>, receiver: &mut FrameReceiver) -> Result<(), TransportError> {
         while let Some(ClientFrame { id, request }) = receiver.recv().await? {
             if let Some(result) = at_once(self, &request) {
-                self.reply(id, result).await;
+                self.reply(id, result, None).await;
                 continue;
             }
             let place = Arc::clone(&self.places).acquire_owned().await.expect("this semaphore is never closed");
@@ -86,22 +89,24 @@ impl Session {
             };
             let session = Arc::clone(self);
             tokio::spawn(async move {
-                let result = answer(&session, request).await;
+                let mut room = session.rooms.room();
+                let result = answer(&session, request, &mut room).await;
                 drop(bytes);
-                session.reply(id, result).await;
+                let room = room.until_written(result.as_ref().ok());
+                session.reply(id, result, room).await;
                 drop(place);
             });
         }
         Ok(())
     }
 
-    async fn reply(&self, id: u64, result: Answer) {
+    async fn reply(&self, id: u64, result: Answer, room: Option<OwnedSemaphorePermit>) {
         // The writer takes frames for as long as anybody can send one, also those that it can no longer deliver.
-        let _ = self.frames.send(ServerFrame::Reply { id, result }).await;
+        let _ = self.frames.send(Outgoing { frame: ServerFrame::Reply { id, result }, room }).await;
     }
 
     /// Where pushes go.
-    pub(super) fn pushes(&self) -> mpsc::Sender<ServerFrame> {
+    pub(super) fn pushes(&self) -> mpsc::Sender<Outgoing> {
         self.frames.clone()
     }
 

@@ -7,8 +7,9 @@ use crate::node::Node;
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
 use jobraft_protocol::{
-    ClientFrame, ClientHello, Consistency, EnqueueOutcome, Error, ErrorCode, JobId, JobView, LeasedJob, LogTime,
-    NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start, StreamOpen, Task, WorkerId,
+    ClientFrame, ClientHello, Consistency, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobView, LeaseRef,
+    LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start, StreamOpen, Task,
+    WorkerId, WorkerInfo,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -138,8 +139,26 @@ impl Session {
         id
     }
 
+    /// What is done, and answered by no more than that.
+    pub(super) async fn done(&mut self, request: Request) {
+        assert_eq!(self.ask(request).await, Ok(Response::Done));
+    }
+
+    pub(super) async fn act(&mut self, jobs: &[JobId], action: JobAction) -> Vec<Result<(), Error>> {
+        match self.ask(Request::Act { jobs: jobs.to_vec(), action, only_in: vec![] }).await {
+            Ok(Response::Acted(answers)) => answers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Enqueues a job and leases it.
+    pub(super) async fn hold(&mut self, worker: WorkerId) -> LeaseRef {
+        self.enqueue(Start::Now).await;
+        leased(self.ask(fetch(worker, 0)).await)[0].lease()
+    }
+
     pub(super) async fn register(&mut self) -> WorkerId {
-        match self.ask(Request::RegisterWorker { name: "w".to_owned() }).await {
+        match self.ask(Request::RegisterWorker { info: info("w") }).await {
             Ok(Response::Registered(worker)) => worker,
             other => panic!("{other:?}"),
         }
@@ -154,12 +173,23 @@ impl Session {
     }
 }
 
+pub(super) fn info(name: &str) -> WorkerInfo {
+    WorkerInfo { name: name.to_owned(), ..WorkerInfo::default() }
+}
+
 pub(super) fn fetch(worker: WorkerId, wait_ms: u64) -> Request {
-    Request::Lease { worker, queues: vec!["q".parse().unwrap()], max: 10, lease_ms: MINUTE_MS, wait_ms }
+    Request::Lease {
+        worker,
+        queues: vec!["q".parse().unwrap()],
+        weights: vec![],
+        max: 10,
+        lease_ms: MINUTE_MS,
+        wait_ms,
+    }
 }
 
 pub(super) fn subscription(worker: WorkerId, credits: u32) -> Request {
-    Request::Subscribe { worker, queues: vec!["q".parse().unwrap()], lease_ms: MINUTE_MS, credits }
+    Request::Subscribe { worker, queues: vec!["q".parse().unwrap()], weights: vec![], lease_ms: MINUTE_MS, credits }
 }
 
 pub(super) fn leased(answer: Result<Response, Error>) -> Vec<LeasedJob> {
@@ -169,6 +199,6 @@ pub(super) fn leased(answer: Result<Response, Error>) -> Vec<LeasedJob> {
     }
 }
 
-pub(super) fn code(answer: Result<Response, Error>) -> ErrorCode {
+pub(super) fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> ErrorCode {
     answer.expect_err("it is refused").code
 }

@@ -3,7 +3,7 @@
 
 use super::session::FRAMES_WAITING_MAX;
 use crate::consensus::Consensus;
-use crate::dispatch::give_back;
+use crate::dispatch::{Outgoing, give_back};
 use crate::transport::{CloseCode, FrameSender, TransportError};
 use jobraft_protocol::{Error, ErrorCode, LeasedJob, Push, Response, ServerFrame};
 use tokio::sync::mpsc;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// the stream up when `broken` is cancelled: the client does not keep to the protocol.
 pub(super) async fn run(
     mut sender: FrameSender,
-    mut frames: mpsc::Receiver<ServerFrame>,
+    mut frames: mpsc::Receiver<Outgoing>,
     consensus: Consensus,
     closed: CancellationToken,
     broken: CancellationToken,
@@ -45,8 +45,8 @@ pub(super) async fn run(
 /// stream breaks; what was in the broken write may have arrived, and its leases run on.
 async fn write_all(
     sender: &mut FrameSender,
-    frames: &mut mpsc::Receiver<ServerFrame>,
-    undelivered: &mut Vec<ServerFrame>,
+    frames: &mut mpsc::Receiver<Outgoing>,
+    undelivered: &mut Vec<Outgoing>,
 ) -> Result<(), TransportError> {
     let mut batch = Vec::with_capacity(FRAMES_WAITING_MAX);
     while frames.recv_many(&mut batch, FRAMES_WAITING_MAX).await > 0 {
@@ -68,19 +68,19 @@ async fn write_all(
 }
 
 /// Queues a frame, or, instead of one that is too large, the refusal; returns then what was not sent.
-fn queue(sender: &mut FrameSender, frame: ServerFrame) -> Result<Option<ServerFrame>, TransportError> {
-    let Err(error) = sender.queue(&frame) else { return Ok(None) };
+fn queue(sender: &mut FrameSender, outgoing: Outgoing) -> Result<Option<Outgoing>, TransportError> {
+    let Err(error) = sender.queue(&outgoing.frame) else { return Ok(None) };
     tracing::warn!(%error, "a frame for a client was not sent");
-    if let ServerFrame::Reply { id, .. } = frame {
+    if let ServerFrame::Reply { id, .. } = outgoing.frame {
         let message = format!("the answer cannot be sent: {error}; ask for less");
         sender.queue(&ServerFrame::Reply { id, result: Err(Error::new(ErrorCode::TooLarge, message)) })?;
     }
-    Ok(Some(frame))
+    Ok(Some(outgoing))
 }
 
 /// The leases that a frame would have handed over.
-fn leased(frame: ServerFrame) -> Vec<LeasedJob> {
-    match frame {
+fn leased(outgoing: Outgoing) -> Vec<LeasedJob> {
+    match outgoing.frame {
         ServerFrame::Push(Push::Leased { jobs, .. })
         | ServerFrame::Reply { result: Ok(Response::Leased(jobs)), .. } => jobs,
         _ => Vec::new(),

@@ -1,38 +1,91 @@
-//! When checkpoints are made and how much log is kept behind them.
+//! When checkpoints are made, how much log is kept behind them, and when `state.db` is swept.
+//!
+//! Every node does this for itself, whoever leads: what is on its disk is nobody else's business.
 
 use super::Raft;
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
 use openraft::async_runtime::WatchReceiver;
 use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often to look whether there is something to write.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// The least time between two looks, however much changes: steps of one job that fall between them are written once.
+const INTERVAL_MIN: Duration = Duration::from_millis(250);
+/// The pause between two parts of a sweep: time for a checkpoint, and for the disk.
+const SWEEP_PAUSE: Duration = Duration::from_millis(25);
 /// Bytes of log kept behind a checkpoint, so that a node that was away for a moment needs no snapshot.
 const LOG_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// Entries purged for nothing less: purging is a write too.
 const PURGE_ENTRIES_MIN: u64 = 1_024;
 
-/// Makes a checkpoint whenever something was applied since the last, and purges the log behind it; ends with the node.
+/// Consensus has stopped.
+struct Stopped;
+
+/// Makes a checkpoint whenever something was applied since the last, purges the log behind it, and sweeps what is kept
+/// no longer; ends with the node.
 pub(crate) async fn run(raft: Raft, state: StateMachine, log: LogStore) {
-    let mut clock = tokio::time::interval(INTERVAL);
-    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked_at = Instant::now();
+    let mut has_more = false;
     loop {
-        clock.tick().await;
-        let (applied, purged) = {
-            let metrics = raft.data_metrics();
-            let metrics = metrics.borrow_watched();
-            (metrics.last_applied, metrics.purged.map_or(0, |id| id.index))
-        };
-        let checkpoint = state.checkpointed();
-        if applied > checkpoint && raft.trigger().snapshot().await.is_err() {
-            return; // Stopped.
+        tokio::select! {
+            () = sleep_until(looked_at + INTERVAL) => {}
+            () = under_pressure(&state, looked_at + INTERVAL_MIN) => {}
+            () = sleep(SWEEP_PAUSE), if has_more => {
+                match sweep(&raft, &state).await {
+                    Ok(more) => has_more = more,
+                    Err(Stopped) => return,
+                }
+                continue;
+            }
         }
-        let Some(checkpoint) = checkpoint else { continue };
-        let Some(upto) = log.purge_index_keeping(LOG_BYTES_KEPT) else { continue };
-        let upto = upto.min(checkpoint.index);
-        if upto >= purged + PURGE_ENTRIES_MIN && raft.trigger().purge_log(upto).await.is_err() {
-            return; // Stopped.
+        looked_at = Instant::now();
+        if checkpoint(&raft, &log).await.is_err() {
+            return;
+        }
+        match sweep(&raft, &state).await {
+            Ok(more) => has_more = more,
+            Err(Stopped) => return,
         }
     }
+}
+
+/// Waits until much has changed, and until `earliest`.
+async fn under_pressure(state: &StateMachine, earliest: Instant) {
+    sleep_until(earliest).await;
+    state.pressure().await;
+}
+
+/// Has a checkpoint made if something was applied since the last that openraft knows of, and purges the log behind that.
+async fn checkpoint(raft: &Raft, log: &LogStore) -> Result<(), Stopped> {
+    let (applied, checkpoint, purged) = {
+        let metrics = raft.data_metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.last_applied, metrics.snapshot, metrics.purged.map_or(0, |id| id.index))
+    };
+    if applied > checkpoint {
+        raft.trigger().snapshot().await.map_err(|_| Stopped)?;
+    }
+    let Some(checkpoint) = checkpoint else { return Ok(()) };
+    let Some(upto) = log.purge_index_keeping(LOG_BYTES_KEPT) else { return Ok(()) };
+    let upto = upto.min(checkpoint.index);
+    if upto >= purged + PURGE_ENTRIES_MIN {
+        raft.trigger().purge_log(upto).await.map_err(|_| Stopped)?;
+    }
+    Ok(())
+}
+
+async fn sweep(raft: &Raft, state: &StateMachine) -> Result<bool, Stopped> {
+    let this = state.clone();
+    let swept = tokio::task::spawn_blocking(move || this.sweep()).await;
+    let error = match swept {
+        Ok(Ok(more)) => return Ok(more),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(%error, "could not remove what is kept no longer");
+    // The next checkpoint is refused as well: so openraft hears of it, and the node stops.
+    let _ = raft.trigger().snapshot().await;
+    Err(Stopped)
 }

@@ -3,6 +3,7 @@
 use super::barrier::{self, READERS_WAITING_MAX};
 use super::clock::LogClock;
 use super::leadership::{self, Leadership};
+use super::listing::Lists;
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::proposer::{self, Ask, Waiting, outcome_unknown};
@@ -10,6 +11,7 @@ use super::state_machine::{Observer, StateError, StateMachine};
 use super::{Raft, checkpointer, service};
 use crate::storage::{LogDb, StateDb, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerStream, Peers};
+use bytes::Bytes;
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Event, Outcome};
 use jobraft_protocol::{Error, ErrorCode, JobId, JobView, LogTime, NodeId, limits};
@@ -79,6 +81,7 @@ pub(super) struct Inner {
     pub(super) raft: Raft,
     pub(super) peers: Arc<Peers>,
     pub(super) state: StateMachine,
+    pub(super) lists: Lists,
     log: LogStore,
     clock: Arc<LogClock>,
     instance: Uuid,
@@ -141,6 +144,7 @@ impl Consensus {
             raft,
             peers,
             state,
+            lists: Lists::default(),
             log,
             clock,
             instance,
@@ -224,10 +228,19 @@ impl Consensus {
         }
         let state = self.inner.state.clone();
         let found = tokio::task::spawn_blocking(move || state.job(id)).await;
-        let failed = |error: String| {
-            tracing::error!(%error, job = %id, "could not read a job");
-            Error::new(ErrorCode::Internal, "the node could not read the job; its log says more")
-        };
+        let failed = |error: String| unreadable(id, &error);
+        found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// The row of a job that has ended, for [`jobraft_core::command::Target`]; `None` if it is live, not known, or kept no
+    /// longer.
+    ///
+    /// # Errors
+    /// `internal` if the disk cannot be read.
+    pub async fn row(&self, id: JobId) -> Result<Option<Bytes>, Error> {
+        let state = self.inner.state.clone();
+        let found = tokio::task::spawn_blocking(move || state.row(id)).await;
+        let failed = |error: String| unreadable(id, &error);
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }
 
@@ -297,6 +310,11 @@ impl Consensus {
             Err(error) => tracing::warn!(%error, "the last checkpoint failed; the log will be replayed"),
         }
     }
+}
+
+fn unreadable(job: JobId, error: &str) -> Error {
+    tracing::error!(%error, %job, "could not read a job");
+    Error::new(ErrorCode::Internal, "the node could not read the job; its log says more")
 }
 
 fn config(cluster: &str) -> Result<Arc<Config>, ConsensusError> {

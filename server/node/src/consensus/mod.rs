@@ -9,6 +9,7 @@ mod checkpointer;
 mod clock;
 mod handle;
 mod leadership;
+mod listing;
 mod log_store;
 mod membership;
 mod network;
@@ -18,8 +19,11 @@ mod service;
 mod state_machine;
 mod status;
 mod types;
+mod upkeep;
 mod wire;
 
+#[cfg(test)]
+mod state_machine_tests;
 #[cfg(test)]
 mod storage_suite;
 

@@ -164,7 +164,7 @@ pub(crate) async fn give_back_late(asks: mpsc::Sender<Ask>, lease: oneshot::Rece
     let mut given_back = Vec::new();
     for job in jobs {
         let (answer, answered) = oneshot::channel();
-        let command = Command::Release { lease: job.lease() };
+        let command = Command::Release { lease: job.lease(), delay_ms: 0 };
         if asks.send(Ask::Command(Waiting { command, answer })).await.is_err() {
             return; // The node is stopping: the leases run out.
         }
@@ -223,8 +223,9 @@ mod tests {
             expires_at: LogTime::from_ms(2),
             run_timeout_ms: 1,
             enqueued_at: LogTime::ZERO,
+            checkpoint: bytes::Bytes::new(),
         };
-        let expected = Command::Release { lease: job.lease() };
+        let expected = Command::Release { lease: job.lease(), delay_ms: 0 };
         granted.send(Ok(Outcome::Leased(vec![job]))).expect("somebody waits for it");
         let giving_back = tokio::spawn(give_back_late(asks, lease));
         let Some(Ask::Command(Waiting { command, answer })) = asked.recv().await else { panic!("nothing was asked") };

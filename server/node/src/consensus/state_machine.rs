@@ -3,14 +3,18 @@
 //! Applying changes memory only. A *checkpoint* writes what changed, with the applied log id and membership, to
 //! `state.db` in one transaction; to openraft a checkpoint is a snapshot, so that the log may be purged behind it.
 //! The copy of `state.db` that a follower far behind needs is made only when one does.
+//!
+//! What the core keeps no longer is swept from `state.db` between checkpoints: see [`super::upkeep`].
 
 use super::service::INSTALLING;
 use super::types::{Answers, LogEntry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id};
+use super::upkeep::Upkeep;
 use crate::storage::{CheckpointMeta, StateDb, StorageError};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use jobraft_core::command::{Changes, Event, Table};
+use jobraft_core::command::{Event, Outcome, Table};
 use jobraft_core::{Core, RestoreError};
-use jobraft_protocol::{JobId, JobView};
+use jobraft_protocol::{Error, JobFilter, JobId, JobPage, JobView, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
@@ -19,6 +23,11 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Steps of jobs after which a checkpoint is asked for before its time: what changed is encoded while nothing can be
+/// applied, so it must not become much.
+const CHECKPOINT_STEPS: usize = 8_192;
 
 /// Hears what happened, after each entry. Must not block.
 pub(crate) type Observer = Arc<dyn Fn(Vec<Event>) + Send + Sync>;
@@ -39,12 +48,15 @@ pub(crate) struct StateMachine {
 
 struct Shared {
     applied: Mutex<Applied>,
-    /// Rows on their way to `state.db`, which neither memory nor disk can answer for.
-    departing: Mutex<HashMap<JobId, Vec<u8>>>,
+    /// What a checkpoint under way changes of jobs that memory does not answer for, and the disk not yet: rows of ended
+    /// jobs; `None` for those that go.
+    departing: Mutex<HashMap<JobId, Option<Vec<u8>>>>,
     /// Where copies are made.
     directory: PathBuf,
-    /// One checkpoint at a time.
-    checkpointing: Mutex<()>,
+    /// One checkpoint, sweep or installation at a time.
+    upkeep: Mutex<Upkeep>,
+    /// Told when a checkpoint should not wait for its time.
+    pressure: Notify,
     db: StateDb,
     observer: Observer,
 }
@@ -55,6 +67,8 @@ struct Applied {
     membership: StoredMembership,
     /// What the last checkpoint holds.
     checkpoint: Option<LogId>,
+    /// How many steps jobs made since, roughly: some are of the same job.
+    steps: usize,
 }
 
 /// Why the state cannot be loaded or read.
@@ -66,6 +80,8 @@ pub(crate) enum StateError {
     Restore(#[from] RestoreError),
     #[error("state.db holds a malformed membership: {0}")]
     Membership(String),
+    #[error("a defect of Jobraft: {0}")]
+    Defect(String),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,6 +96,7 @@ impl Applied {
                 last: None,
                 membership: StoredMembership::default(),
                 checkpoint: None,
+                steps: 0,
             });
         };
         let membership =
@@ -92,8 +109,9 @@ impl Applied {
         db.each_ended_since(restore.remember_since(), |_id, _finished_at, body| {
             restore.remember(body).map_err(StateError::from)
         })?;
+        db.each_dead(|body| restore.dead(body).map_err(StateError::from))?;
         let last = Some(log_id(meta.term, meta.index));
-        Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })
+        Ok(Self { core: restore.finish()?, last, membership, checkpoint: last, steps: 0 })
     }
 
     fn meta(&self) -> Option<CheckpointMeta> {
@@ -108,9 +126,15 @@ impl Applied {
 impl StateMachine {
     /// Loads what the last checkpoint holds.
     pub(crate) fn load(db: StateDb, directory: PathBuf, observer: Observer) -> Result<Self, StateError> {
-        let applied = Mutex::new(Applied::load(&db)?);
-        let shared =
-            Shared { applied, departing: Mutex::default(), directory, checkpointing: Mutex::default(), db, observer };
+        let shared = Shared {
+            applied: Mutex::new(Applied::load(&db)?),
+            departing: Mutex::default(),
+            directory,
+            upkeep: Mutex::default(),
+            pressure: Notify::new(),
+            db,
+            observer,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -119,9 +143,19 @@ impl StateMachine {
         read(&lock(&self.shared.applied).core)
     }
 
+    /// The last entry applied.
+    pub(crate) fn applied(&self) -> Option<LogId> {
+        lock(&self.shared.applied).last
+    }
+
     /// What the last checkpoint holds.
     pub(crate) fn checkpointed(&self) -> Option<LogId> {
         lock(&self.shared.applied).checkpoint
+    }
+
+    /// Waits until so much has changed that a checkpoint should be made before its time.
+    pub(crate) async fn pressure(&self) {
+        self.shared.pressure.notified().await;
     }
 
     /// A job, wherever it is: in memory, on its way to disk, or on disk. Blocks on the disk at worst.
@@ -129,23 +163,58 @@ impl StateMachine {
         if let Some(view) = self.read(|core| core.view(id)) {
             return Ok(Some(view));
         }
-        // A row leaves memory before it departs, and departs before it is on disk: asked in this order, one of them has it.
-        if let Some(body) = lock(&self.shared.departing).get(&id) {
-            return Ok(Some(Core::view_row(body)?));
-        }
-        match self.shared.db.job(id)? {
-            Some(body) => Ok(Some(Core::view_row(&body)?)),
+        match self.resting(id)? {
+            Some(body) => Ok(self.read(|core| core.view_row(&body))?),
             None => Ok(None),
         }
+    }
+
+    /// The row's body of a job that has ended; `None` if it has not, is not known, or is kept no longer. Blocks on the
+    /// disk at worst.
+    pub(crate) fn row(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
+        let (is_live, row) = self.read(|core| (core.is_live(id), core.row(id)));
+        if is_live || row.is_some() {
+            return Ok(row.map(Bytes::from));
+        }
+        let Some(body) = self.resting(id)? else { return Ok(None) };
+        let view = self.read(|core| core.view_row(&body))?;
+        Ok(view.filter(|view| view.state.is_terminal()).map(|_| body.into()))
+    }
+
+    /// The row of a job that memory did not answer for.
+    fn resting(&self, id: JobId) -> Result<Option<Vec<u8>>, StorageError> {
+        // A row leaves memory before it departs, and departs before it is on disk: asked in this order, one of them has it.
+        if let Some(body) = lock(&self.shared.departing).get(&id) {
+            return Ok(body.clone());
+        }
+        self.shared.db.job(id)
+    }
+
+    /// A page of the jobs that `filter` wants, as of the last checkpoint. Blocks on the disk.
+    pub(crate) fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        after: Option<JobId>,
+        oldest_first: bool,
+        jobs_max: usize,
+    ) -> Result<JobPage, StateError> {
+        let mut jobs = Vec::new();
+        let next = self.shared.db.list_jobs(filter, after, oldest_first, limits::LIST_ROWS_MAX, |body| {
+            // Asked one by one, so that entries are applied in between. A job that is kept no longer is passed over.
+            jobs.extend(self.read(|core| core.summary_row(body))?);
+            Ok::<_, StateError>(jobs.len() >= jobs_max)
+        })?;
+        Ok(JobPage { jobs, next })
     }
 
     /// Makes a checkpoint: afterwards `state.db` holds, durably, everything applied before. Blocks on the disk.
     ///
     /// # Errors
-    /// When the disk fails; the changes are then lost to memory, and the node has to stop and recover from its log. When
-    /// an entry was applied in part: on disk, it would be applied again on top of itself.
+    /// When the disk fails, now or earlier; the changes are then lost to memory, and the node has to stop and recover from
+    /// its log. When an entry was applied in part: on disk, it would be applied again on top of itself.
     pub(crate) fn checkpoint(&self) -> Result<Option<SnapshotMeta>, StorageError> {
-        let _one_at_a_time = lock(&self.shared.checkpointing);
+        let mut upkeep = lock(&self.shared.upkeep);
+        upkeep.check(&self.shared.directory)?;
         let (meta, changes, covered) = {
             let half_applied = |_| StorageError::Stopped {
                 path: self.shared.directory.clone(),
@@ -154,23 +223,39 @@ impl StateMachine {
             let mut applied = self.shared.applied.lock().map_err(half_applied)?;
             let covered = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() };
             let Some(meta) = applied.meta() else { return Ok(None) };
+            upkeep.plan(&applied.core);
             if applied.last == applied.checkpoint {
                 return Ok(Some(covered));
             }
-            let changes: Changes = applied.core.take_changes();
+            let changes = applied.core.take_changes();
+            applied.steps = 0;
             let ended = changes.jobs.iter().filter(|row| row.state.is_terminal());
-            *lock(&self.shared.departing) = ended.map(|row| (row.id, row.body.clone())).collect();
+            let ended = ended.map(|row| (row.id, Some(row.body.clone())));
+            let gone = changes.deleted.iter().map(|id| (*id, None));
+            *lock(&self.shared.departing) = ended.chain(gone).collect();
             (meta, changes, covered)
         };
-        self.shared.db.checkpoint(&meta, &changes)?;
+        upkeep.note(self.shared.db.checkpoint(&meta, &changes))?;
         lock(&self.shared.departing).clear();
         lock(&self.shared.applied).checkpoint = covered.last_log_id;
-        tracing::info!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
+        tracing::debug!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
         Ok(Some(covered))
     }
 
+    /// Removes some of what was kept no longer at the last checkpoint, and gives some of its room back; says whether there
+    /// is more to do. Blocks on the disk, but not for long.
+    ///
+    /// # Errors
+    /// When the disk fails, now or earlier; the node has to stop.
+    pub(crate) fn sweep(&self) -> Result<bool, StorageError> {
+        let mut upkeep = lock(&self.shared.upkeep);
+        upkeep.check(&self.shared.directory)?;
+        let swept = upkeep.sweep(&self.shared.db);
+        upkeep.note(swept)
+    }
+
     /// A panic is a defect, which openraft would notice no sooner than at the next entry: the node stops at once instead.
-    fn apply_or_stop(&self, entry: &LogEntry) -> io::Result<Answers> {
+    pub(super) fn apply_or_stop(&self, entry: &LogEntry) -> io::Result<Answers> {
         let applied = std::panic::catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry)));
         let defect = |_| io::Error::other(format!("a defect of Jobraft: applying log entry {} panicked", entry.log_id));
         applied.map_err(defect)?
@@ -184,6 +269,11 @@ impl StateMachine {
             EntryPayload::Blank => {}
             EntryPayload::Normal(proposal) => {
                 let done = applied.core.apply(proposal.entry().map_err(io::Error::other)?);
+                let before = applied.steps;
+                applied.steps += done.outcomes.iter().map(steps).sum::<usize>();
+                if (before..applied.steps).contains(&CHECKPOINT_STEPS) {
+                    self.shared.pressure.notify_one();
+                }
                 answers.outcomes = done.outcomes;
                 events = done.events;
             }
@@ -195,6 +285,18 @@ impl StateMachine {
         drop(applied);
         (self.shared.observer)(events);
         Ok(answers)
+    }
+}
+
+/// How many steps of jobs a command was.
+fn steps(outcome: &Result<Outcome, Error>) -> usize {
+    match outcome {
+        Err(_) => 0,
+        Ok(Outcome::Enqueued(jobs)) => jobs.len(),
+        Ok(Outcome::Leased(jobs)) => jobs.len(),
+        Ok(Outcome::Extended(leases)) => leases.len(),
+        Ok(Outcome::Acted(targets)) => targets.len(),
+        Ok(Outcome::Done | Outcome::Registered(_) | Outcome::Failed { .. }) => 1,
     }
 }
 
@@ -235,7 +337,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     db.snapshot_to(&path).map_err(io::Error::other)?.path
                 }
             };
-            let _no_checkpoint_meanwhile = lock(&this.shared.checkpointing);
+            let mut upkeep = lock(&this.shared.upkeep);
             this.shared.db.install(&file).map_err(io::Error::other)?;
             let loaded = Applied::load(&this.shared.db).map_err(io::Error::other)?;
             if loaded.last != announced {
@@ -243,6 +345,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
             tracing::info!(index = loaded.last.map(|id| id.index), "installed a snapshot");
+            // What was planned was of the state before.
+            *upkeep = Upkeep::default();
             *lock(&this.shared.applied) = loaded;
             std::fs::remove_file(&file)
         };
@@ -267,31 +371,5 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         let made = tokio::task::spawn_blocking(move || this.checkpoint()).await.map_err(io::Error::other)?;
         let meta = made.map_err(io::Error::other)?.unwrap_or_default();
         Ok(Snapshot { meta, snapshot: SnapshotData::Checkpoint(self.shared.db.clone()) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use openraft::entry::RaftEntry;
-
-    #[test]
-    fn a_panic_while_applying_is_an_error_and_a_state_changed_in_part_never_reaches_the_disk() {
-        let directory = tempfile::tempdir().unwrap();
-        let load = |observer: Observer| {
-            StateMachine::load(StateDb::open(directory.path()).unwrap(), directory.path().to_path_buf(), observer)
-        };
-        let state = load(Arc::new(|_| panic!("a defect"))).unwrap();
-        let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1))).unwrap_err();
-        assert!(error.to_string().contains("defect"), "{error}");
-        // The entry itself was whole: it was an observer that panicked, after the lock was gone.
-        assert_eq!(state.checkpoint().unwrap().unwrap().last_log_id, Some(log_id(1, 1)));
-
-        state.apply_or_stop(&LogEntry::new_blank(log_id(1, 2))).unwrap_err();
-        let half_applied = AssertUnwindSafe(|| state.read(|_| panic!("a defect")));
-        std::panic::catch_unwind(half_applied).unwrap_err();
-        assert!(matches!(state.checkpoint(), Err(StorageError::Stopped { .. })));
-        assert_eq!(state.shared.db.meta().unwrap().unwrap().index, 1);
     }
 }

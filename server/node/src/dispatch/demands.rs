@@ -2,8 +2,10 @@
 //!
 //! What must hold: of a queue's ready jobs, no more are asked for than there are, whatever is under way counted, so that
 //! a thousand idle workers do not all ask for one job; a demand has one order under way at most; who was served goes
-//! behind all others that wait on the same queue; ready jobs are left alone only if nobody waits for them.
+//! behind all others that wait on the same queue; ready jobs are left alone only if nobody waits for them; a worker that was
+//! told not to run makes no order, and is looked at again only when it was told to run.
 
+use super::strides::Strides;
 use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
 use std::collections::{BTreeSet, HashMap};
@@ -23,8 +25,8 @@ pub(crate) struct Demands<S> {
     reserved: HashMap<QueueName, usize>,
     /// What each order under way asks for. Outlives a demand that goes away meanwhile.
     orders: HashMap<DemandId, Vec<(QueueName, usize)>>,
-    /// Subscriptions by worker.
-    subscribers: BTreeSet<(WorkerId, DemandId)>,
+    /// All of them by worker.
+    of_worker: BTreeSet<(WorkerId, DemandId)>,
     next: u64,
 }
 
@@ -35,11 +37,15 @@ type Turn = u64;
 struct Demand<S> {
     worker: WorkerId,
     queues: Arc<[QueueName]>,
+    /// There if its queues have weights.
+    strides: Option<Strides>,
     credits: u32,
     lease_ms: u64,
     turn: Turn,
     kind: Kind,
     phase: Phase,
+    /// Whether its worker was last seen to have been told not to run: then it waits on no queue.
+    rests: bool,
     sink: S,
 }
 
@@ -62,7 +68,7 @@ impl<S> Default for Demands<S> {
             waiting: HashMap::new(),
             reserved: HashMap::new(),
             orders: HashMap::new(),
-            subscribers: BTreeSet::new(),
+            of_worker: BTreeSet::new(),
             next: 0,
         }
     }
@@ -78,15 +84,26 @@ impl<S: Clone> Demands<S> {
     pub(crate) fn add(&mut self, wish: Wish, kind: Kind, sink: S) -> DemandId {
         let turn = self.turn();
         let id = DemandId(turn);
-        let Wish { worker, mut queues, credits, lease_ms } = wish;
-        let mut seen = BTreeSet::new();
-        queues.retain(|queue| seen.insert(queue.clone()));
-        let credits = credits.min(limits::CREDITS_MAX);
-        let demand =
-            Demand { worker, queues: queues.into(), credits, lease_ms, turn, kind, phase: Phase::Waiting, sink };
-        if kind == Kind::Subscription {
-            self.subscribers.insert((worker, id));
-        }
+        let Wish { worker, queues, weights, credits, lease_ms } = wish;
+        let strides = match kind {
+            _ if weights.is_empty() => None,
+            Kind::Subscription => Some(Strides::new(&weights)),
+            // Its turn must not always begin with the same queue.
+            Kind::Once => Some(Strides::at_random(&weights)),
+        };
+        let demand = Demand {
+            worker,
+            queues: queues.into(),
+            strides,
+            credits: credits.min(limits::CREDITS_MAX),
+            lease_ms,
+            turn,
+            kind,
+            phase: Phase::Waiting,
+            rests: false,
+            sink,
+        };
+        self.of_worker.insert((worker, id));
         self.by_id.insert(id, demand);
         self.enter(id);
         id
@@ -105,7 +122,7 @@ impl<S: Clone> Demands<S> {
     pub(crate) fn remove(&mut self, id: DemandId) -> Option<S> {
         self.leave(id);
         let demand = self.by_id.remove(&id)?;
-        self.subscribers.remove(&(demand.worker, id));
+        self.of_worker.remove(&(demand.worker, id));
         Some(demand.sink)
     }
 
@@ -143,19 +160,56 @@ impl<S: Clone> Demands<S> {
 
     /// Where a worker's subscriptions are served.
     pub(crate) fn subscribers(&self, worker: WorkerId) -> impl Iterator<Item = &S> {
-        let range = (worker, DemandId(0))..=(worker, DemandId(u64::MAX));
-        self.subscribers.range(range).filter_map(|(_, id)| self.by_id.get(id)).map(|demand| &demand.sink)
+        let demands = self.of(worker).filter_map(|id| self.by_id.get(&id));
+        demands.filter(|demand| demand.kind == Kind::Subscription).map(|demand| &demand.sink)
     }
 
-    /// Says what to lease now, given queues where something changed and how many jobs are ready in any queue.
-    pub(crate) fn plan(&mut self, changed: &[QueueName], ready: impl Fn(&QueueName) -> usize) -> Vec<Order> {
+    fn of(&self, worker: WorkerId) -> impl Iterator<Item = DemandId> {
+        self.of_worker.range((worker, DemandId(0))..=(worker, DemandId(u64::MAX))).map(|&(_, id)| id)
+    }
+
+    /// A worker was told to run: its demands wait again. Returns the queues to be planned.
+    pub(crate) fn wake(&mut self, worker: WorkerId) -> Vec<QueueName> {
+        let mut queues = Vec::new();
+        for id in self.of(worker).collect::<Vec<_>>() {
+            if let Some(demand) = self.by_id.get_mut(&id)
+                && std::mem::take(&mut demand.rests)
+            {
+                queues.extend(demand.queues.iter().cloned());
+                self.enter(id);
+            }
+        }
+        queues
+    }
+
+    /// Lets a demand wait on no queue until its worker is told to run.
+    fn rest(&mut self, id: DemandId) {
+        self.leave(id);
+        if let Some(demand) = self.by_id.get_mut(&id) {
+            demand.rests = true;
+        }
+    }
+
+    /// Says what to lease now, given queues where something changed, how many jobs are ready in any queue, and which
+    /// workers have been told not to run.
+    pub(crate) fn plan(
+        &mut self,
+        changed: &[QueueName],
+        ready: impl Fn(&QueueName) -> usize,
+        is_held_back: impl Fn(WorkerId) -> bool,
+    ) -> Vec<Order> {
         let mut orders = Vec::new();
         for queue in changed {
             while self.free(queue, &ready) > 0
                 && let Some(&(_, id)) = self.waiting.get(queue).and_then(BTreeSet::first)
-                && let Some(order) = self.order(id, &ready)
             {
-                orders.push(order);
+                if self.by_id.get(&id).is_some_and(|demand| is_held_back(demand.worker)) {
+                    self.rest(id);
+                } else if let Some(order) = self.order(id, &ready) {
+                    orders.push(order);
+                } else {
+                    break;
+                }
             }
         }
         orders
@@ -166,24 +220,27 @@ impl<S: Clone> Demands<S> {
         ready(queue).saturating_sub(self.reserved.get(queue).copied().unwrap_or(0))
     }
 
-    /// Gives a demand its share of each of its queues, in its order, until it has enough.
+    /// What a queue has for one who waits on it: an even share, so that nobody is loaded up to the limit while others of
+    /// the same queue sit idle.
+    fn share(&self, queue: &QueueName, ready: impl Fn(&QueueName) -> usize) -> usize {
+        let waiting = self.waiting.get(queue).map_or(1, BTreeSet::len).max(1);
+        self.free(queue, ready).div_ceil(waiting)
+    }
+
+    /// Gives a demand its share of each of its queues, in its order or by their weights, until it has enough.
     fn order(&mut self, id: DemandId, ready: impl Fn(&QueueName) -> usize) -> Option<Order> {
-        let demand = self.by_id.get(&id)?;
+        let demand = self.by_id.get_mut(&id)?;
         let (worker, lease_ms, queues) = (demand.worker, demand.lease_ms, Arc::clone(&demand.queues));
-        let mut wanted = demand.credits.min(limits::LEASE_JOBS_MAX) as usize;
-        let mut taken = Vec::new();
-        for queue in queues.iter() {
-            if wanted == 0 {
-                break;
+        let wanted = demand.credits.min(limits::LEASE_JOBS_MAX) as usize;
+        let taken = match demand.strides.take() {
+            Some(mut strides) => {
+                let shares: Vec<usize> = queues.iter().map(|queue| self.share(queue, &ready)).collect();
+                let picked = strides.pick(&shares, wanted);
+                self.by_id.get_mut(&id)?.strides = Some(strides);
+                picked.into_iter().map(|(place, count)| (queues[place].clone(), count)).collect()
             }
-            // An even share: nobody is loaded up to the limit while others of the same queue sit idle.
-            let waiting = self.waiting.get(queue).map_or(1, BTreeSet::len).max(1);
-            let count = self.free(queue, &ready).div_ceil(waiting).min(wanted);
-            if count > 0 {
-                wanted -= count;
-                taken.push((queue.clone(), count));
-            }
-        }
+            None => self.in_order(&queues, wanted, &ready),
+        };
         let max = taken.iter().map(|(_, count)| count).sum::<usize>();
         if max == 0 {
             return None;
@@ -193,15 +250,41 @@ impl<S: Clone> Demands<S> {
         for (queue, count) in &taken {
             *self.reserved.entry(queue.clone()).or_default() += count;
         }
+        let count = |count: usize| u32::try_from(count).unwrap_or(limits::LEASE_JOBS_MAX);
+        let shares = taken.iter().map(|&(_, share)| count(share)).collect();
         let queues = taken.iter().map(|(queue, _)| queue.clone()).collect();
         self.orders.insert(id, taken);
-        let max = u32::try_from(max).unwrap_or(limits::LEASE_JOBS_MAX);
-        Some(Order { demand: id, worker, queues, max, lease_ms })
+        Some(Order { demand: id, worker, queues, shares, max: count(max), lease_ms })
     }
 
-    /// An order came back with `leased` jobs, or failed with none: what it had reserved is free again. Returns where the
-    /// jobs go, nowhere if the demand is gone, and the queues to be planned.
-    pub(crate) fn settle(&mut self, id: DemandId, leased: usize) -> (Option<S>, Vec<QueueName>) {
+    /// Takes from the first queue what it has, then from the next.
+    fn in_order(
+        &self,
+        queues: &[QueueName],
+        mut wanted: usize,
+        ready: impl Fn(&QueueName) -> usize,
+    ) -> Vec<(QueueName, usize)> {
+        let mut taken = Vec::new();
+        for queue in queues {
+            if wanted == 0 {
+                break;
+            }
+            let count = self.share(queue, &ready).min(wanted);
+            if count > 0 {
+                wanted -= count;
+                taken.push((queue.clone(), count));
+            }
+        }
+        taken
+    }
+
+    /// An order came back with a job from each of the `leased` queues, or failed with none: what it had reserved is free
+    /// again. Returns where the jobs go, nowhere if the demand is gone, and the queues to be planned.
+    pub(crate) fn settle<'a>(
+        &mut self,
+        id: DemandId,
+        leased: impl Iterator<Item = &'a QueueName>,
+    ) -> (Option<S>, Vec<QueueName>) {
         let mut queues = Vec::new();
         for (queue, count) in self.orders.remove(&id).unwrap_or_default() {
             if let Some(reserved) = self.reserved.get_mut(&queue) {
@@ -213,6 +296,16 @@ impl<S: Clone> Demands<S> {
             queues.push(queue);
         }
         let Some(demand) = self.by_id.get_mut(&id) else { return (None, queues) };
+        let mut taken = vec![0; demand.queues.len()];
+        for queue in leased {
+            if let Some(place) = demand.queues.iter().position(|own| own == queue) {
+                taken[place] += 1;
+            }
+        }
+        if let Some(strides) = &mut demand.strides {
+            strides.charge(&taken);
+        }
+        let leased: usize = taken.iter().sum();
         demand.credits = demand.credits.saturating_sub(u32::try_from(leased).unwrap_or(u32::MAX));
         if leased > 0 && demand.kind == Kind::Once {
             return (self.remove(id), queues);
@@ -244,7 +337,7 @@ impl<S: Clone> Demands<S> {
     /// Lets a demand wait on its queues, if it may.
     fn enter(&mut self, id: DemandId) {
         let Some(demand) = self.by_id.get(&id) else { return };
-        if demand.phase == Phase::Waiting && demand.credits > 0 {
+        if demand.phase == Phase::Waiting && demand.credits > 0 && !demand.rests {
             for queue in demand.queues.iter() {
                 self.waiting.entry(queue.clone()).or_default().insert((demand.turn, id));
             }

@@ -5,7 +5,7 @@
 use super::demands::{DemandId, Demands, Resumed};
 use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 fn queue(name: &str) -> QueueName {
     name.parse().unwrap()
@@ -16,6 +16,7 @@ fn queue(name: &str) -> QueueName {
 struct Bench {
     demands: Demands<u64>,
     ready: HashMap<QueueName, usize>,
+    held_back: BTreeSet<WorkerId>,
 }
 
 impl Bench {
@@ -26,26 +27,35 @@ impl Bench {
 
     fn add(&mut self, worker: u64, queues: &[&str], credits: u32, kind: Kind) -> DemandId {
         let queues = queues.iter().map(|name| queue(name)).collect();
-        self.demands.add(Wish { worker: WorkerId(worker), queues, credits, lease_ms: 1_000 }, kind, worker)
+        let wish = Wish { worker: WorkerId(worker), queues, weights: vec![], credits, lease_ms: 1_000 };
+        self.demands.add(wish, kind, worker)
+    }
+
+    fn add_weighted(&mut self, worker: u64, queues: &[(&str, u32)], credits: u32, kind: Kind) -> DemandId {
+        let weights = queues.iter().map(|(_, weight)| *weight).collect();
+        let queues = queues.iter().map(|(name, _)| queue(name)).collect();
+        let wish = Wish { worker: WorkerId(worker), queues, weights, credits, lease_ms: 1_000 };
+        self.demands.add(wish, kind, worker)
     }
 
     fn plan(&mut self) -> Vec<Order> {
         let queues = self.demands.queues();
-        self.demands.plan(&queues, |queue| self.ready.get(queue).copied().unwrap_or(0))
+        let ready = |queue: &QueueName| self.ready.get(queue).copied().unwrap_or(0);
+        self.demands.plan(&queues, ready, |worker| self.held_back.contains(&worker))
     }
 
     /// Applies an order as the state machine would; returns where its jobs go.
     fn apply(&mut self, order: &Order) -> (usize, Option<u64>) {
-        let mut leased = 0;
-        for queue in &order.queues {
+        let mut leased = Vec::new();
+        for (queue, &share) in order.queues.iter().zip(&order.shares) {
             let ready = self.ready.get_mut(queue).unwrap();
-            let count = (*ready).min(order.max as usize - leased);
+            let count = (*ready).min(share as usize);
             *ready -= count;
-            leased += count;
+            leased.extend(std::iter::repeat_n(queue, count));
         }
-        let (sink, _) = self.demands.settle(order.demand, leased);
+        let (sink, _) = self.demands.settle(order.demand, leased.iter().copied());
         self.demands.resume(order.demand);
-        (leased, sink)
+        (leased.len(), sink)
     }
 
     /// Plans and applies until nothing moves; returns what each worker got, by rounds.
@@ -112,10 +122,10 @@ fn a_worker_gets_no_more_than_its_credits_nor_than_fits_in_one_answer() {
 #[test]
 fn queues_are_served_in_the_order_in_which_the_worker_names_them() {
     let mut bench = Bench::with(&[("a", 2), ("b", 5)]);
-    bench.add(1, &["b", "a", "b"], 6, Kind::Subscription);
+    bench.add(1, &["b", "a"], 6, Kind::Subscription);
     let orders = bench.plan();
     assert_eq!(orders.len(), 1);
-    assert_eq!((&orders[0].queues, orders[0].max), (&vec![queue("b"), queue("a")], 6));
+    assert_eq!((&orders[0].queues, &orders[0].shares, orders[0].max), (&vec![queue("b"), queue("a")], &vec![5, 1], 6));
 }
 
 #[test]
@@ -156,7 +166,7 @@ fn what_was_ordered_for_one_who_went_away_is_not_reserved_for_ever() {
     assert_eq!((order.demand, bench.plan()), (gone, vec![]));
     assert!(!bench.demands.withdraw(gone), "an order is under way");
     bench.demands.remove(gone);
-    let (sink, queues) = bench.demands.settle(gone, 1);
+    let (sink, queues) = bench.demands.settle(gone, [&queue("q")].into_iter());
     assert_eq!((sink, queues), (None, vec![queue("q")]), "its job goes back");
     assert_eq!(bench.plan()[0].worker, WorkerId(2));
 }
@@ -169,7 +179,11 @@ fn when_leadership_ends_each_demand_ends_once_after_its_order() {
     let order = bench.plan().remove(0);
     assert_eq!(order.demand, ordered);
     assert_eq!(bench.demands.end_all(), [(WorkerId(2), 2)]);
-    assert_eq!(bench.demands.settle(ordered, 1).0, Some(1), "what was leased is still delivered");
+    assert_eq!(
+        bench.demands.settle(ordered, [&queue("q")].into_iter()).0,
+        Some(1),
+        "what was leased is still delivered"
+    );
     assert_eq!(bench.demands.resume(ordered), Resumed::Ended(WorkerId(1), 1));
     assert_eq!(bench.demands.resume(ordered), Resumed::Gone);
     assert_eq!((bench.demands.len(), bench.demands.queues()), (0, vec![]));
@@ -195,4 +209,79 @@ fn credits_that_come_during_an_order_count_after_it() {
     assert_eq!(bench.plan(), [], "one order at a time");
     bench.apply(&order);
     assert_eq!(bench.run(), [[(1, 2)]]);
+}
+
+#[test]
+fn weighted_queues_are_served_in_proportion_however_small_the_orders() {
+    let mut bench = Bench::with(&[("a", 1_000_000), ("b", 1_000_000), ("c", 0)]);
+    let id = bench.add_weighted(1, &[("c", 10), ("a", 3), ("b", 1)], 0, Kind::Subscription);
+    for round in 0..4_000 {
+        bench.demands.add_credits(id, 1 + round % 4);
+        bench.run();
+    }
+    let taken = [1_000_000 - bench.ready[&queue("a")], 1_000_000 - bench.ready[&queue("b")]];
+    assert_eq!(taken.iter().sum::<usize>(), 10_000, "a queue that is empty holds nobody back");
+    assert!(taken[0].abs_diff(7_500) <= 150 && taken[1].abs_diff(2_500) <= 50, "{taken:?}");
+
+    // It comes in now, and has no claim to what the others got meanwhile.
+    bench.ready.insert(queue("c"), 1_000);
+    bench.demands.add_credits(id, 14);
+    bench.run();
+    assert_eq!(1_000 - bench.ready[&queue("c")], 10);
+}
+
+#[test]
+fn fetches_of_one_job_each_are_served_in_proportion_too() {
+    let mut bench = Bench::with(&[("a", 10_000), ("b", 10_000)]);
+    for _ in 0..2_000 {
+        bench.add_weighted(1, &[("a", 3), ("b", 1)], 1, Kind::Once);
+        bench.run();
+    }
+    let taken = 10_000 - bench.ready[&queue("b")];
+    assert!(taken.abs_diff(500) <= 100, "{taken} of 2,000 are more than five standard deviations from a quarter");
+}
+
+#[test]
+fn workers_with_weights_share_a_queue_with_workers_without() {
+    let mut bench = Bench::with(&[("a", 4), ("b", 4)]);
+    bench.add_weighted(1, &[("a", 1), ("b", 1)], 100, Kind::Subscription);
+    bench.add(2, &["a"], 100, Kind::Subscription);
+    let orders = bench.plan();
+    let shares: Vec<_> = orders.iter().map(|order| (order.worker.0, order.shares.clone())).collect();
+    assert_eq!(shares, [(1, vec![2, 4]), (2, vec![2])]);
+}
+
+#[test]
+fn a_worker_told_not_to_run_is_passed_over_until_it_is_told_to() {
+    let mut bench = Bench::with(&[("q", 10)]);
+    for worker in 1..=2 {
+        bench.add(worker, &["q"], 3, Kind::Subscription);
+    }
+    bench.held_back.insert(WorkerId(1));
+    assert_eq!(bench.run(), [[(2, 3)]]);
+    let id = bench.add(1, &["q"], 1, Kind::Once);
+    assert_eq!(bench.plan(), [], "its fetches wait as well");
+    assert_eq!(bench.demands.queues(), [], "nobody looks at it again for nothing");
+
+    bench.held_back.clear();
+    assert_eq!(bench.demands.wake(WorkerId(1)), [queue("q"), queue("q")]);
+    assert_eq!(bench.demands.wake(WorkerId(1)), []);
+    assert_eq!(bench.run().concat(), [(1, 3), (1, 1)]);
+    assert!(!bench.demands.withdraw(id), "the fetch was answered");
+}
+
+#[test]
+fn a_worker_held_back_during_its_order_rests_after_it_and_can_go() {
+    let mut bench = Bench::with(&[("q", 5)]);
+    let id = bench.add(1, &["q"], 2, Kind::Subscription);
+    let order = bench.plan().remove(0);
+    bench.held_back.insert(WorkerId(1));
+    bench.demands.wake(WorkerId(1));
+    bench.apply(&order);
+    bench.demands.add_credits(id, 5);
+    assert_eq!(bench.plan(), []);
+    bench.demands.add_credits(id, 5);
+    assert_eq!(bench.demands.queues(), [], "credits do not wake it");
+    assert!(bench.demands.withdraw(id));
+    assert_eq!(bench.demands.wake(WorkerId(1)), []);
 }

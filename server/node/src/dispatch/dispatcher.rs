@@ -1,16 +1,17 @@
 //! The dispatcher: takes demands and events, and turns them into leases.
 
-use super::EndWatch;
 use super::demands::{DemandId, Demands};
-use super::orders::{Sink, carry_out, end, hint_revoked};
+use super::heard::Heard;
+use super::news::News;
+use super::orders::{Sink, carry_out, end};
 use super::timers::Timers;
 use super::wish::{Kind, Wish};
+use super::{EndWatch, Outgoing, hints, lock};
 use crate::consensus::Consensus;
 use jobraft_core::command::Event;
-use jobraft_protocol::{Error, ErrorCode, LeaseRef, LeasedJob, LogTime, QueueName, ServerFrame, WorkerId};
-use std::collections::{BTreeMap, BTreeSet};
+use jobraft_protocol::{Error, ErrorCode, LeasedJob, LogTime, QueueName, WorkerId, WorkerOrder};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -32,19 +33,9 @@ pub(super) struct Shared {
     wake: Notify,
     timers: Timers,
     ended: EndWatch,
+    heard: Heard,
     /// Whether demands are taken: this node leads, and [`Dispatcher::run`] knows.
     leads: AtomicBool,
-}
-
-/// What happened since the dispatcher last looked.
-#[derive(Default)]
-struct News {
-    queues: BTreeSet<QueueName>,
-    revoked: BTreeMap<WorkerId, Vec<LeaseRef>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Dispatcher {
@@ -67,14 +58,7 @@ impl Dispatcher {
         let mut is_news = false;
         let mut news = lock(&self.shared.news);
         for event in events {
-            match event {
-                Event::Ready(queue) => is_news |= news.queues.insert(queue.clone()),
-                Event::Revoked { worker, lease } => {
-                    news.revoked.entry(*worker).or_default().push(*lease);
-                    is_news = true;
-                }
-                Event::Ended(_) | Event::ModuleReady(_) => {}
-            }
+            is_news |= news.note(event);
         }
         drop(news);
         if is_news {
@@ -87,6 +71,10 @@ impl Dispatcher {
         let _timers = {
             let (shared, consensus) = (Arc::clone(&self.shared), consensus.clone());
             AbortOnDropHandle::new(tokio::spawn(async move { shared.timers.run(consensus).await }))
+        };
+        let _heard = {
+            let (shared, consensus) = (Arc::clone(&self.shared), consensus.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { shared.heard.run(consensus).await }))
         };
         let mut leadership = consensus.leadership();
         self.lead(&consensus);
@@ -134,16 +122,27 @@ impl Dispatcher {
     }
 
     fn dispatch(&self, consensus: &Consensus) {
-        let News { queues, revoked } = std::mem::take(&mut *lock(&self.shared.news));
-        let queues: Vec<QueueName> = queues.into_iter().collect();
+        let News { mut queues, cancels, revoked, orders } = std::mem::take(&mut *lock(&self.shared.news));
         let orders = {
             let mut demands = lock(&self.shared.demands);
+            for (worker, lease, notice) in cancels {
+                demands.subscribers(worker).for_each(|sink| hints::cancel_requested(sink, worker, lease, &notice));
+            }
             for (worker, leases) in revoked {
-                for sink in demands.subscribers(worker) {
-                    hint_revoked(sink, worker, &leases);
+                demands.subscribers(worker).for_each(|sink| hints::revoked(sink, worker, &leases));
+            }
+            for (worker, order) in orders {
+                demands.subscribers(worker).for_each(|sink| hints::ordered(sink, worker, order));
+                if order == WorkerOrder::Run {
+                    queues.extend(demands.wake(worker));
                 }
             }
-            consensus.read(|core| demands.plan(&queues, |queue| core.ready_count(queue)))
+            let queues: Vec<QueueName> = queues.into_iter().collect();
+            consensus.read(|core| {
+                // One that is not known is refused by the state machine, and hears of it.
+                let is_held_back = |worker| core.worker_order(worker).is_some_and(|order| order != WorkerOrder::Run);
+                demands.plan(&queues, |queue| core.ready_count(queue), is_held_back)
+            })
         };
         for order in orders {
             tokio::spawn(carry_out(self.clone(), consensus.clone(), order));
@@ -178,7 +177,8 @@ impl Dispatcher {
         answered.await.unwrap_or_else(|_| Ok(Vec::new()))
     }
 
-    /// Serves a worker by pushes, until [`Dispatcher::unsubscribe`] or until leadership ends.
+    /// Serves a worker by pushes, until [`Dispatcher::unsubscribe`] or until leadership ends. One that was told not to run
+    /// is told again, since it may have been told while nobody reached it.
     ///
     /// # Errors
     /// `not_leader`, `unavailable` or `overloaded`.
@@ -186,9 +186,15 @@ impl Dispatcher {
         &self,
         consensus: &Consensus,
         wish: Wish,
-        pushes: mpsc::Sender<ServerFrame>,
+        pushes: mpsc::Sender<Outgoing>,
     ) -> Result<DemandId, Error> {
-        self.add(consensus, wish, Kind::Subscription, Sink::Push(pushes))
+        let (worker, sink) = (wish.worker, Sink::Push(pushes));
+        let id = self.add(consensus, wish, Kind::Subscription, sink.clone())?;
+        match consensus.read(|core| core.worker_order(worker)) {
+            None | Some(WorkerOrder::Run) => {}
+            Some(order) => hints::ordered(&sink, worker, order),
+        }
+        Ok(id)
     }
 
     /// Lets more be pushed.
@@ -217,6 +223,11 @@ impl Dispatcher {
     /// Something will be due at `at`.
     pub(crate) fn due_at(&self, at: LogTime) {
         self.shared.timers.due_at(at);
+    }
+
+    /// A worker that the state knows was heard of.
+    pub(crate) fn heard(&self, worker: WorkerId) {
+        self.shared.heard.note(worker);
     }
 
     /// Who waits for the end of a job.

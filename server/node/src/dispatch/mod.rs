@@ -1,4 +1,5 @@
-//! What only a leader does outside the log: hand ready jobs to those who wait for them, and let time move on.
+//! What only a leader does outside the log: hand ready jobs to those who wait for them, tell workers what concerns them,
+//! note which of them are alive, and let time move on.
 //!
 //! What must hold: nothing here is needed to know what is true. A new leader starts with nothing but the state, its
 //! workers come back to it, and every job is offered again. An idle cluster does nothing but wake up once a second.
@@ -7,7 +8,12 @@
 mod demands;
 mod dispatcher;
 mod end_watch;
+mod heard;
+mod hints;
+mod news;
 mod orders;
+mod outgoing;
+mod strides;
 mod timers;
 mod wish;
 
@@ -18,4 +24,12 @@ pub(crate) use demands::DemandId;
 pub use dispatcher::Dispatcher;
 pub(crate) use end_watch::EndWatch;
 pub(crate) use orders::give_back;
+pub(crate) use outgoing::Outgoing;
+pub(crate) use strides::Strides;
 pub(crate) use wish::Wish;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

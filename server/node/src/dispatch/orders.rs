@@ -1,14 +1,14 @@
 //! Carrying out an order: the lease is proposed, and what it gives goes where it was wanted, or back.
 
-use super::Dispatcher;
 use super::demands::Resumed;
 use super::wish::Order;
+use super::{Dispatcher, Outgoing, lock};
 use crate::consensus::Consensus;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeaseRef, LeasedJob, Push, Retry, ServerFrame, WorkerId, limits};
-use std::sync::{Arc, Mutex, PoisonError};
+use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeasedJob, Push, Retry, ServerFrame, WorkerId};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,7 +21,7 @@ pub(super) enum Sink {
     /// By the answer to a fetch: once.
     Answer(Arc<Mutex<Option<Answer>>>),
     /// By pushes on a session.
-    Push(mpsc::Sender<ServerFrame>),
+    Push(mpsc::Sender<Outgoing>),
 }
 
 /// What a fetch waits for.
@@ -29,19 +29,18 @@ pub(super) type Answer = oneshot::Sender<Result<Vec<LeasedJob>, Error>>;
 
 /// Proposes a lease and delivers what it gives.
 pub(super) async fn carry_out(dispatcher: Dispatcher, consensus: Consensus, order: Order) {
-    let Order { demand, worker, queues, max, lease_ms } = order;
-    let outcome = consensus.propose(Command::Lease { worker, queues, max, lease_ms }).await;
+    let Order { demand, worker, queues, shares, max, lease_ms } = order;
+    let outcome = consensus.propose(Command::Lease { worker, queues, shares, max, lease_ms }).await;
     let jobs = match outcome {
         Ok(Outcome::Leased(jobs)) => Ok(jobs),
         Ok(_) => Err(Error::new(ErrorCode::Internal, "a lease was answered by something else")),
         Err(error) => Err(error),
     };
-    let leased = jobs.as_ref().map_or(0, Vec::len);
     if let Some(at) = jobs.iter().flatten().map(|job| job.expires_at).min() {
         dispatcher.due_at(at);
     }
     // What was reserved is free again before anything waits for the client.
-    let (sink, freed) = dispatcher.demands().settle(demand, leased);
+    let (sink, freed) = dispatcher.demands().settle(demand, jobs.iter().flatten().map(|job| &job.queue));
     dispatcher.changed(&freed);
     match (jobs, sink) {
         (Ok(jobs), Some(sink)) => {
@@ -82,8 +81,8 @@ async fn deliver(sink: Sink, worker: WorkerId, jobs: Vec<LeasedJob>) -> Result<(
             None => Err(jobs),
         },
         Sink::Push(pushes) => {
-            let sent = pushes.send(ServerFrame::Push(Push::Leased { worker, jobs })).await;
-            sent.map_err(|unsent| match unsent.0 {
+            let sent = pushes.send(ServerFrame::Push(Push::Leased { worker, jobs }).into()).await;
+            sent.map_err(|unsent| match unsent.0.frame {
                 ServerFrame::Push(Push::Leased { jobs, .. }) => jobs,
                 _ => Vec::new(),
             })
@@ -103,23 +102,15 @@ pub(super) fn end(sink: Sink, worker: WorkerId, error: &Error) {
         Sink::Push(pushes) => {
             let leader: Option<LeaderHint> = error.leader.clone();
             let ended = ServerFrame::Push(Push::SubscriptionEnded { worker, leader });
-            if let Err(mpsc::error::TrySendError::Full(ended)) = pushes.try_send(ended) {
+            if let Err(mpsc::error::TrySendError::Full(ended)) = pushes.try_send(ended.into()) {
                 tokio::spawn(async move { pushes.send(ended).await.is_ok() });
             }
         }
     }
 }
 
-/// Tells a worker which leases it has lost. A hint: one too busy to hear it learns the same when it next extends.
-pub(super) fn hint_revoked(sink: &Sink, worker: WorkerId, leases: &[LeaseRef]) {
-    let Sink::Push(pushes) = sink else { return };
-    for leases in leases.chunks(limits::EXTEND_LEASES_MAX) {
-        let _ = pushes.try_send(ServerFrame::Push(Push::Revoked { worker, leases: leases.to_vec() }));
-    }
-}
-
 fn take(answer: &Mutex<Option<Answer>>) -> Option<Answer> {
-    answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    lock(answer).take()
 }
 
 /// Releases jobs that could not be handed over; those that cannot be released come back when their leases run out.
@@ -128,7 +119,7 @@ pub(crate) async fn give_back(consensus: &Consensus, jobs: Vec<LeasedJob>) {
         return;
     }
     tracing::debug!(jobs = jobs.len(), "giving back jobs whose worker has gone");
-    let releases = jobs.iter().map(|job| consensus.propose(Command::Release { lease: job.lease() }));
+    let releases = jobs.iter().map(|job| consensus.propose(Command::Release { lease: job.lease(), delay_ms: 0 }));
     let results: Vec<_> = releases.collect::<FuturesUnordered<_>>().collect().await;
     if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
         tracing::debug!(%error, "some jobs were not given back; their leases run out");

@@ -8,8 +8,10 @@ use jobraft_protocol::{QueueName, WorkerId};
 pub(crate) struct Wish {
     /// Who.
     pub(crate) worker: WorkerId,
-    /// Where from, the first with work first.
+    /// Where from; each named once. Without weights the first with work comes first.
     pub(crate) queues: Vec<QueueName>,
+    /// None, or one for each queue: in which proportions jobs are taken while there are some in each.
+    pub(crate) weights: Vec<u32>,
     /// How many at most.
     pub(crate) credits: u32,
     /// For how long.
@@ -23,9 +25,11 @@ pub(crate) struct Order {
     pub(crate) demand: DemandId,
     /// The worker.
     pub(crate) worker: WorkerId,
-    /// The queues that have something for it, in its order.
+    /// The queues that have something for it, the one to be taken from first in front.
     pub(crate) queues: Vec<QueueName>,
-    /// How many.
+    /// How many of each.
+    pub(crate) shares: Vec<u32>,
+    /// How many in all.
     pub(crate) max: u32,
     /// For how long.
     pub(crate) lease_ms: u64,

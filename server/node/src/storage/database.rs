@@ -29,6 +29,8 @@ pub(super) struct Kind {
     pub(super) file: &'static str,
     /// The newest format that this build reads, and the one that it writes.
     pub(super) format: u64,
+    /// The oldest format that this build reads.
+    pub(super) format_min: u64,
     /// Its tables, apart from `meta`.
     pub(super) schema: &'static str,
     /// How much of it may be cached in memory.
@@ -60,7 +62,7 @@ impl Database {
         }
         wal::check(&beside(&path, "-wal"))?;
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, kind.cache_kib)?;
-        check_format(&connection, &path, kind.format)?;
+        check_format(&connection, &path, kind)?;
         use_wal(&connection, &path)?;
         let mut database = Self { connection, path, wal_pages: 0, stopped: None };
         database.empty_wal()?;
@@ -99,6 +101,12 @@ impl Database {
         if self.wal_pages < CHECKPOINT_PAGES {
             return Ok(());
         }
+        self.settle()
+    }
+
+    /// Copies the WAL into the database as far as no reader is in the way; only then does a file that got shorter
+    /// shrink on disk.
+    pub(super) fn settle(&mut self) -> Result<(), StorageError> {
         self.wal_pages = 0;
         let result = self.checkpoint_wal("PASSIVE").map(|_busy| ());
         self.stop_on_error(result)
@@ -185,14 +193,19 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), StorageError> {
     Err(StorageError::io("write", path)(source))
 }
 
-/// Refuses a database of a newer format, or of none.
-pub(super) fn check_format(connection: &Connection, path: &Path, supported: u64) -> Result<(), StorageError> {
+/// Refuses a database of a newer format, of one that is read no longer, or of none.
+pub(super) fn check_format(connection: &Connection, path: &Path, kind: &Kind) -> Result<(), StorageError> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'meta'";
     let has_meta: bool = connection.query_row(sql, [], |row| row.get(0)).map_err(StorageError::database(path))?;
     let value = if has_meta { meta(connection, path, META_FORMAT)? } else { None };
     let format = value.and_then(|value| String::from_utf8(value).ok()?.parse::<u64>().ok());
     match format {
-        Some(found) if found > supported => Err(StorageError::NewerFormat { path: path.to_owned(), found, supported }),
+        Some(found) if found > kind.format => {
+            Err(StorageError::NewerFormat { path: path.to_owned(), found, supported: kind.format })
+        }
+        Some(found) if found < kind.format_min => {
+            Err(StorageError::OlderFormat { path: path.to_owned(), found, oldest: kind.format_min })
+        }
         Some(_) => Ok(()),
         None => Err(StorageError::corrupt(path, "it names no format")),
     }

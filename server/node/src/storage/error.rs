@@ -47,6 +47,16 @@ pub enum StorageError {
         /// The newest format that this build reads.
         supported: u64,
     },
+    /// A version of Jobraft wrote this whose format is read no longer.
+    #[error("{} has format {found}: a development version of Jobraft before 0.1 made it, and formats before {oldest} are no longer read; start the node with an empty data directory, or go on with the version that made it", path.display())]
+    OlderFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The oldest format that this build reads.
+        oldest: u64,
+    },
     /// The identity is there but cannot be understood.
     #[error("{} cannot be understood ({reason}); restore it from a backup, or remove the node and add it under a new id with an empty directory", path.display())]
     IdentityUnreadable {

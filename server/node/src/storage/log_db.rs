@@ -20,6 +20,7 @@ use std::thread::{self, JoinHandle};
 pub(super) const LOG: Kind = Kind {
     file: "log.db",
     format: 1,
+    format_min: 1,
     schema: "CREATE TABLE log (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);",
     cache_kib: 16 << 10,
 };

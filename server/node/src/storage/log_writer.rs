@@ -3,9 +3,10 @@
 //! Upkeep rides along: purged records are removed, and room is given back to the file system, a little with each
 //! transaction, or in transactions of its own when nothing waits.
 
-use super::database::{Database, crc32, lock, put_meta, unsigned};
+use super::database::{Database, crc32, lock, put_meta};
 use super::log_index::{LogIndex, META_PURGED, encode_position};
 use super::log_queue::{Batch, Failure, LogQueue, Op};
+use super::room::{Room, give_back};
 use super::{LogRecord, StorageError};
 use rusqlite::Transaction;
 use std::io;
@@ -61,6 +62,7 @@ impl LogWriter {
         loop {
             let idle = !self.shrinking && !lock(&self.shared.index).has_garbage();
             let Some(batch) = self.shared.queue.take(idle) else { break };
+            let was_shrinking = self.shrinking;
             let written = self.write(&batch);
             let pages = match written {
                 Ok(pages) => {
@@ -70,7 +72,10 @@ impl LogWriter {
                 }
                 Err(error) => return self.stop(error, batch),
             };
-            if let Err(error) = self.db.wrote_pages(pages) {
+            // Only then is the file as short as it was made, and it may be long until the next write.
+            let is_done = was_shrinking && !self.shrinking;
+            let copied = if is_done { self.db.settle() } else { self.db.wrote_pages(pages) };
+            if let Err(error) = copied {
                 return self.stop(error, Batch::default());
             }
         }
@@ -170,15 +175,11 @@ impl Change<'_> {
     /// Gives pages back if far more are free than are in use, down to what appends will need anyway.
     fn shrink(&mut self, transaction: &Transaction<'_>, already: bool) -> Result<bool, StorageError> {
         let failed = StorageError::database(self.path);
-        let free = pragma(transaction, "freelist_count").map_err(&failed)?;
-        let used = pragma(transaction, "page_count").map_err(&failed)?.saturating_sub(free);
-        if free <= FREE_PAGES_KEPT || !already && free <= used {
+        let room = Room::of(transaction).map_err(&failed)?;
+        if room.free <= FREE_PAGES_KEPT || !already && room.free <= room.used() {
             return Ok(false);
         }
-        // One step gives back one page.
-        let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})")).map_err(&failed)?;
-        let mut steps = vacuum.query([]).map_err(&failed)?;
-        while steps.next().map_err(&failed)?.is_some() {}
+        give_back(transaction, VACUUM_PAGES).map_err(&failed)?;
         self.pages += VACUUM_PAGES;
         Ok(true)
     }
@@ -190,10 +191,6 @@ impl Change<'_> {
     fn refused(&self, what: impl Into<String>) -> StorageError {
         StorageError::Refused { path: self.path.to_owned(), what: what.into() }
     }
-}
-
-fn pragma(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<u64> {
-    transaction.query_row(&format!("PRAGMA {name}"), [], |row| unsigned(row, 0))
 }
 
 pub(super) fn record_crc(index: u64, term: u64, body: &[u8]) -> u32 {

@@ -10,19 +10,24 @@
 //! - A write or fsync that failed is never tried again on the same handle. The kernel may have dropped the page that
 //!   it could not write, so a second success would prove nothing; the node stops and recovers from disk.
 //! - Every row carries a checksum. Corruption is named by file and row and is never served, skipped or repaired.
-//! - A format newer than this build's is refused before anything is changed.
+//! - A format newer than this build's, or read no longer, is refused before anything is changed.
+//! - What is kept no longer is removed little by little, and its room goes back to the file system.
 
 mod data_dir;
 mod database;
+mod ended_rows;
 mod error;
+mod listing;
 mod log_db;
 mod log_index;
 mod log_queue;
 mod log_writer;
 mod readers;
+mod room;
 mod snapshot;
 mod state_db;
 mod state_rows;
+mod sweep;
 mod wal;
 
 pub use data_dir::DataDir;
@@ -30,6 +35,7 @@ pub use error::StorageError;
 pub use log_db::{Done, LogDb, LogPosition, LogRecord, LogRecovered};
 pub use snapshot::SnapshotFile;
 pub use state_db::{CheckpointMeta, StateDb};
+pub use sweep::SweepOutcome;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

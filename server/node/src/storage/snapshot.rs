@@ -102,7 +102,7 @@ impl StateDb {
 
     fn check_incoming(&self, incoming: &Path) -> Result<CheckpointMeta, StorageError> {
         let connection = open_read_only(incoming)?;
-        check_format(&connection, incoming, STATE.format)?;
+        check_format(&connection, incoming, &STATE)?;
         let failed = StorageError::database(incoming);
         let expected = self.read(|own| schema(own).map_err(StorageError::database(&self.inner.path)))?;
         if schema(&connection).map_err(&failed)? != expected {

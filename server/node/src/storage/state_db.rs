@@ -7,23 +7,37 @@
 use super::StorageError;
 use super::database::{Database, Kind, lock, meta, put_meta};
 use super::readers::Readers;
-use super::state_rows::{JOB_COLUMNS, Job, checked_item, checked_job, column_time, put_items, put_jobs};
+use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, put_items, put_jobs, remove_jobs};
 use jobraft_core::command::{Changes, Table};
-use jobraft_protocol::{JobId, LogTime};
+use jobraft_protocol::JobId;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// `jobs` keeps its rowid: rows are too large for the primary key's tree, and an update finds its page in two short
-/// walks. The index of live rows is by a column that never changes, so that a job's steps do not touch it.
+/// walks. Each row stands in `jobs_id` and in one of `jobs_live` and `jobs_ended`; only rarer rows stand in more. The
+/// columns of `jobs_live` hardly ever change, so that the steps of a live job touch no index (see `put_jobs`).
+///
+/// | Index | Serves |
+/// |---|---|
+/// | `jobs_id` | a job; lists of all states, or of completed jobs |
+/// | `jobs_live` | loading; lists of live jobs, those of other queues passed over without their rows |
+/// | `jobs_ended` | retention; loading what ended lately |
+/// | `jobs_rare` | lists of dead, cancelled and expired jobs; loading dead ones |
+/// | `jobs_key` | lists of the jobs with a unique key |
 pub(super) const STATE: Kind = Kind {
     file: "state.db",
-    format: 1,
+    format: 2,
+    format_min: 2,
     schema: "CREATE TABLE jobs (
-                 id BLOB NOT NULL UNIQUE, queue TEXT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
-                 enqueued_at INTEGER NOT NULL, finished_at INTEGER, crc INTEGER NOT NULL, body BLOB NOT NULL);
-             CREATE INDEX jobs_live ON jobs (enqueued_at) WHERE live = 1;
-             CREATE INDEX jobs_ended ON jobs (finished_at) WHERE live = 0;
+                 id BLOB NOT NULL, queue TEXT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
+                 enqueued_at INTEGER NOT NULL, finished_at INTEGER, ended_seq INTEGER, task TEXT NOT NULL, key TEXT,
+                 error TEXT, crc INTEGER NOT NULL, body BLOB NOT NULL);
+             CREATE UNIQUE INDEX jobs_id ON jobs (id);
+             CREATE INDEX jobs_live ON jobs (id, queue) WHERE live = 1;
+             CREATE INDEX jobs_ended ON jobs (queue, state, ended_seq) WHERE live = 0;
+             CREATE INDEX jobs_rare ON jobs (state, id) WHERE live = 0 AND state <> 'completed';
+             CREATE INDEX jobs_key ON jobs (key, id) WHERE key IS NOT NULL;
              CREATE TABLE items (
                  kind TEXT NOT NULL, key TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
                  PRIMARY KEY (kind, key)) WITHOUT ROWID;",
@@ -31,8 +45,8 @@ pub(super) const STATE: Kind = Kind {
 };
 
 /// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body.
-const PAGES_PER_ROW: u64 = 4;
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGES_PER_ROW: u64 = 4;
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 const META_CHECKPOINT: &str = "checkpoint";
 pub(super) const META_HEADER: &str = "header";
@@ -119,36 +133,22 @@ impl StateDb {
                 put_meta(transaction, path, META_HEADER, &changes.header)?;
                 put_meta(transaction, path, META_CHECKPOINT, &encode_meta(checkpoint))?;
                 put_jobs(transaction, &changes.jobs).map_err(StorageError::database(path))?;
+                remove_jobs(transaction, &changes.deleted).map_err(StorageError::database(path))?;
                 put_items(transaction, &changes.rows).map_err(StorageError::database(path))
             })?;
-            let rows = (changes.jobs.len() + changes.rows.len() + 2) as u64;
+            let rows = (changes.jobs.len() + changes.deleted.len() + changes.rows.len() + 2) as u64;
             let bytes: usize = changes.jobs.iter().map(|job| job.body.len()).sum();
             database.wrote_pages(rows * PAGES_PER_ROW + bytes as u64 / PAGE_BYTES)
         })
     }
 
-    /// Calls `f` with the body of every live job, the oldest first (those of the same time in any order).
+    /// Calls `f` with the body of every live job, by id: those that were made first come first.
     /// `f` must not call this [`StateDb`].
     ///
     /// # Errors
     /// As [`StateDb::meta`], or the first error of `f`.
-    pub fn each_live_job<E: From<StorageError>>(&self, mut f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.each_job("live = 1 AND enqueued_at >= ?1 ORDER BY enqueued_at", LogTime::ZERO, |job| f(job.body))
-    }
-
-    /// Calls `f` with every job that ended at `since` or later, in the order in which they ended: its id, when it
-    /// ended, and its body. `f` must not call this [`StateDb`].
-    ///
-    /// # Errors
-    /// As [`StateDb::meta`], or the first error of `f`.
-    pub fn each_ended_since<E: From<StorageError>>(
-        &self,
-        since: LogTime,
-        mut f: impl FnMut(JobId, LogTime, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.each_job("live = 0 AND finished_at >= ?1 ORDER BY finished_at, id", since, |job| {
-            f(job.id(&self.inner.path)?, job.finished_at().unwrap_or(since), job.body)
-        })
+    pub fn each_live_job<E: From<StorageError>>(&self, f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.each_job("INDEXED BY jobs_live WHERE live = 1 ORDER BY id", f)
     }
 
     /// Calls `f` with the key and body of every row of a small table, in the order of the keys.
@@ -195,20 +195,20 @@ impl StateDb {
         })
     }
 
-    fn each_job<E: From<StorageError>>(
+    /// Calls `f` with the bodies of the jobs that `which` selects.
+    pub(super) fn each_job<E: From<StorageError>>(
         &self,
         which: &str,
-        since: LogTime,
-        mut f: impl FnMut(&Job<'_>) -> Result<(), E>,
+        mut f: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let path = &self.inner.path;
         let failed = StorageError::database(path);
         self.read(|connection| {
-            let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE {which}");
+            let sql = format!("SELECT {JOB_COLUMNS} FROM jobs {which}");
             let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
-            let mut rows = statement.query([column_time(since)]).map_err(&failed)?;
+            let mut rows = statement.query([]).map_err(&failed)?;
             while let Some(row) = rows.next().map_err(&failed)? {
-                f(&checked_job(row, path)?)?;
+                f(checked_job(row, path)?.body)?;
             }
             Ok(())
         })
@@ -221,7 +221,7 @@ impl StateDb {
         self.with_open(|open| open.readers.read(read))
     }
 
-    fn with_open<T, E: From<StorageError>>(&self, f: impl FnOnce(&Open) -> Result<T, E>) -> Result<T, E> {
+    pub(super) fn with_open<T, E: From<StorageError>>(&self, f: impl FnOnce(&Open) -> Result<T, E>) -> Result<T, E> {
         match &*self.inner.open.read().unwrap_or_else(PoisonError::into_inner) {
             Ok(open) => f(open),
             Err(reason) => Err(StorageError::Stopped { path: self.inner.path.clone(), reason: reason.clone() }.into()),

@@ -4,39 +4,101 @@ use super::StorageError;
 use super::database::{crc32, meta, unreadable};
 use super::state_db::META_HEADER;
 use jobraft_core::command::{JobRow, Row as Item};
-use jobraft_protocol::{JobId, LogTime};
-use rusqlite::{Connection, Row, Transaction};
+use jobraft_protocol::{JobId, LogTime, UniqueKey};
+use rusqlite::{Connection, Row, Transaction, params};
 use std::path::Path;
 use uuid::Uuid;
 
 /// What [`checked_job`] reads, in its order.
-pub(super) const JOB_COLUMNS: &str = "id, queue, state, live, enqueued_at, finished_at, crc, body";
+pub(super) const JOB_COLUMNS: &str =
+    "id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, error, crc, body";
 
-/// A row of `jobs` whose checksum is right.
+/// The steps of a live job change neither its queue nor its key. What is not named here SQLite leaves alone, with the
+/// indexes by it. A row in which one of them did change, or whose job had ended, is not touched.
+const PUT_STEP: &str =
+    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, error, crc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+     ON CONFLICT (id) DO UPDATE SET state = excluded.state, enqueued_at = excluded.enqueued_at,
+         finished_at = excluded.finished_at, ended_seq = excluded.ended_seq, task = excluded.task,
+         error = excluded.error, crc = excluded.crc, body = excluded.body
+     WHERE live = 1 AND queue = excluded.queue AND key IS excluded.key";
+
+const PUT_JOB: &str =
+    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, error, crc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+     ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, state = excluded.state, live = excluded.live,
+         enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, ended_seq = excluded.ended_seq,
+         task = excluded.task, key = excluded.key, error = excluded.error, crc = excluded.crc, body = excluded.body";
+
+/// The columns of a job's row but for its checksum.
+#[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     id: &'a [u8],
+    queue: &'a str,
+    state: &'a str,
+    live: bool,
+    enqueued_at: i64,
     finished_at: Option<i64>,
+    ended_seq: Option<i64>,
+    task: &'a str,
+    key: Option<&'a str>,
+    error: Option<&'a str>,
     pub(super) body: &'a [u8],
 }
 
 impl Job<'_> {
+    pub(super) fn id(&self, path: &Path) -> Result<JobId, StorageError> {
+        read_id(self.id, path)
+    }
+
     /// When it ended, if it did.
     pub(super) fn finished_at(&self) -> Option<LogTime> {
         self.finished_at.map(|at| LogTime::from_ms(at.cast_unsigned()))
     }
 
-    pub(super) fn id(&self, path: &Path) -> Result<JobId, StorageError> {
-        let id = Uuid::from_slice(self.id).ok().and_then(|uuid| JobId::from_uuid(uuid).ok());
-        id.ok_or_else(|| StorageError::corrupt(path, "a job's id is no UUID of version 7"))
+    fn crc(&self) -> u32 {
+        let number = |number: Option<i64>| number.unwrap_or(0).to_le_bytes();
+        let there = [self.finished_at.is_some(), self.ended_seq.is_some(), self.key.is_some(), self.error.is_some()];
+        crc32(&[
+            self.id,
+            self.queue.as_bytes(),
+            self.state.as_bytes(),
+            &[u8::from(self.live)],
+            &there.map(u8::from),
+            &self.enqueued_at.to_le_bytes(),
+            &number(self.finished_at),
+            &number(self.ended_seq),
+            self.task.as_bytes(),
+            self.key.unwrap_or_default().as_bytes(),
+            self.error.unwrap_or_default().as_bytes(),
+            self.body,
+        ])
     }
 }
 
+/// A job's id as it stands in its column.
+pub(super) fn read_id(id: &[u8], path: &Path) -> Result<JobId, StorageError> {
+    let id = Uuid::from_slice(id).ok().and_then(|uuid| JobId::from_uuid(uuid).ok());
+    id.ok_or_else(|| StorageError::corrupt(path, "a job's id is no UUID of version 7"))
+}
+
+/// The job in a row of [`JOB_COLUMNS`], if its checksum is right.
 pub(super) fn checked_job<'a>(row: &'a Row<'_>, path: &Path) -> Result<Job<'a>, StorageError> {
     let read = || {
-        let job = Job { id: row.get_ref(0)?.as_blob()?, finished_at: row.get(5)?, body: row.get_ref(7)?.as_blob()? };
-        let (queue, state) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-        let crc = job_crc(job.id, queue, state, row.get(3)?, row.get(4)?, job.finished_at, job.body);
-        Ok((crc == row.get::<_, u32>(6)?, job))
+        let job = Job {
+            id: row.get_ref(0)?.as_blob()?,
+            queue: row.get_ref(1)?.as_str()?,
+            state: row.get_ref(2)?.as_str()?,
+            live: row.get(3)?,
+            enqueued_at: row.get(4)?,
+            finished_at: row.get(5)?,
+            ended_seq: row.get(6)?,
+            task: row.get_ref(7)?.as_str()?,
+            key: row.get_ref(8)?.as_str_or_null()?,
+            error: row.get_ref(9)?.as_str_or_null()?,
+            body: row.get_ref(11)?.as_blob()?,
+        };
+        Ok((job.crc() == row.get::<_, u32>(10)?, job))
     };
     match read().map_err(|error| unreadable(path, error, "a job's row"))? {
         (true, job) => Ok(job),
@@ -60,43 +122,59 @@ pub(super) fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str
     Err(StorageError::corrupt(path, format!("the checksum of {kind} {key:?} is wrong")))
 }
 
-fn job_crc(
-    id: &[u8],
-    queue: &str,
-    state: &str,
-    live: bool,
-    enqueued_at: i64,
-    finished_at: Option<i64>,
-    body: &[u8],
-) -> u32 {
-    let finished_at = finished_at.map(i64::to_le_bytes);
-    let finished_at = finished_at.as_ref().map_or(&[][..], |bytes| bytes);
-    let fields =
-        [id, queue.as_bytes(), state.as_bytes(), &[u8::from(live)], &enqueued_at.to_le_bytes(), finished_at, body];
-    crc32(&fields)
+/// Log time as a column.
+pub(super) fn column_time(at: LogTime) -> i64 {
+    column_number(at.as_ms())
 }
 
-/// Log time as a column. The end of time for SQLite comes before that of log time.
-pub(super) fn column_time(at: LogTime) -> i64 {
-    i64::try_from(at.as_ms()).unwrap_or(i64::MAX)
+/// A number as a column. SQLite's end before ours, but no time and no count gets there.
+fn column_number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqlite::Result<()> {
-    let mut put = transaction.prepare_cached(
-        "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, crc, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, state = excluded.state, live = excluded.live,
-             enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, crc = excluded.crc,
-             body = excluded.body",
-    )?;
-    for job in jobs {
-        let (id, queue, state, live) =
-            (&job.id.as_bytes()[..], job.queue.as_str(), job.state.as_str(), !job.state.is_terminal());
-        let (enqueued_at, finished_at) = (column_time(job.enqueued_at), job.finished_at.map(column_time));
-        let crc = job_crc(id, queue, state, live, enqueued_at, finished_at, &job.body);
-        put.execute((id, queue, state, live, enqueued_at, finished_at, crc, &job.body))?;
+    let mut put_step = transaction.prepare_cached(PUT_STEP)?;
+    let mut put = transaction.prepare_cached(PUT_JOB)?;
+    for row in jobs {
+        let job = Job {
+            id: row.id.as_bytes(),
+            queue: row.queue.as_str(),
+            state: row.state.as_str(),
+            live: !row.state.is_terminal(),
+            enqueued_at: column_time(row.enqueued_at),
+            finished_at: row.finished_at.map(column_time),
+            ended_seq: row.ended_seq.map(column_number),
+            task: &row.task,
+            key: row.key.as_ref().map(UniqueKey::as_str),
+            error: row.error.as_deref(),
+            body: &row.body,
+        };
+        let crc = job.crc();
+        let columns = params![
+            job.id,
+            job.queue,
+            job.state,
+            job.live,
+            job.enqueued_at,
+            job.finished_at,
+            job.ended_seq,
+            job.task,
+            job.key,
+            job.error,
+            crc,
+            job.body
+        ];
+        if !job.live || put_step.execute(columns)? == 0 {
+            put.execute(columns)?;
+        }
     }
     Ok(())
+}
+
+/// Removes the rows of these jobs, as far as there are any.
+pub(super) fn remove_jobs(transaction: &Transaction<'_>, jobs: &[JobId]) -> rusqlite::Result<()> {
+    let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
+    jobs.iter().try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop))
 }
 
 pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item]) -> rusqlite::Result<()> {

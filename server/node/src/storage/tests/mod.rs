@@ -3,15 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod data_dir;
+mod listing;
 mod log_crash;
 mod log_db;
 mod snapshot;
 mod state_db;
+mod sweep;
 
 use super::{CheckpointMeta, Done, LogDb, LogPosition, LogRecord, StateDb};
 use bytes::Bytes;
 use jobraft_core::command::{Changes, JobRow, Row, Table};
-use jobraft_protocol::{JobId, JobState, LogTime};
+use jobraft_protocol::{JobFilter, JobId, JobState, LogTime};
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
@@ -72,7 +74,7 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 /// Opens a database past all of storage's checks.
-fn tamper(path: &Path, sql: &str) {
+pub(crate) fn tamper(path: &Path, sql: &str) {
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.execute_batch(sql).unwrap();
 }
@@ -89,6 +91,10 @@ fn job(number: u64, state: JobState) -> JobRow {
         state,
         enqueued_at: LogTime::from_ms(number),
         finished_at,
+        ended_seq: finished_at.map(LogTime::as_ms),
+        task: "send".to_owned(),
+        key: None,
+        error: None,
         body: format!("{state} {number}").into_bytes(),
     }
 }
@@ -107,11 +113,23 @@ fn some_changes() -> Changes {
             job(3, JobState::Dead),
             job(4, JobState::Scheduled),
         ],
+        deleted: Vec::new(),
         rows: Table::ALL
             .iter()
             .map(|&table| Row { table, key: "key".to_owned(), body: Some(table.as_str().as_bytes().to_vec()) })
             .collect(),
     }
+}
+
+/// The bodies of all jobs that the filter wants, the oldest first.
+fn list(state: &StateDb, filter: &JobFilter) -> Vec<String> {
+    let mut found = Vec::new();
+    let add = |body: &[u8]| {
+        found.push(String::from_utf8(body.to_vec()).unwrap());
+        Ok::<_, super::StorageError>(false)
+    };
+    assert_eq!(state.list_jobs(filter, None, true, usize::MAX, add).unwrap(), None);
+    found
 }
 
 /// All that can be read of a state, as text.
@@ -128,6 +146,11 @@ fn contents(state: &StateDb) -> Vec<String> {
         Ok::<_, super::StorageError>(())
     };
     state.each_ended_since(LogTime::ZERO, &mut ended).unwrap();
+    let mut dead = |body: &[u8]| {
+        contents.push(format!("to be retried: {}", text(body)));
+        Ok::<_, super::StorageError>(())
+    };
+    state.each_dead(&mut dead).unwrap();
     for table in Table::ALL {
         let mut row = |key: &str, body: &[u8]| {
             contents.push(format!("{} {key} {}", table.as_str(), text(body)));

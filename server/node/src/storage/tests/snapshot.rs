@@ -108,11 +108,15 @@ fn unfit_snapshot_is_refused_and_the_state_stays() {
     let elsewhere = tempfile::tempdir().unwrap();
     let state = other_state(elsewhere.path());
     let before = contents(&state);
-    let crc = crate::storage::database::crc32(&[b"format", b"2"]);
-    let newer = format!("UPDATE meta SET value = CAST('2' AS BLOB), crc = {crc} WHERE key = 'format'");
+    let of_format = |format: &str| {
+        let crc = crate::storage::database::crc32(&[b"format", format.as_bytes()]);
+        format!("UPDATE meta SET value = CAST('{format}' AS BLOB), crc = {crc} WHERE key = 'format'")
+    };
+    let (newer, older) = (of_format("3"), of_format("1"));
     type Expected = fn(&StorageError) -> bool;
-    let damages: [(&str, Expected); 6] = [
+    let damages: [(&str, Expected); 7] = [
         (&newer, |error| matches!(error, StorageError::NewerFormat { .. })),
+        (&older, |error| matches!(error, StorageError::OlderFormat { .. })),
         ("CREATE TRIGGER t AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END", is_corrupt),
         ("UPDATE jobs SET body = x'00' WHERE enqueued_at = 3", is_corrupt),
         ("UPDATE items SET crc = 0", is_corrupt),

@@ -1,10 +1,10 @@
-use super::{checkpoint_at, contents, copy_files, job, job_id, some_changes, tamper};
+use super::{checkpoint_at, contents, copy_files, job, job_id, list, some_changes, tamper};
 use crate::storage::database::Database;
 use crate::storage::state_db::{Inner, Open, STATE};
 use crate::storage::{StateDb, StorageError};
 use bytes::Bytes;
-use jobraft_core::command::{Changes, Row, Table};
-use jobraft_protocol::{JobState, LogTime};
+use jobraft_core::command::{Changes, JobRow, Row, Table};
+use jobraft_protocol::{JobFilter, JobState, LogTime, UniqueKey};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
@@ -37,7 +37,8 @@ fn checkpoint_writes_over_and_removes() {
     state.checkpoint(&checkpoint_at(7), &some_changes()).unwrap();
     let changes = Changes {
         header: Bytes::from_static(b"second"),
-        jobs: vec![job(1, JobState::Cancelled), job(3, JobState::Ready)],
+        jobs: vec![job(1, JobState::Cancelled), job(3, JobState::Ready), job(5, JobState::Dead)],
+        deleted: Vec::new(),
         rows: vec![
             Row { table: Table::Queue, key: "key".to_owned(), body: None },
             Row { table: Table::Module, key: "key".to_owned(), body: Some(b"other".to_vec()) },
@@ -50,12 +51,127 @@ fn checkpoint_writes_over_and_removes() {
         format!("{:?}", Some(b"second")),
         "live ready 3".to_owned(),
         "live scheduled 4".to_owned(),
+        ended(5, "dead"),
         ended(2, "completed"),
         ended(1, "cancelled"),
+        "to be retried: dead 5".to_owned(),
         "module key other".to_owned(),
         "module_name key module_name".to_owned(),
+        "unique_key key unique_key".to_owned(),
+        "worker key worker".to_owned(),
+        "state key state".to_owned(),
+        "tombstone key tombstone".to_owned(),
     ];
     assert_eq!(contents(&state), expected);
+}
+
+#[test]
+fn checkpoint_writes_a_job_before_it_deletes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    state.checkpoint(&checkpoint_at(7), &some_changes()).unwrap();
+    let changes = Changes {
+        jobs: vec![job(1, JobState::Cancelled), job(9, JobState::Cancelled)],
+        deleted: vec![job_id(1), job_id(9), job_id(3), job_id(77)],
+        ..Changes::default()
+    };
+    state.checkpoint(&checkpoint_at(8), &changes).unwrap();
+    for gone in [1, 3, 9] {
+        assert_eq!(state.job(job_id(gone)).unwrap(), None, "job {gone}");
+    }
+    assert!(state.job(job_id(2)).unwrap().is_some() && state.job(job_id(4)).unwrap().is_some());
+    // And no index names them any more.
+    assert_eq!(list(&state, &JobFilter::default()), ["completed 2", "scheduled 4"]);
+    assert!(!contents(&state).concat().contains("dead"));
+}
+
+#[test]
+fn each_way_a_row_can_change_is_found_in_every_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    let keyed = |row: JobRow, key: &str| JobRow { key: Some(UniqueKey::new(key).unwrap()), ..row };
+    let moved = JobRow { queue: "other".parse().unwrap(), ..job(1, JobState::Ready) };
+    // Live, a step further, moved, with a key, with another, ended, back to life, ended in another way.
+    let life = [
+        job(1, JobState::Scheduled),
+        job(1, JobState::Leased),
+        moved,
+        keyed(job(1, JobState::Ready), "a"),
+        keyed(job(1, JobState::Leased), "b"),
+        keyed(job(1, JobState::Dead), "b"),
+        keyed(job(1, JobState::Ready), "b"),
+        keyed(job(1, JobState::Completed), "b"),
+    ];
+    for (index, row) in (1..).zip(life) {
+        let body = format!("{} 1", row.state);
+        let by_state = JobFilter { states: vec![row.state], ..JobFilter::default() };
+        let by_queue = JobFilter { queues: vec![row.queue.clone()], ..by_state.clone() };
+        let by_key = JobFilter { key: row.key.clone(), ..JobFilter::default() };
+        state.checkpoint(&checkpoint_at(index), &Changes { jobs: vec![row], ..Changes::default() }).unwrap();
+        for filter in [by_state, by_queue, by_key] {
+            assert_eq!(list(&state, &filter), [body.as_str()], "{filter:?}");
+        }
+        let a = JobFilter { key: Some(UniqueKey::new("a").unwrap()), ..JobFilter::default() };
+        assert_eq!(list(&state, &a).len(), usize::from(index == 4));
+        tamper(
+            &dir.path().join("state.db"),
+            "SELECT CASE integrity_check WHEN 'ok' THEN 1 ELSE abs(-9223372036854775808) END FROM pragma_integrity_check",
+        );
+    }
+}
+
+#[test]
+fn the_steps_of_live_jobs_write_their_rows_and_no_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    let large = |number, state| JobRow {
+        key: Some(UniqueKey::new(&format!("key {number}")).unwrap()),
+        body: vec![b'x'; 1_500],
+        ..job(number, state)
+    };
+    let jobs = (0..5_000).map(|number| large(number, JobState::Ready)).collect();
+    state.checkpoint(&checkpoint_at(1), &Changes { jobs, ..Changes::default() }).unwrap();
+    drop(state);
+    // From here on, the WAL is empty.
+    let state = StateDb::open(dir.path()).unwrap();
+    let jobs: Vec<_> = (0..200).map(|number| large(number * 25, JobState::Leased)).collect();
+    let steps = jobs.len() as u64;
+    state.checkpoint(&checkpoint_at(2), &Changes { jobs, ..Changes::default() }).unwrap();
+    let pages = fs::metadata(dir.path().join("state.db-wal")).unwrap().len() / 4_096;
+    assert!((steps..steps + 8).contains(&pages), "{pages} pages for {steps} steps");
+}
+
+#[test]
+fn jobs_of_all_queues_come_in_the_order_in_which_they_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    let states = [JobState::Completed, JobState::Dead, JobState::Cancelled, JobState::Expired];
+    let jobs = (0..60_u64).map(|number| {
+        let place = number as usize;
+        let at = 1_000 + number / 4;
+        JobRow {
+            queue: ["a", "b", "c"][place % 3].parse().unwrap(),
+            finished_at: Some(LogTime::from_ms(at)),
+            ended_seq: Some(number + 1),
+            ..job(100 - number, states[place / 3 % 4])
+        }
+    });
+    let changes = Changes { jobs: jobs.collect(), ..Changes::default() };
+    state.checkpoint(&checkpoint_at(1), &changes).unwrap();
+    let mut expected: Vec<_> = changes
+        .jobs
+        .iter()
+        .map(|row| (row.finished_at.unwrap().as_ms(), row.id))
+        .filter(|(at, _)| *at >= 1_007)
+        .collect();
+    expected.sort_unstable();
+    let mut found = Vec::new();
+    let ended = |id, at: LogTime, _: &[u8]| {
+        found.push((at.as_ms(), id));
+        Ok::<_, StorageError>(())
+    };
+    state.each_ended_since(LogTime::from_ms(1_007), ended).unwrap();
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -135,6 +251,48 @@ fn damaged_row_is_named_and_never_served() {
         assert!(matches!(error, StorageError::Corrupt { .. }));
         assert!(error.to_string().contains(&named) && error.to_string().contains("state.db"), "{error}");
     }
+}
+
+#[test]
+fn each_column_of_a_job_is_covered_by_its_checksum() {
+    for change in [
+        "queue = 'other'",
+        "state = 'completed'",
+        "live = 1",
+        "enqueued_at = 9",
+        "finished_at = 9",
+        "finished_at = NULL",
+        "ended_seq = 9",
+        "ended_seq = NULL",
+        "task = 'other'",
+        "key = ''",
+        "error = 'other'",
+        "error = NULL",
+        "body = x'00'",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDb::open(dir.path()).unwrap();
+        let row = JobRow { error: Some(String::new()), ..job(1, JobState::Dead) };
+        state.checkpoint(&checkpoint_at(7), &Changes { jobs: vec![row], ..Changes::default() }).unwrap();
+        assert!(state.job(job_id(1)).unwrap().is_some());
+        tamper(&dir.path().join("state.db"), &format!("UPDATE jobs SET {change}"));
+        let error = state.job(job_id(1)).unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{change}: {error}");
+    }
+}
+
+#[test]
+fn state_of_a_development_version_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(StateDb::open(dir.path()).unwrap());
+    let path = dir.path().join("state.db");
+    let crc = crate::storage::database::crc32(&[b"format", b"1"]);
+    tamper(&path, &format!("UPDATE meta SET value = CAST('1' AS BLOB), crc = {crc} WHERE key = 'format'"));
+    let before = fs::read(&path).unwrap();
+    let error = StateDb::open(dir.path()).err().unwrap();
+    assert!(matches!(error, StorageError::OlderFormat { found: 1, oldest: 2, .. }), "{error}");
+    assert!(error.to_string().contains("development version of Jobraft before 0.1"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]

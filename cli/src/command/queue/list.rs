@@ -1,0 +1,138 @@
+//! `jobraft queue list`: queues and how many jobs are where.
+
+use crate::command::settings;
+use crate::connection::{ConnectionArgs, failed};
+use crate::failure::Failure;
+use crate::output::{Mood, Output, Table, human};
+use clap::Args;
+use jobraft_protocol::{Consistency, QueueMode, QueueStats};
+
+/// List queues: their modes, their counts of jobs by state, and the limits that were set
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  jobraft queue list
+  jobraft queue list --json | jq '.[].ready'")]
+pub(super) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ListArgs {
+    pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
+        let client = connection.client().await?;
+        let queues = client.queues(Consistency::Linearizable).await.map_err(|error| failed("list queues", &error))?;
+        let output = Output::new();
+        if self.json {
+            output.json(&queues)
+        } else {
+            output.table(table(&queues), "no queues yet: one begins with its first job")
+        }
+    }
+}
+
+fn table(queues: &[QueueStats]) -> Table {
+    // Most queues are never set to anything.
+    let limited = queues.iter().any(|queue| limits(queue).is_some());
+    let mut columns = vec![
+        "QUEUE",
+        "MODE",
+        ">READY",
+        ">LEASED",
+        ">SCHEDULED",
+        ">BLOCKED",
+        ">COMPLETED",
+        ">DEAD",
+        ">CANCELLED",
+        ">EXPIRED",
+        ">WAITING",
+    ];
+    if limited {
+        columns.push("LIMITS");
+    }
+    let mut table = Table::new(&columns);
+    for queue in queues {
+        let number = |count: u64, mood| (count.to_string(), if count == 0 { Mood::Plain } else { mood });
+        let mode = queue.settings.mode;
+        let mut cells = vec![
+            (queue.queue.to_string(), Mood::Plain),
+            (mode.to_string(), if mode == QueueMode::Open { Mood::Plain } else { Mood::Busy }),
+            number(queue.ready, Mood::Plain),
+            number(queue.leased, Mood::Busy),
+            number(queue.scheduled, Mood::Plain),
+            number(queue.blocked, Mood::Plain),
+            number(queue.completed, Mood::Good),
+            number(queue.dead, Mood::Bad),
+            number(queue.cancelled, Mood::Plain),
+            number(queue.expired, Mood::Bad),
+            (human::bytes(queue.waiting_bytes), Mood::Plain),
+        ];
+        if limited {
+            cells.push((limits(queue).unwrap_or_default(), Mood::Plain));
+        }
+        table.row(cells);
+    }
+    table
+}
+
+/// How much may wait, where that was set.
+fn limits(queue: &QueueStats) -> Option<String> {
+    let set = &queue.settings;
+    let parts = [set.depth_max.map(settings::jobs), set.bytes_max.map(human::bytes)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::output::Paint;
+    use jobraft_protocol::QueueSettings;
+
+    fn queue(name: &str, ready: u64) -> QueueStats {
+        let queue = name.parse().unwrap();
+        QueueStats {
+            queue,
+            scheduled: 0,
+            blocked: 0,
+            ready,
+            leased: 2,
+            completed: 30,
+            dead: 1,
+            cancelled: 0,
+            expired: 0,
+            waiting_bytes: 2_048,
+            settings: QueueSettings::default(),
+        }
+    }
+
+    #[test]
+    fn numbers_are_aligned_and_lines_have_no_trailing_space() {
+        let text = table(&[queue("emails", 7), queue("q", 12_345)]).render(Paint::never()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("QUEUE") && lines[0].ends_with("WAITING"), "{text}");
+        assert!(lines.iter().all(|line| line.trim_end() == *line), "{text:?}");
+        let column = lines[0].find("READY").unwrap() + "READY".len();
+        assert!(lines[1][..column].ends_with(" 7") && lines[2][..column].ends_with("12345"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn limits_and_modes_are_shown_where_they_are_set() {
+        let mut set = queue("set", 1);
+        set.settings.depth_max = Some(100);
+        set.settings.mode = QueueMode::Paused;
+        let text = table(&[queue("plain", 1), set]).render(Paint::never()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("LIMITS") && lines[1].ends_with("2.0 KiB"), "{text}");
+        assert!(lines[2].contains("paused") && lines[2].ends_with("100 jobs"), "{text}");
+    }
+
+    #[test]
+    fn no_queues_is_no_table() {
+        assert!(table(&[]).render(Paint::never()).is_none());
+    }
+}

@@ -1,0 +1,134 @@
+//! Keys that programs choose: longer and freer than names, since they often hold other systems' ids.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// Why a text is not a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Nothing there.
+    #[error("a {what} may not be empty")]
+    Empty {
+        /// Which kind of key.
+        what: &'static str,
+    },
+    /// More than [`KEY_BYTES_MAX`] bytes.
+    #[error("a {what} may have at most {KEY_BYTES_MAX} bytes, this one has {bytes}; hash what is longer")]
+    TooLong {
+        /// Which kind of key.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A control character.
+    #[error("a {what} may not hold control characters such as {character:?}")]
+    Control {
+        /// Which kind of key.
+        what: &'static str,
+        /// The first offender.
+        character: char,
+    },
+}
+
+fn check(what: &'static str, text: &str) -> Result<(), KeyError> {
+    if text.is_empty() {
+        return Err(KeyError::Empty { what });
+    }
+    if text.len() > KEY_BYTES_MAX {
+        return Err(KeyError::TooLong { what, bytes: text.len() });
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(character) => Err(KeyError::Control { what, character }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` and makes it a key.
+            ///
+            /// # Errors
+            /// If it is empty, longer than [`KEY_BYTES_MAX`] bytes, or has a control character.
+            pub fn new(text: &str) -> Result<Self, KeyError> {
+                check($what, text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The key as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = KeyError;
+            fn try_from(text: String) -> Result<Self, KeyError> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(key: $name) -> Self {
+                key.0.as_ref().to_owned()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = KeyError;
+            fn from_str(text: &str) -> Result<Self, KeyError> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.as_str())
+            }
+        }
+    };
+}
+
+key!(
+    /// What must be unique: at most one job holds it at a time, in the whole cluster and across queues. Put the queue's
+    /// or the task's name into it where that is what is meant.
+    UniqueKey,
+    "unique key"
+);
+key!(
+    /// The name of a value in the cluster's state: see [`crate::StateWrite`].
+    StateKey,
+    "state key"
+);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn keys_are_bounded_and_printable() {
+        assert_eq!(UniqueKey::new("ada+1@example.org / Größe").unwrap().as_str(), "ada+1@example.org / Größe");
+        assert_eq!(UniqueKey::new(&"x".repeat(256)).unwrap().as_str().len(), 256);
+        assert!(matches!(UniqueKey::new(""), Err(KeyError::Empty { .. })));
+        assert!(matches!(UniqueKey::new(&"x".repeat(257)), Err(KeyError::TooLong { bytes: 257, .. })));
+        assert!(matches!(StateKey::new("a\nb"), Err(KeyError::Control { character: '\n', .. })));
+    }
+}

@@ -1,0 +1,262 @@
+//! Actions on jobs that are named: cancel, delete, retry, move, prioritize. Each job on its own; one refusal stops no other.
+//!
+//! A job that ended is on disk only. What an action needs of it the leader has read and put into the entry; it is believed
+//! only as far as the state still agrees: a dead job can be brought back once, however many entries carry its row.
+
+use crate::enqueue::invalid;
+use crate::job::{Job, cut};
+use crate::record::{EndedRecord, JobRecord, decode};
+use crate::retention::DeadJob;
+use crate::transition::{self, Next};
+use crate::{Core, Event, Outcome, Target};
+use jobraft_protocol::{
+    CancelNotice, EndReason, Error, ErrorCode, JobAction, JobId, JobState, LeaseRef, QueueName, UniqueKey, UniqueScope,
+    limits,
+};
+
+impl Core {
+    /// Acts on each target. A command beyond its limits is refused as a whole.
+    pub(crate) fn act(
+        &mut self,
+        targets: &[Target],
+        action: &JobAction,
+        only_in: &[JobState],
+    ) -> Result<Outcome, Error> {
+        if targets.len() > limits::ACTION_JOBS_MAX {
+            let text = format!("{} jobs, at most {} at once; split them", targets.len(), limits::ACTION_JOBS_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        match action {
+            JobAction::Cancel { grace_ms, .. } if *grace_ms > limits::CANCEL_GRACE_MS_MAX => {
+                let max = limits::CANCEL_GRACE_MS_MAX;
+                return Err(invalid(format!("grace_ms {grace_ms} exceeds the limit of {max} ms")));
+            }
+            JobAction::Prioritize { priority } if *priority > limits::PRIORITY_MAX => {
+                return Err(invalid(format!("priority {priority} is not in 0..={}", limits::PRIORITY_MAX)));
+            }
+            _ => {}
+        }
+        let done = targets.iter().map(|target| {
+            self.check_state(target, only_in)?;
+            let id = target.job;
+            match action {
+                JobAction::Cancel { reason, grace_ms } => self.cancel(target, reason, *grace_ms),
+                JobAction::Delete if self.jobs.contains_key(&id) => self.delete_waiting(id),
+                JobAction::Delete => self.delete_ended(target),
+                JobAction::Retry => self.retry(target),
+                JobAction::Move { queue } => self.move_to(target, queue),
+                JobAction::Prioritize { priority } => self.prioritize(target, *priority),
+            }
+        });
+        Ok(Outcome::Acted(done.collect()))
+    }
+
+    /// Refuses a job that is in none of the states that were asked for.
+    fn check_state(&self, target: &Target, only_in: &[JobState]) -> Result<(), Error> {
+        if only_in.is_empty() {
+            return Ok(());
+        }
+        let state = match self.jobs.get(&target.job) {
+            Some(job) => job.state,
+            None => self.ended_state(target)?,
+        };
+        if only_in.contains(&state) { Ok(()) } else { Err(wrong_state(target.job, state)) }
+    }
+
+    /// The state of a job that is not live.
+    fn ended_state(&self, target: &Target) -> Result<JobState, Error> {
+        if let Some(ended) = self.ended.get(target.job, self.now) {
+            return Ok(ended.state);
+        }
+        self.ended_record(target).map(|record| record.view.state)
+    }
+
+    /// What the entry carries of a job that is not live, if it is kept.
+    fn ended_record(&self, target: &Target) -> Result<EndedRecord, Error> {
+        let id = target.job;
+        let Some(row) = &target.row else {
+            return match self.ended.get(id, self.now) {
+                Some(ended) if !self.ended.is_deleted(id) => {
+                    let text = format!("job {id} has just become {}: try again", ended.state);
+                    Err(Error::new(ErrorCode::WrongState, text))
+                }
+                _ => Err(not_found(id)),
+            };
+        };
+        let record: EndedRecord = decode("job", row).map_err(unreadable)?;
+        if record.view.id != id {
+            return Err(unreadable("it is another job's"));
+        }
+        let is_current = match record.view.state {
+            // Deleted or retried meanwhile, or dead once more: then the row is out of date.
+            JobState::Dead => self.dead_job(id).is_some_and(|dead| record.ended_seq == Some(dead.seq)),
+            state => state.is_terminal(),
+        };
+        if is_current && self.is_ended_kept(&record) { Ok(record) } else { Err(not_found(id)) }
+    }
+
+    /// Cancels a live job. One that a worker has keeps its lease for the grace.
+    fn cancel(&mut self, target: &Target, reason: &str, grace_ms: u64) -> Result<(), Error> {
+        let (id, now) = (target.job, self.now);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return match self.ended_state(target)? {
+                JobState::Cancelled => Ok(()),
+                state => Err(wrong_state(id, state)),
+            };
+        };
+        let reason = cut(reason, limits::REASON_BYTES_MAX);
+        let hard_at = now.plus_ms(grace_ms);
+        let Some(lease) = job.lease.as_mut().filter(|lease| grace_ms > 0 && lease.expires_at > now) else {
+            job.past_mut().cancel_reason = Some(reason);
+            self.end_cancelled(id, EndReason::Cancelled);
+            return Ok(());
+        };
+        if lease.cancel.as_ref().is_some_and(|former| former.hard_at <= hard_at) {
+            return Ok(());
+        }
+        let notice = CancelNotice { reason: reason.clone(), hard_at };
+        let (worker, lease_ref) = (lease.worker, LeaseRef { job: id, token: lease.token });
+        lease.cancel = Some(notice.clone());
+        let former = lease.expires_at;
+        lease.expires_at = former.min(hard_at);
+        let expires_at = lease.expires_at;
+        job.past_mut().cancel_reason = Some(reason);
+        self.index.postpone(id, former, expires_at);
+        self.touch(id);
+        self.events.push(Event::CancelRequested { worker, lease: lease_ref, notice });
+        Ok(())
+    }
+
+    /// Ends a live job as cancelled; whoever holds it is told that it does no longer.
+    pub(crate) fn end_cancelled(&mut self, id: JobId, reason: EndReason) {
+        if let Some(lease) = &self.job(id).lease {
+            let (worker, token) = (lease.worker, lease.token);
+            self.events.push(Event::Revoked { worker, lease: LeaseRef { job: id, token } });
+        }
+        let next = Next::Ended { state: JobState::Cancelled, at: self.now, reason: Some(reason) };
+        self.transition(id, next);
+    }
+
+    fn delete_waiting(&mut self, id: JobId) -> Result<(), Error> {
+        let job = self.job(id);
+        if !job.is_waiting() {
+            let text = format!("job {id} is {}: cancel it first", job.state);
+            return Err(Error::new(ErrorCode::WrongState, text));
+        }
+        self.end_cancelled(id, EndReason::Deleted);
+        self.drop_row(id);
+        Ok(())
+    }
+
+    fn delete_ended(&mut self, target: &Target) -> Result<(), Error> {
+        self.ended_record(target)?;
+        self.drop_row(target.job);
+        Ok(())
+    }
+
+    /// Nothing is left to read of an ended job; its id stays known for as long as it would have been.
+    fn drop_row(&mut self, id: JobId) {
+        self.dead.remove(id);
+        self.departing.remove(&id);
+        self.deleted.insert(id);
+        self.ended.delete(id, self.now);
+    }
+
+    fn retry(&mut self, target: &Target) -> Result<(), Error> {
+        let id = target.job;
+        if let Some(job) = self.jobs.get(&id) {
+            return Err(wrong_state(id, job.state));
+        }
+        let state = self.ended_record(target)?.view.state;
+        let (Some(DeadJob { queue, .. }), Some(row)) = (self.dead_job(id), &target.row) else {
+            return Err(wrong_state(id, state));
+        };
+        let record: JobRecord = decode("job", row).map_err(unreadable)?;
+        let mut job = Box::new(Job::from_record(record, queue));
+        let name = self.index.queues.get(queue).stats.queue.clone();
+        self.check_room(&name, 1, job.payload.len() as u64)?;
+        let claim = job.unique().filter(|unique| !matches!(unique.scope, UniqueScope::ForMs(_))).cloned();
+        if let Some(unique) = &claim
+            && let Some(holder) = self.keys.holder(&unique.key, self.now)
+        {
+            return Err(conflict(&unique.key, holder));
+        }
+        transition::transition(&mut job, Next::Ready(self.now));
+        job.attempt = 0;
+        if let Some(past) = &mut job.past {
+            past.reported = None;
+            past.finished_at = None;
+            past.ended_seq = None;
+            past.end_reason = None;
+            past.crashed_at.clear();
+            past.cancel_reason = None;
+            past.progress = None;
+        }
+        if let Some(mut options) = job.options.take() {
+            options.ttl_ends_at = None;
+            options.start_by = None;
+            job.options = options.boxed();
+        }
+        self.dead.remove(id);
+        self.departing.remove(&id);
+        self.ended.revive(id);
+        if let Some(unique) = claim {
+            self.keys.claim(&unique.key, id, None);
+        }
+        self.index.enter(id, &job);
+        self.jobs.insert(id, job);
+        self.touch(id);
+        Ok(())
+    }
+
+    fn move_to(&mut self, target: &Target, to: &QueueName) -> Result<(), Error> {
+        let id = target.job;
+        let Some(job) = self.jobs.get(&id) else {
+            return Err(wrong_state(id, self.ended_state(target)?));
+        };
+        if !job.is_waiting() {
+            return Err(wrong_state(id, job.state));
+        }
+        if self.index.queues.index_of(to) == Some(job.queue) {
+            return Ok(());
+        }
+        self.check_room(to, 1, job.payload.len() as u64)?;
+        let index = self.index.queues.intern(to);
+        self.amend(id, |job| job.queue = index);
+        Ok(())
+    }
+
+    fn prioritize(&mut self, target: &Target, priority: u8) -> Result<(), Error> {
+        let id = target.job;
+        if !self.jobs.contains_key(&id) {
+            return Err(wrong_state(id, self.ended_state(target)?));
+        }
+        self.amend(id, |job| job.priority = priority);
+        Ok(())
+    }
+
+    /// Changes a live job within its state, and the indexes with it.
+    pub(crate) fn amend(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        let job = self.jobs.get_mut(&id).expect("callers name a live job");
+        self.index.leave(id, job);
+        change(job);
+        self.index.enter(id, job);
+        self.touch(id);
+    }
+}
+
+pub(crate) fn conflict(key: &UniqueKey, holder: JobId) -> Error {
+    Error::new(ErrorCode::Conflict, format!("job {holder} holds the unique key {key}"))
+}
+
+fn wrong_state(id: JobId, state: JobState) -> Error {
+    Error::new(ErrorCode::WrongState, format!("job {id} is {state}"))
+}
+
+fn not_found(id: JobId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no job {id}: it never was, was deleted, or is kept no longer"))
+}
+
+fn unreadable(why: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::Internal, format!("the row that the leader read is not usable: {why}"))
+}

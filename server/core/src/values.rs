@@ -1,0 +1,107 @@
+//! The cluster's state for jobs: small named values, written together with a completion or not at all.
+
+use crate::enqueue::invalid;
+use crate::record::{ValueRecord, encode};
+use crate::{Core, Row, Table};
+use jobraft_protocol::{Error, ErrorCode, StateKey, StateValue, StateWrite, limits};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// All values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Values {
+    pub(crate) by_key: BTreeMap<StateKey, ValueRecord>,
+    dirty: BTreeSet<StateKey>,
+}
+
+impl Values {
+    /// What changed since the last call.
+    pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
+        for key in std::mem::take(&mut self.dirty) {
+            let body = self.by_key.get(&key).map(encode);
+            rows.push(Row { table: Table::State, key: key.as_str().to_owned(), body });
+        }
+    }
+}
+
+impl Core {
+    /// Checks all writes before any is made.
+    pub(crate) fn check_writes(&self, writes: &[StateWrite]) -> Result<(), Error> {
+        if writes.len() > limits::STATE_WRITES_MAX {
+            let text = format!("{} state writes, at most {} at once", writes.len(), limits::STATE_WRITES_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        let mut seen = BTreeSet::new();
+        let mut count = self.values.by_key.len();
+        for (place, write) in writes.iter().enumerate() {
+            let former = self.values.by_key.get(&write.key);
+            let checked = if seen.insert(&write.key) {
+                check_write(write, former)
+            } else {
+                Err(invalid("the key is written twice in one completion".to_owned()))
+            };
+            checked.map_err(|mut error| {
+                error.message = format!("state write {place} ({}): {}", write.key, error.message);
+                error
+            })?;
+            count += usize::from(former.is_none() && write.value.is_some());
+        }
+        if count > limits::STATE_KEYS_MAX && count > self.values.by_key.len() {
+            let text = format!("the cluster's state has {} values, the most it takes", limits::STATE_KEYS_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        Ok(())
+    }
+
+    /// Makes writes that were checked.
+    pub(crate) fn write_values(&mut self, writes: &[StateWrite]) {
+        for write in writes {
+            self.counters.version += 1;
+            match &write.value {
+                Some(value) => {
+                    let (value, version, written_at) = (value.clone(), self.counters.version, self.now);
+                    self.values.by_key.insert(write.key.clone(), ValueRecord { value, version, written_at });
+                }
+                None => drop(self.values.by_key.remove(&write.key)),
+            }
+            self.values.dirty.insert(write.key.clone());
+        }
+    }
+
+    /// A value of the cluster's state.
+    #[must_use]
+    pub fn state_value(&self, key: &StateKey) -> Option<StateValue> {
+        self.values.by_key.get(key).map(|value| view(key, value))
+    }
+
+    /// Values of the cluster's state whose keys begin with `prefix` and come after `after`, by key, at most `max`.
+    #[must_use]
+    pub fn state_values(&self, prefix: &str, after: Option<&StateKey>, max: usize) -> Vec<StateValue> {
+        let after = after.filter(|after| after.as_str() >= prefix).map(Bound::Excluded);
+        let first = StateKey::new(prefix).ok();
+        let from = after.or(first.as_ref().map(Bound::Included)).unwrap_or(Bound::Unbounded);
+        let values = self.values.by_key.range::<StateKey, _>((from, Bound::Unbounded));
+        values.take_while(|(key, _)| key.as_str().starts_with(prefix)).take(max).map(|(k, v)| view(k, v)).collect()
+    }
+}
+
+fn check_write(write: &StateWrite, former: Option<&ValueRecord>) -> Result<(), Error> {
+    let bytes = write.value.as_ref().map_or(0, |value| value.len());
+    if bytes > limits::STATE_VALUE_BYTES_MAX {
+        let text = format!("the value has {bytes} bytes, the limit is {}", limits::STATE_VALUE_BYTES_MAX);
+        return Err(Error::new(ErrorCode::TooLarge, text));
+    }
+    let version = former.map_or(0, |value| value.version);
+    match write.if_version {
+        Some(wanted) if wanted != version => {
+            let text = format!("its version is {version}, not {wanted}: read it again");
+            Err(Error::new(ErrorCode::Conflict, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn view(key: &StateKey, value: &ValueRecord) -> StateValue {
+    let ValueRecord { value, version, written_at } = value;
+    StateValue { key: key.clone(), value: value.clone(), version: *version, written_at: *written_at }
+}

@@ -1,0 +1,101 @@
+//! Actions on jobs that are named: called off, retried, deleted, moved, given another priority.
+
+use super::request::{Answer, mismatch};
+use super::{Api, bounds};
+use jobraft_core::command::{Command, Outcome, Target};
+use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, Response, limits};
+
+/// Rows of ended jobs in one command after which no further one is taken into it: the rest goes with the next.
+const ROWS_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The most that the row of one job takes, about.
+const ROW_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX + limits::RESULT_BYTES_MAX + limits::CHECKPOINT_BYTES_MAX;
+
+/// Does something to jobs, in as many steps as their rows need. Once a part is done, what keeps the rest from being done is
+/// the answer for each job of the rest.
+pub(super) async fn act(api: &Api, jobs: Vec<JobId>, mut action: JobAction, only_in: Vec<JobState>) -> Answer {
+    check(&jobs, &mut action, &only_in)?;
+    let mut answers: Vec<Result<(), Error>> = Vec::with_capacity(jobs.len());
+    let mut jobs = jobs.as_slice();
+    while !jobs.is_empty() {
+        match part(api, jobs, &action, &only_in).await {
+            Ok(acted) => {
+                jobs = &jobs[acted.len()..];
+                answers.extend(acted);
+            }
+            Err(error) if answers.is_empty() => return Err(error),
+            Err(error) => {
+                answers.extend(jobs.iter().map(|_| Err(error.clone())));
+                break;
+            }
+        }
+    }
+    Ok(Response::Acted(answers))
+}
+
+/// Does it to the first of the jobs, one at least; returns their answers.
+async fn part(
+    api: &Api,
+    jobs: &[JobId],
+    action: &JobAction,
+    only_in: &[JobState],
+) -> Result<Vec<Result<(), Error>>, Error> {
+    let needs_rows = matches!(action, JobAction::Retry | JobAction::Delete);
+    let mut targets = Vec::new();
+    let mut bytes = 0;
+    for &job in jobs {
+        if bytes >= ROWS_BYTES_MAX {
+            break;
+        }
+        let row = if needs_rows && !api.consensus.read(|core| core.is_live(job)) {
+            api.consensus.row(job).await?
+        } else {
+            None
+        };
+        bytes += row.as_ref().map_or(0, |row| row.len());
+        targets.push(Target { job, row });
+    }
+    let count = targets.len();
+    let command = Command::Act { targets, action: action.clone(), only_in: only_in.to_vec() };
+    let acted = match api.consensus.propose(command).await? {
+        Outcome::Acted(acted) if acted.len() == count => acted,
+        other => return Err(mismatch("act", &other)),
+    };
+    if let JobAction::Cancel { grace_ms, .. } = action {
+        // What is asked to stop is taken away then.
+        api.dispatcher.due_at(api.consensus.log_time().plus_ms(*grace_ms));
+    }
+    Ok(acted)
+}
+
+fn check(jobs: &[JobId], action: &mut JobAction, only_in: &[JobState]) -> Result<(), Error> {
+    if jobs.is_empty() {
+        return Err(bounds::invalid("no job is named: name one at least"));
+    }
+    bounds::count("jobs", jobs.len(), limits::ACTION_JOBS_MAX)?;
+    if only_in.len() > JobState::ALL.len() {
+        let message = format!("only_in names {} states, there are {}", only_in.len(), JobState::ALL.len());
+        return Err(bounds::invalid(message));
+    }
+    match action {
+        JobAction::Cancel { reason, grace_ms } => {
+            bounds::ms("grace_ms", *grace_ms, limits::CANCEL_GRACE_MS_MAX)?;
+            bounds::cut(reason, limits::REASON_BYTES_MAX);
+        }
+        JobAction::Prioritize { priority } if *priority > limits::PRIORITY_MAX => {
+            let message = format!("priority {priority} is not in 0..={}", limits::PRIORITY_MAX);
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        JobAction::Delete | JobAction::Retry | JobAction::Move { .. } | JobAction::Prioritize { .. } => {}
+    }
+    Ok(())
+}
+
+/// How many bytes an action makes the node hold.
+pub(super) fn weight_bytes(jobs: &[JobId], action: &JobAction) -> usize {
+    let rows = match action {
+        JobAction::Retry | JobAction::Delete => (jobs.len() * ROW_BYTES_MAX).min(ROWS_BYTES_MAX + ROW_BYTES_MAX),
+        JobAction::Cancel { reason, .. } => reason.len(),
+        JobAction::Move { .. } | JobAction::Prioritize { .. } => 0,
+    };
+    size_of_val(jobs) + rows
+}

@@ -1,0 +1,61 @@
+//! Workers: who there is, that they are alive, what they are told to do.
+
+use super::request::{Answer, mismatch};
+use super::room::{LIST_BYTES_MAX, Room};
+use super::{Api, bounds, report};
+use jobraft_core::Core;
+use jobraft_core::command::{Command, Outcome};
+use jobraft_protocol::{Consistency, Error, ErrorCode, Response, WorkerId, WorkerInfo, WorkerOrder, limits};
+
+/// Mints a worker incarnation.
+pub(super) async fn register(api: &Api, info: WorkerInfo) -> Answer {
+    bounds::label("worker's name", &info.name)?;
+    bounds::label("worker's agent", &info.agent)?;
+    bounds::count("queues", info.queues.len(), limits::WORKER_QUEUES_MAX)?;
+    match api.consensus.propose(Command::RegisterWorker { info }).await? {
+        Outcome::Registered(worker) => Ok(Response::Registered(worker)),
+        other => Err(mismatch("register", &other)),
+    }
+}
+
+/// Hears that a worker is alive, and says what it has been told to do.
+pub(super) async fn heartbeat(api: &Api, worker: WorkerId) -> Answer {
+    heard(api, worker).await.map(Response::Order)
+}
+
+/// Notes that a worker was heard of; returns what it has been told to do. Only the leader notes it, without a place in the
+/// log; it tells the others now and then.
+pub(super) async fn heard(api: &Api, worker: WorkerId) -> Result<WorkerOrder, Error> {
+    {
+        let leadership = api.consensus.leadership();
+        let now = leadership.borrow();
+        if !now.is_leader {
+            return Err(now.not_leader());
+        }
+    }
+    let order = || api.consensus.read(|core| core.worker_order(worker));
+    let known = if let Some(order) = order() {
+        order
+    } else {
+        // A new leader may not have applied everything yet, and a worker that is refused registers again.
+        api.consensus.barrier().await?;
+        order().ok_or_else(|| {
+            let message = format!("no worker {worker} in this cluster: register first");
+            Error::new(ErrorCode::NotFound, message)
+        })?
+    };
+    api.dispatcher.heard(worker);
+    Ok(known)
+}
+
+/// Lists workers.
+pub(super) async fn list(api: &Api, consistency: Consistency, room: &mut Room) -> Answer {
+    api.fresh(consistency).await?;
+    room.reserve(LIST_BYTES_MAX).await;
+    Ok(Response::Workers(api.consensus.read(Core::workers)))
+}
+
+/// Tells a worker what to do.
+pub(super) async fn order(api: &Api, worker: WorkerId, order: WorkerOrder) -> Answer {
+    report::done(api, Command::OrderWorker { worker, order }).await
+}

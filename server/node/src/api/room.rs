@@ -1,0 +1,149 @@
+//! Room for answers: how much of them a session may have read and not yet written to its client.
+//!
+//! A request that may be answered by much takes room for the most before it reads, and gives back what it did not need.
+//! So a client that asks for many large jobs at once and reads slowly waits for itself, and nobody's memory fills.
+
+use jobraft_protocol::{JobView, ModuleManifest, Response, StateValue, WorkerView, limits};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Answers of one session that are read or wait for the writer, in bytes; requests beyond wait.
+const SESSION_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The unit in which they are counted.
+const UNIT_BYTES: usize = 1024;
+/// The most that a job takes, about: the rest of it is small beside this.
+pub(super) const JOB_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX
+    + limits::RESULT_BYTES_MAX
+    + limits::LOG_TAIL_BYTES_MAX
+    + limits::ATTEMPT_ERRORS_MAX * limits::FAILURE_MESSAGE_BYTES_MAX;
+
+/// The most that a list takes that comes whole: a larger one fits into no frame.
+pub(super) const LIST_BYTES_MAX: usize = limits::CLIENT_FRAME_BYTES_MAX;
+
+const _: () = assert!(LIST_BYTES_MAX <= SESSION_ANSWER_BYTES_MAX, "a list always finds room");
+const _: () = assert!(JOB_BYTES_MAX <= SESSION_ANSWER_BYTES_MAX, "one job always finds room");
+
+/// The room of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Rooms(Arc<Semaphore>);
+
+impl Rooms {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(SESSION_ANSWER_BYTES_MAX / UNIT_BYTES)))
+    }
+
+    /// Of a request that has taken none yet.
+    pub(super) fn room(&self) -> Room {
+        Room { rooms: self.clone(), held: None }
+    }
+}
+
+/// The room of one request.
+#[derive(Debug)]
+pub(super) struct Room {
+    rooms: Rooms,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Waits for room for an answer of up to `bytes_max`, instead of what is held.
+    pub(super) async fn reserve(&mut self, bytes_max: usize) {
+        self.held = None;
+        let units = units(bytes_max.min(SESSION_ANSWER_BYTES_MAX));
+        let held = Arc::clone(&self.rooms.0).acquire_many_owned(units).await;
+        self.held = Some(held.expect("this semaphore is never closed"));
+    }
+
+    /// Gives back what an answer of so many bytes does not need.
+    fn shrink(&mut self, bytes: usize) {
+        if let Some(held) = &mut self.held {
+            let surplus = held.num_permits().saturating_sub(units(bytes) as usize);
+            drop(held.split(surplus));
+        }
+    }
+
+    /// Gives back all.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// What is to be held until the answer is written.
+    pub(super) fn until_written(mut self, answer: Option<&Response>) -> Option<OwnedSemaphorePermit> {
+        self.shrink(answer.map_or(0, bytes));
+        self.held.filter(|held| held.num_permits() > 0)
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// What an answer takes, for those that may be large.
+fn bytes(response: &Response) -> usize {
+    match response {
+        Response::Job(view) => job_bytes(view),
+        Response::Jobs(page) => {
+            let texts = page.jobs.iter().map(|job| job.error.as_ref().map_or(0, String::len));
+            size_of_val(page.jobs.as_slice()) + texts.sum::<usize>()
+        }
+        Response::StateList(values) => values.iter().map(value_bytes).sum(),
+        Response::Workers(workers) => workers.iter().map(worker_bytes).sum(),
+        Response::Queues(queues) => size_of_val(queues.as_slice()),
+        Response::Modules(modules) => modules.iter().map(module_bytes).sum(),
+        _ => 0,
+    }
+}
+
+fn job_bytes(view: &JobView) -> usize {
+    let errors = view.errors.iter().map(|error| size_of_val(error) + error.message.len());
+    size_of_val(view) + view.payload.len() + view.result.len() + view.log.len() + errors.sum::<usize>()
+}
+
+fn value_bytes(value: &StateValue) -> usize {
+    size_of_val(value) + value.key.as_str().len() + value.value.len()
+}
+
+fn worker_bytes(worker: &WorkerView) -> usize {
+    let WorkerView { info, jobs, .. } = worker;
+    size_of_val(worker) + info.name.len() + info.agent.len() + size_of_val(jobs.as_slice())
+}
+
+fn module_bytes(module: &ModuleManifest) -> usize {
+    let imports = module.imports.iter().map(|import| size_of_val(import) + import.len());
+    size_of_val(module) + size_of_val(module.names.as_slice()) + imports.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn an_answer_keeps_only_the_room_that_it_needs_until_it_is_written() {
+        let rooms = Rooms::new();
+        let free = || rooms.0.available_permits() * UNIT_BYTES;
+        let mut room = rooms.room();
+        room.reserve(JOB_BYTES_MAX).await;
+        assert!(free() <= SESSION_ANSWER_BYTES_MAX - JOB_BYTES_MAX);
+        assert!(room.until_written(Some(&Response::Done)).is_none());
+        assert_eq!(free(), SESSION_ANSWER_BYTES_MAX);
+
+        let mut room = rooms.room();
+        room.reserve(1024 * 1024).await;
+        room.shrink(5_000);
+        assert_eq!(free(), SESSION_ANSWER_BYTES_MAX - 5 * 1024);
+        room.release();
+        assert_eq!(free(), SESSION_ANSWER_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_waits_for_the_answers_before() {
+        let rooms = Rooms::new();
+        let (mut first, mut second) = (rooms.room(), rooms.room());
+        // More than there is is as much as there is.
+        first.reserve(SESSION_ANSWER_BYTES_MAX * 2).await;
+        assert!(second.reserve(1).now_or_never().is_none());
+        drop(first);
+        assert!(second.reserve(1).now_or_never().is_some());
+    }
+}

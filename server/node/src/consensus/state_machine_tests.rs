@@ -1,0 +1,304 @@
+//! The state machine, looked at from where openraft stands.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::state_machine::{Observer, StateMachine};
+use super::types::{LogEntry, Proposal, log_id};
+use crate::storage::tests::tamper;
+use crate::storage::{StateDb, StorageError};
+use jobraft_core::Core;
+use jobraft_core::command::{Command, Entry, Outcome};
+use jobraft_protocol::{
+    Completion, EnqueueOutcome, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName, QueueSetting,
+    Retention, Setting, Task, TaskName, WorkerInfo,
+};
+use openraft::EntryPayload;
+use openraft::entry::RaftEntry;
+use std::fs;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const START_MS: u64 = 1_700_000_000_000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+fn at(after_ms: u64) -> LogTime {
+    LogTime::from_ms(START_MS + after_ms)
+}
+
+/// A job made at `at`.
+fn job_id(at: LogTime, number: u64) -> JobId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    JobId::new(at, random)
+}
+
+fn queue() -> QueueName {
+    "mail".parse().unwrap()
+}
+
+fn new_job(id: JobId) -> NewJob {
+    let task = Task::Handler(TaskName::new("send").unwrap());
+    NewJob::new(id, queue(), task, format!("payload of {id}").into_bytes())
+}
+
+/// A state machine that is fed one entry after the other, and remembers them.
+struct Node {
+    state: StateMachine,
+    db: StateDb,
+    directory: TempDir,
+    log: Vec<LogEntry>,
+}
+
+fn open(directory: &Path) -> (StateDb, StateMachine) {
+    let db = StateDb::open(directory).unwrap();
+    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_| {})).unwrap();
+    (db, state)
+}
+
+impl Node {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (db, state) = open(directory.path());
+        Self { state, db, directory, log: Vec::new() }
+    }
+
+    fn apply(&mut self, at: LogTime, commands: Vec<Command>) -> Vec<Outcome> {
+        let proposal = Proposal::new(Entry { at, leader_change: false, commands }).unwrap();
+        let entry = LogEntry::new(log_id(1, self.log.len() as u64 + 1), EntryPayload::Normal(proposal));
+        self.log.push(entry.clone());
+        let answers = self.state.apply_or_stop(&entry).unwrap();
+        answers.outcomes.into_iter().map(Result::unwrap).collect()
+    }
+
+    fn enqueue(&mut self, at: LogTime, ids: &[JobId]) {
+        self.apply(at, vec![Command::Enqueue { jobs: ids.iter().copied().map(new_job).collect() }]);
+    }
+
+    /// Completes what is ready, by a new worker: one that was not heard of for long is forgotten.
+    fn complete_all(&mut self, at: LogTime) {
+        let registered = self.apply(at, vec![Command::RegisterWorker { info: WorkerInfo::default() }]);
+        let [Outcome::Registered(worker)] = registered[..] else { panic!("not registered") };
+        let lease = Command::Lease { worker, queues: vec![queue()], shares: vec![], max: 100, lease_ms: 30_000 };
+        let outcomes = self.apply(at, vec![lease]);
+        let Some(Outcome::Leased(jobs)) = outcomes.into_iter().next() else { panic!("not leased") };
+        let complete = |lease: LeaseRef| Command::Complete { lease, completion: Completion::default() };
+        self.apply(at, jobs.iter().map(|job| complete(job.lease())).collect());
+    }
+
+    /// What would be there after a kill now, and the rest of the log.
+    fn after_a_kill(&self) -> (TempDir, StateDb, StateMachine) {
+        let copy = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(self.directory.path()).unwrap().map(Result::unwrap) {
+            if !file.file_name().to_string_lossy().ends_with("-shm") {
+                fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+            }
+        }
+        let (db, state) = open(copy.path());
+        let checkpoint = state.checkpointed();
+        for entry in self.log.iter().filter(|entry| Some(entry.log_id) > checkpoint) {
+            state.apply_or_stop(entry).unwrap();
+        }
+        (copy, db, state)
+    }
+
+    fn sweep_all(&self) {
+        while self.state.sweep().unwrap() {}
+    }
+}
+
+#[test]
+fn a_panic_while_applying_is_an_error_and_a_state_changed_in_part_never_reaches_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = StateDb::open(directory.path()).unwrap();
+    let observer: Observer = Arc::new(|_| panic!("a defect"));
+    let state = StateMachine::load(db.clone(), directory.path().to_path_buf(), observer).unwrap();
+    let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1))).unwrap_err();
+    assert!(error.to_string().contains("defect"), "{error}");
+    // The entry itself was whole: it was an observer that panicked, after the lock was gone.
+    assert_eq!(state.checkpoint().unwrap().unwrap().last_log_id, Some(log_id(1, 1)));
+
+    state.apply_or_stop(&LogEntry::new_blank(log_id(1, 2))).unwrap_err();
+    let half_applied = AssertUnwindSafe(|| state.read(|_| panic!("a defect")));
+    std::panic::catch_unwind(half_applied).unwrap_err();
+    assert!(matches!(state.checkpoint(), Err(StorageError::Stopped { .. })));
+    assert_eq!(db.meta().unwrap().unwrap().index, 1);
+}
+
+#[test]
+fn an_ended_job_is_found_in_memory_and_on_disk_and_its_row_given_out() {
+    let mut node = Node::new();
+    let ids = [1, 2].map(|number| job_id(at(0), number));
+    node.enqueue(at(10), &ids[..1]);
+    node.complete_all(at(20));
+    node.enqueue(at(30), &ids[1..]);
+    for round in 0..2 {
+        let [ended, live] = ids.map(|id| node.state.job(id).unwrap().unwrap());
+        assert_eq!((ended.state, live.state), (JobState::Completed, JobState::Ready));
+        let row = node.state.row(ids[0]).unwrap().unwrap();
+        assert_eq!(node.state.read(|core| core.view_row(&row)).unwrap(), Some(ended), "round {round}");
+        for other in [ids[1], job_id(at(0), 3)] {
+            assert_eq!(node.state.row(other).unwrap(), None);
+        }
+        node.state.checkpoint().unwrap();
+    }
+}
+
+#[test]
+fn an_ended_job_is_never_out_of_sight_while_checkpoints_are_made() {
+    let mut node = Node::new();
+    let is_over = AtomicBool::new(false);
+    let state = node.state.clone();
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                state.checkpoint().unwrap();
+            }
+        });
+        let (state, is_over) = (&state, &is_over);
+        let watching = scope.spawn(move || {
+            for id in ended {
+                for _ in 0..20 {
+                    let found = state.job(id).ok().flatten().is_some() && state.row(id).ok().flatten().is_some();
+                    if !found {
+                        is_over.store(true, Ordering::Relaxed);
+                        panic!("job {id} is out of sight");
+                    }
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        for number in 0..60 {
+            let id = job_id(at(number), number);
+            node.enqueue(at(number), &[id]);
+            node.complete_all(at(number));
+            if sender.send(id).is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        watching.join().unwrap();
+    });
+}
+
+#[test]
+fn a_list_holds_what_was_applied_before_its_checkpoint() {
+    let mut node = Node::new();
+    let ids: Vec<_> = (0..5).map(|number| job_id(at(0), number)).collect();
+    node.enqueue(at(10), &ids);
+    let list = |node: &Node, states: &[JobState], after, limit| {
+        let filter = JobFilter { states: states.to_vec(), ..JobFilter::default() };
+        let page = node.state.list_jobs(&filter, after, true, limit).unwrap();
+        (page.jobs.into_iter().map(|job| job.id).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(list(&node, &[], None, 10), (vec![], None));
+    node.state.checkpoint().unwrap();
+    assert_eq!(list(&node, &[], None, 10), (ids.clone(), None));
+    assert_eq!(list(&node, &[], None, 2), (ids[..2].to_vec(), Some(ids[1])));
+    assert_eq!(list(&node, &[], Some(ids[1]), 10), (ids[2..].to_vec(), None));
+    node.complete_all(at(20));
+    assert_eq!(list(&node, &[JobState::Ready], None, 10), (ids.clone(), None));
+    node.state.checkpoint().unwrap();
+    assert_eq!(list(&node, &[JobState::Ready], None, 10), (vec![], None));
+    assert_eq!(list(&node, &[JobState::Completed], None, 10), (ids, None));
+}
+
+#[test]
+fn nothing_goes_that_the_last_checkpoint_still_needs() {
+    let mut node = Node::new();
+    let id = job_id(at(0), 1);
+    node.enqueue(at(10), &[id]);
+    node.complete_all(at(20));
+    node.state.checkpoint().unwrap();
+    // In memory it is kept no longer; on disk it is still the moment at which it ended.
+    node.apply(at(3 * DAY_MS), vec![]);
+    // Once for what was planned by then, once for what might be planned since.
+    node.sweep_all();
+    node.sweep_all();
+    assert!(node.db.job(id).unwrap().is_some());
+    node.state.checkpoint().unwrap();
+    node.sweep_all();
+    // The first plan was of the checkpoint before.
+    node.state.checkpoint().unwrap();
+    node.sweep_all();
+    assert_eq!(node.db.job(id).unwrap(), None);
+}
+
+#[test]
+fn kill_at_any_point_of_a_sweep_loses_nothing_that_the_log_refers_to() {
+    // Nothing is kept but for the ids that are remembered, for some minutes; ids may be made ahead of time.
+    const ROUND_MS: u64 = 150_000;
+    const AHEAD_MS: u64 = 30_000;
+    let mut node = Node::new();
+    let nothing = QueueSetting::KeepCompleted(Some(Retention::for_ms(0)));
+    node.apply(at(0), vec![Command::Configure { settings: vec![Setting::Queue(queue(), nothing)] }]);
+    let ids =
+        |round: u64| -> Vec<_> { (0..20).map(|number| job_id(at(round * ROUND_MS + AHEAD_MS), number)).collect() };
+    let hash = |state: &StateMachine| state.read(Core::state_hash);
+    let mut swept = 0;
+    for round in 0..12 {
+        let now = |ms| at(round * ROUND_MS + ms);
+        node.enqueue(now(0), &ids(round));
+        node.complete_all(now(1));
+        if round % 4 != 1 {
+            node.state.checkpoint().unwrap();
+        }
+        if let Some(before) = round.checked_sub(2) {
+            // Just remembered yet, also when the log is replayed; soon no more.
+            let jobs = ids(before).into_iter().map(new_job).collect();
+            let outcomes = node.apply(now(2), vec![Command::Enqueue { jobs }]);
+            assert_eq!(outcomes, [Outcome::Enqueued(vec![EnqueueOutcome::Existing; 20])]);
+        }
+        node.apply(now(ROUND_MS - 1), vec![]);
+        let before = node.db.job(ids(0)[0]).unwrap().is_some();
+        // Once for what was planned before.
+        for _ in 0..2 {
+            while {
+                let more = node.state.sweep().unwrap();
+                let (_copy, _db, survivor) = node.after_a_kill();
+                assert_eq!(hash(&survivor), hash(&node.state), "round {round}");
+                more
+            } {}
+        }
+        swept += u32::from(before && node.db.job(ids(0)[0]).unwrap().is_none());
+    }
+    assert_eq!(swept, 1);
+}
+
+#[test]
+fn damage_found_by_a_sweep_stops_checkpoints_too() {
+    let mut node = Node::new();
+    let id = job_id(at(0), 1);
+    node.enqueue(at(10), &[id]);
+    node.complete_all(at(20));
+    node.apply(at(3 * DAY_MS), vec![]);
+    node.state.checkpoint().unwrap();
+    tamper(&node.directory.path().join("state.db"), "UPDATE jobs SET finished_at = 1");
+    assert!(matches!(node.state.sweep(), Err(StorageError::Corrupt { .. })));
+    // Even one with nothing to write: it is how openraft hears of it.
+    assert!(matches!(node.state.checkpoint(), Err(StorageError::Stopped { .. })));
+    assert!(matches!(node.state.sweep(), Err(StorageError::Stopped { .. })));
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_asked_for_before_its_time_once_much_has_changed() {
+    let mut node = Node::new();
+    let waits = |node: &Node| {
+        let state = node.state.clone();
+        async move { tokio::time::timeout(Duration::from_millis(50), state.pressure()).await.is_err() }
+    };
+    for round in 0..8 {
+        let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), round * 1_000 + number)).collect();
+        node.enqueue(at(round), &ids);
+    }
+    assert!(waits(&node).await);
+    let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), 8_000 + number)).collect();
+    node.enqueue(at(8), &ids);
+    assert!(!waits(&node).await);
+    node.enqueue(at(9), &ids);
+    assert!(waits(&node).await, "told twice");
+}

@@ -1,0 +1,20 @@
+//! What goes to a client on its session, with the room that it takes while it waits to be written.
+
+use jobraft_protocol::ServerFrame;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A frame for the writer of a session.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// What is sent.
+    pub(crate) frame: ServerFrame,
+    /// Given back once it is written or dropped.
+    #[expect(dead_code, reason = "it is held, and let go with the frame")]
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
+impl From<ServerFrame> for Outgoing {
+    fn from(frame: ServerFrame) -> Self {
+        Self { frame, room: None }
+    }
+}

@@ -1,0 +1,154 @@
+//! Retention: rows of ended jobs that are kept no longer go, and their room goes back to the file system.
+//!
+//! A step removes a bounded number of rows in a transaction of its own, so that checkpoints never wait for long. What
+//! it removes must be gone by the state of the *last checkpoint*, not of a later one: what is replayed onto the
+//! checkpoint after a crash may still ask for the rest.
+
+use super::StorageError;
+use super::database::{lock, unreadable, unsigned};
+use super::room::{Room, give_back};
+use super::state_db::{PAGE_BYTES, PAGES_PER_ROW, StateDb};
+use super::state_rows::{JOB_COLUMNS, checked_job, read_id};
+use jobraft_core::command::Horizon;
+use jobraft_protocol::LogTime;
+use rusqlite::Transaction;
+use std::path::Path;
+
+/// Bytes of bodies that one step removes at most, but for one row: large bodies take time even to forget.
+const SWEEP_BYTES_MAX: u64 = 8 << 20;
+/// Free room that the file keeps for what comes next.
+pub(super) const FREE_BYTES_KEPT: u64 = 4 << 20;
+/// Of the file's pages, the part that may be free: 1 in so many.
+const FREE_PART_KEPT: u64 = 8;
+
+/// Those of a queue that ended in a state, the first first. Without their bodies: the one that ends the walk stays.
+pub(super) const EARLIEST_OF_PAIR: &str = "SELECT rowid, finished_at, ended_seq, id FROM jobs INDEXED BY jobs_ended
+     WHERE live = 0 AND queue = ?1 AND state = ?2 ORDER BY ended_seq";
+
+/// What a step of a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepOutcome {
+    /// Rows removed.
+    pub removed: usize,
+    /// Of the horizons, from the first on, how many have nothing left to remove.
+    pub done: usize,
+    /// Whether the bound was reached before the last of them.
+    pub more: bool,
+}
+
+impl StateDb {
+    /// Removes up to `rows_max` ended jobs that are outside their horizon, the first to end first; none that ended or
+    /// whose id was made at `before` or later, however little of them is kept. All or nothing, durable on return.
+    ///
+    /// # Errors
+    /// Whatever failed, [`StorageError::Corrupt`] for a row that is damaged; nothing can be written after that.
+    pub fn sweep(&self, horizons: &[Horizon], before: LogTime, rows_max: usize) -> Result<SweepOutcome, StorageError> {
+        let path = &self.inner.path;
+        self.with_open(|open| {
+            let mut database = lock(&open.writer);
+            let mut step = Step { path, before, rows_left: rows_max, bytes: 0 };
+            let mut done = 0;
+            database.write(|transaction| {
+                for horizon in horizons {
+                    if !step.sweep(transaction, horizon)? {
+                        break;
+                    }
+                    done += 1;
+                }
+                Ok(())
+            })?;
+            let removed = rows_max - step.rows_left;
+            database.wrote_pages(removed as u64 * PAGES_PER_ROW + step.bytes / PAGE_BYTES)?;
+            Ok(SweepOutcome { removed, done, more: done < horizons.len() })
+        })
+    }
+
+    /// Takes up to `pages_max` free pages out of the file if it has far more than it will soon need; says whether
+    /// there are more of them to take.
+    ///
+    /// # Errors
+    /// Whatever failed; nothing can be written after that.
+    pub fn give_back(&self, pages_max: u64) -> Result<bool, StorageError> {
+        let path = &self.inner.path;
+        let failed = StorageError::database(path);
+        self.with_open(|open| {
+            let mut database = lock(&open.writer);
+            database.check_running()?;
+            let before = Room::of(database.connection()).map_err(&failed)?;
+            let wanted = before.pages.saturating_sub(pages_wanted(before)).min(pages_max);
+            if wanted == 0 {
+                return Ok(false);
+            }
+            database.write(|transaction| give_back(transaction, wanted).map_err(&failed))?;
+            database.wrote_pages(wanted)?;
+            let after = Room::of(database.connection()).map_err(&failed)?;
+            let more = after.pages < before.pages && pages_wanted(after) < after.pages;
+            if !more {
+                database.settle()?;
+            }
+            Ok(more)
+        })
+    }
+}
+
+/// How many pages the file should have: all, unless too many are free.
+fn pages_wanted(room: Room) -> u64 {
+    let kept = (FREE_BYTES_KEPT / PAGE_BYTES).max(room.pages / FREE_PART_KEPT);
+    room.used() + room.free.min(kept)
+}
+
+/// One transaction in the making.
+struct Step<'a> {
+    path: &'a Path,
+    before: LogTime,
+    rows_left: usize,
+    bytes: u64,
+}
+
+impl Step<'_> {
+    /// Removes what is outside of one horizon; false if a bound was reached first.
+    fn sweep(&mut self, transaction: &Transaction<'_>, horizon: &Horizon) -> Result<bool, StorageError> {
+        let failed = StorageError::database(self.path);
+        let (gone, all) = self.gone(transaction, horizon)?;
+        let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE rowid = ?1").map_err(&failed)?;
+        for rowid in gone {
+            remove.execute([rowid]).map_err(&failed)?;
+        }
+        Ok(all)
+    }
+
+    /// The rows to remove, and whether these are all.
+    fn gone(&mut self, transaction: &Transaction<'_>, horizon: &Horizon) -> Result<(Vec<i64>, bool), StorageError> {
+        let failed = StorageError::database(self.path);
+        let damaged = |error| unreadable(self.path, error, "an ended job's row");
+        let row_sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE rowid = ?1");
+        let mut read = transaction.prepare_cached(&row_sql).map_err(&failed)?;
+        let mut walk = transaction.prepare_cached(EARLIEST_OF_PAIR).map_err(&failed)?;
+        let mut rows = walk.query((horizon.queue.as_str(), horizon.state.as_str())).map_err(&failed)?;
+        let mut gone = Vec::new();
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let finished_at = LogTime::from_ms(unsigned(row, 1).map_err(damaged)?);
+            let ended_seq = unsigned(row, 2).map_err(damaged)?;
+            let minted_at =
+                read_id(row.get_ref(3).and_then(|id| Ok(id.as_blob()?)).map_err(damaged)?, self.path)?.minted_at();
+            let is_kept = finished_at >= horizon.from && ended_seq > horizon.above;
+            let is_remembered = finished_at >= self.before || minted_at >= self.before;
+            if is_kept || is_remembered {
+                break;
+            }
+            if self.rows_left == 0 || self.bytes >= SWEEP_BYTES_MAX {
+                return Ok((gone, false));
+            }
+            let rowid = row.get(0).map_err(damaged)?;
+            // Damage must not decide what is removed.
+            let mut found = read.query([rowid]).map_err(&failed)?;
+            let found = found.next().map_err(&failed)?;
+            let found =
+                found.ok_or_else(|| StorageError::corrupt(self.path, "an index names a row that is not there"))?;
+            self.bytes += checked_job(found, self.path)?.body.len() as u64;
+            self.rows_left -= 1;
+            gone.push(rowid);
+        }
+        Ok((gone, true))
+    }
+}
