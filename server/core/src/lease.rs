@@ -25,7 +25,6 @@ impl Core {
         lease_ms: u64,
     ) -> Result<Outcome, Error> {
         self.check_worker(worker)?;
-        self.workers.seen(worker, self.now);
         let lease_ms = lease_length(lease_ms)?;
         if queues.len() > limits::WORKER_QUEUES_MAX {
             let text = format!("{} queues, a worker may name at most {}", queues.len(), limits::WORKER_QUEUES_MAX);
@@ -34,6 +33,7 @@ impl Core {
         if !shares.is_empty() && shares.len() != queues.len() {
             return Err(invalid(format!("{} shares for {} queues: give one for each", shares.len(), queues.len())));
         }
+        self.workers.seen(worker, self.now);
         if self.worker_order(worker) != Some(WorkerOrder::Run) {
             return Ok(Outcome::Leased(Vec::new()));
         }

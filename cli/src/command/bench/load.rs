@@ -3,17 +3,21 @@
 use crate::connection::{self, Connection};
 use crate::failure::Failure;
 use bytes::Bytes;
-use jobraft_protocol::{NewJob, QueueName, Task, TaskName};
-use jobraft_sdk::{Client, JobContext, JobError, Worker};
+use jobraft_protocol::{NewJob, QueueName, QueueSetting, Setting, Task, TaskName};
+use jobraft_sdk::{Client, JobContext, JobError, SdkError, Worker};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 const TASK: &str = "nothing";
+/// Room that a queue with a backlog has beyond it.
+const ROOM: u64 = 1_000_000;
 /// Jobs that the worker holds at once at most.
 const CONCURRENCY_MAX: usize = 1_024;
+/// Jobs of the backlog that are enqueued together.
+const FILL_JOBS: u64 = 4_000;
 /// How long a new cluster may take to elect a leader.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the last jobs may take after the last enqueue.
@@ -25,6 +29,8 @@ pub(super) struct Load {
     pub(super) in_flight: u32,
     pub(super) payload_bytes: u32,
     pub(super) duration: Duration,
+    /// Jobs that wait in the queue before, and go on waiting: as many run as are enqueued.
+    pub(super) waiting: u64,
 }
 
 /// What came out.
@@ -60,15 +66,25 @@ impl Load {
         let queue = QueueName::new(&queue).map_err(|error| Failure::new("measure", error))?;
         let task = Task::Handler(TaskName::new(TASK).map_err(|error| Failure::new("measure", error))?);
         let done = Arc::new((AtomicU64::new(0), Notify::new()));
+        // JSON `null`, padded: what a handler that takes nothing reads.
+        let mut payload = b"null".to_vec();
+        payload.resize((self.payload_bytes as usize).max(payload.len()), b' ');
+        let payload = Bytes::from(payload);
+        fill(&producer, self.waiting, &queue, &task, &payload).await.map_err(failed)?;
+        // With a backlog a job may end only for one that was enqueued.
+        let permits = Arc::new(Semaphore::new(if self.waiting == 0 { Semaphore::MAX_PERMITS } else { 0 }));
         let worker = Worker::builder(consumer.clone())
             .name("bench")
             .queues([queue.to_string()])
             .concurrency((self.in_flight as usize).clamp(16, CONCURRENCY_MAX))
+            // What still waits for its permit at the end is given back.
+            .grace(Duration::ZERO)
             .handler(TASK, {
-                let done = Arc::clone(&done);
+                let (done, permits) = (Arc::clone(&done), Arc::clone(&permits));
                 move |_: JobContext, (): ()| {
-                    let done = Arc::clone(&done);
+                    let (done, permits) = (Arc::clone(&done), Arc::clone(&permits));
                     async move {
+                        permits.acquire().await?.forget();
                         done.0.fetch_add(1, Ordering::Relaxed);
                         done.1.notify_one();
                         Ok::<_, JobError>(())
@@ -84,18 +100,23 @@ impl Load {
         }));
 
         let started = Instant::now();
-        // JSON `null`, padded: what a handler that takes nothing reads.
-        let mut payload = b"null".to_vec();
-        payload.resize((self.payload_bytes as usize).max(payload.len()), b' ');
         let mut producers = JoinSet::new();
         for _ in 0..self.in_flight {
-            producers.spawn(produce(
-                producer.clone(),
-                queue.clone(),
-                task.clone(),
-                payload.clone().into(),
-                started + self.duration,
-            ));
+            let (client, permits) = (producer.clone(), Arc::clone(&permits));
+            let (queue, task, payload) = (queue.clone(), task.clone(), payload.clone());
+            producers.spawn(async move {
+                let job = || NewJob::new(client.job_id(), queue.clone(), task.clone(), payload.clone());
+                let mut latencies = Vec::new();
+                while started.elapsed() < self.duration {
+                    let asked = Instant::now();
+                    client.enqueue(vec![job()]).await?;
+                    latencies.push(asked.elapsed());
+                    if self.waiting > 0 {
+                        permits.add_permits(1);
+                    }
+                }
+                Ok::<_, SdkError>(latencies)
+            });
         }
         let mut latencies = Vec::new();
         while let Some(finished) = producers.join_next().await {
@@ -126,19 +147,18 @@ impl Load {
     }
 }
 
-async fn produce(
-    client: Client,
-    queue: QueueName,
-    task: Task,
-    payload: Bytes,
-    until: Instant,
-) -> Result<Vec<Duration>, jobraft_sdk::SdkError> {
-    let mut latencies = Vec::new();
-    while Instant::now() < until {
-        let job = NewJob::new(client.job_id(), queue.clone(), task.clone(), payload.clone());
-        let asked = Instant::now();
-        client.enqueue(vec![job]).await?;
-        latencies.push(asked.elapsed());
+/// Enqueues `count` jobs, many in each request, and sees to it that there is room for more.
+async fn fill(client: &Client, count: u64, queue: &QueueName, task: &Task, payload: &Bytes) -> Result<(), SdkError> {
+    if count > 0 {
+        let depth = QueueSetting::DepthMax(Some(count + ROOM));
+        client.configure(vec![Setting::Queue(queue.clone(), depth)]).await?;
     }
-    Ok(latencies)
+    let mut left = count;
+    while left > 0 {
+        let part = left.min(FILL_JOBS);
+        let job = |_| NewJob::new(client.job_id(), queue.clone(), task.clone(), payload.clone());
+        client.enqueue((0..part).map(job).collect()).await?;
+        left -= part;
+    }
+    Ok(())
 }

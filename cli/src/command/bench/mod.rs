@@ -25,6 +25,7 @@ const PAYLOAD_BYTES_MAX: u32 = 256 * 1024;
 Examples:
   jobraft bench
   jobraft bench --in-flight 1,64,1024 --seconds 5 --repeat 3
+  jobraft bench --in-flight 64 --waiting 1000000
   jobraft bench --endpoint 127.0.0.1:7401 --ca certs/ca.crt --cert certs/admin.crt --key certs/admin.key --json")]
 pub(super) struct BenchArgs {
     /// Enqueues under way at once; a list is measured one after the other
@@ -39,6 +40,9 @@ pub(super) struct BenchArgs {
     /// Size of each payload in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(0..=i64::from(PAYLOAD_BYTES_MAX)))]
     payload: u32,
+    /// How many other jobs wait in the queue all the time
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    waiting: u64,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -85,7 +89,8 @@ impl BenchArgs {
             for _ in 0..self.repeat {
                 let fdatasync = gauge::fdatasync_p50(cluster.map(Processes::directory))?;
                 let before = cluster.map(|cluster| gauge::cpu_time(&cluster.pids())).transpose()?;
-                let load = Load { in_flight, payload_bytes: self.payload, duration: Duration::from_secs(self.seconds) };
+                let duration = Duration::from_secs(self.seconds);
+                let load = Load { in_flight, payload_bytes: self.payload, duration, waiting: self.waiting };
                 let measured = load.run(connection).await?;
                 let after = cluster.map(|cluster| gauge::cpu_time(&cluster.pids())).transpose()?;
                 let cpu = after.zip(before).map(|(after, before)| after.saturating_sub(before));
