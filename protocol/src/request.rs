@@ -112,7 +112,8 @@ pub enum Push {
         /// The leases that ended.
         leases: Vec<LeaseRef>,
     },
-    /// This node leads no longer: the subscription is over, subscribe at the leader. Leases go on.
+    /// The subscription is over, for this node leads no longer, or the worker let a lease run out: subscribe at the leader.
+    /// Leases go on.
     SubscriptionEnded {
         /// The worker.
         worker: WorkerId,

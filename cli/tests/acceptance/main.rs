@@ -14,6 +14,7 @@ mod cli;
 mod cluster_faults;
 mod fleet;
 mod hostile_jobs;
+mod life;
 mod membership;
 mod queues;
 mod support;

@@ -244,6 +244,11 @@ pub enum Event {
         /// What it held.
         lease: LeaseRef,
     },
+    /// A worker let a lease run out: it died, hangs or is cut off, until it shows otherwise.
+    LeaseExpired {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// The module became known: a node without its bytes may fetch them.
     ModuleReady(Digest),
 }

@@ -8,7 +8,7 @@ use crate::enqueue::invalid;
 use crate::job::Lease;
 use crate::queue::QueueIndex;
 use crate::transition::Next;
-use crate::{Core, Outcome};
+use crate::{Core, Event, Outcome};
 use jobraft_protocol::{
     EndReason, Error, ErrorCode, Extended, FailureKind, FencingToken, JobId, JobState, LeaseRef, LeasedJob, LogTime,
     Progress, QueueName, WorkerId, WorkerOrder, limits,
@@ -162,7 +162,7 @@ impl Core {
     /// worker is lost, which is a crash: it counts apart from failures and uses up no attempt.
     pub(crate) fn expire(&mut self, id: JobId) {
         let now = self.now;
-        let job = self.job_mut(id);
+        let job = self.job(id);
         let run_timeout_ms = job.run_timeout_ms;
         let lease = job.lease.as_ref().expect("callers name a leased job");
         if let Some(cancel) = &lease.cancel {
@@ -170,12 +170,15 @@ impl Core {
             let reason = if is_over { EndReason::CancelGraceOver } else { EndReason::Cancelled };
             return self.end_cancelled(id, reason);
         }
-        if lease.expires_at >= lease.runs_until(run_timeout_ms) {
+        let ran_too_long = lease.expires_at >= lease.runs_until(run_timeout_ms);
+        self.events.push(Event::LeaseExpired { worker: lease.worker });
+        if ran_too_long {
             let text = format!("it ran longer than the {run_timeout_ms} ms it may, and its worker did not stop it");
             self.fail_attempt(id, FailureKind::Timeout, text, true);
             return;
         }
         let text = "the lease ran out before the worker reported".to_owned();
+        let job = self.job_mut(id);
         job.record_error(now, FailureKind::LeaseExpired, text);
         job.attempt -= 1;
         let next = if job.record_crash(now) {

@@ -153,6 +153,11 @@ impl TestCluster {
         (status, std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap())
     }
 
+    /// SIGKILL: no goodbye.
+    pub(crate) fn kill_worker(&mut self, name: &str) {
+        self.workers.remove(name).unwrap().kill();
+    }
+
     /// Waits until a worker has ended by itself.
     pub(crate) fn await_end_of_worker(&mut self, name: &str) -> ExitStatus {
         self.workers.remove(name).unwrap().wait()

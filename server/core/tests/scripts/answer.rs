@@ -204,6 +204,7 @@ impl Script {
                     format!("asked {worker} {job} {} stop_by={hard_at}", lease.token)
                 }
                 Event::Ordered { worker, order } => format!("ordered {worker} {order}"),
+                Event::LeaseExpired { worker } => format!("lost {worker}"),
                 Event::Revoked { worker, lease } => format!("revoked {worker} {} {}", name(&lease.job), lease.token),
                 Event::ModuleReady(digest) => format!("module {}", char::from(digest.0[0])),
             })

@@ -3,7 +3,8 @@
 //! What must hold: of a queue's ready jobs, no more are asked for than there are, whatever is under way counted, so that
 //! a thousand idle workers do not all ask for one job; a demand has one order under way at most; who was served goes
 //! behind all others that wait on the same queue; ready jobs are left alone only if nobody waits for them; a worker that was
-//! told not to run makes no order, and is looked at again only when it was told to run.
+//! told not to run makes no order, and is looked at again only when it was told to run; one that let a lease run out gets
+//! no more on a subscription from before.
 
 use super::strides::Strides;
 use super::wish::{Kind, Order, Wish};
@@ -139,7 +140,18 @@ impl<S: Clone> Demands<S> {
 
     /// Ends all demands: returns those that are gone now. The others go with [`Demands::resume`], after their orders.
     pub(crate) fn end_all(&mut self) -> Vec<(WorkerId, S)> {
-        let ids: Vec<DemandId> = self.by_id.keys().copied().collect();
+        let ids = self.by_id.keys().copied().collect();
+        self.end(ids)
+    }
+
+    /// Ends a worker's subscriptions, like [`Demands::end_all`].
+    pub(crate) fn end_subscriptions(&mut self, worker: WorkerId) -> Vec<(WorkerId, S)> {
+        let is_subscription = |id: &DemandId| self.by_id.get(id).is_some_and(|it| it.kind == Kind::Subscription);
+        let ids = self.of(worker).filter(is_subscription).collect();
+        self.end(ids)
+    }
+
+    fn end(&mut self, ids: Vec<DemandId>) -> Vec<(WorkerId, S)> {
         let mut ended = Vec::new();
         for id in ids {
             let Some(demand) = self.by_id.get_mut(&id) else { continue };

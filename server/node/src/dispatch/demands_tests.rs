@@ -285,3 +285,15 @@ fn a_worker_held_back_during_its_order_rests_after_it_and_can_go() {
     assert!(bench.demands.withdraw(id));
     assert_eq!(bench.demands.wake(WorkerId(1)), []);
 }
+
+#[test]
+fn a_lost_workers_subscriptions_end_and_nobody_elses() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    let lost = bench.add(7, &["q"], 5, Kind::Subscription);
+    let fetch = bench.add(7, &["q"], 1, Kind::Once);
+    let other = bench.add(8, &["q"], 5, Kind::Subscription);
+    assert_eq!(bench.demands.end_subscriptions(WorkerId(7)), [(WorkerId(7), 7)]);
+    assert_eq!(bench.demands.add_credits(lost, 1), None, "it has to subscribe anew");
+    assert!(bench.demands.withdraw(fetch));
+    assert_eq!(bench.plan().remove(0).demand, other);
+}

@@ -122,7 +122,8 @@ impl Dispatcher {
     }
 
     fn dispatch(&self, consensus: &Consensus) {
-        let News { mut queues, cancels, revoked, orders } = std::mem::take(&mut *lock(&self.shared.news));
+        let News { mut queues, cancels, revoked, lost, orders } = std::mem::take(&mut *lock(&self.shared.news));
+        let mut ended = Vec::new();
         let orders = {
             let mut demands = lock(&self.shared.demands);
             for (worker, lease, notice) in cancels {
@@ -130,6 +131,11 @@ impl Dispatcher {
             }
             for (worker, leases) in revoked {
                 demands.subscribers(worker).for_each(|sink| hints::revoked(sink, worker, &leases));
+            }
+            // A worker that is gone must not get the same job again and again until its connection is given up. One that lives
+            // subscribes anew.
+            for worker in lost {
+                ended.extend(demands.end_subscriptions(worker));
             }
             for (worker, order) in orders {
                 demands.subscribers(worker).for_each(|sink| hints::ordered(sink, worker, order));
@@ -144,6 +150,9 @@ impl Dispatcher {
                 demands.plan(&queues, |queue| core.ready_count(queue), is_held_back)
             })
         };
+        for (worker, sink) in ended {
+            end(sink, worker, &consensus.leadership().borrow().not_leader());
+        }
         for order in orders {
             tokio::spawn(carry_out(self.clone(), consensus.clone(), order));
         }

@@ -13,6 +13,8 @@ pub(super) struct News {
     pub(super) cancels: Vec<(WorkerId, LeaseRef, CancelNotice)>,
     /// Leases that their workers have lost.
     pub(super) revoked: BTreeMap<WorkerId, Vec<LeaseRef>>,
+    /// Workers that let a lease run out.
+    pub(super) lost: BTreeSet<WorkerId>,
     /// What workers were told to do, the last of it.
     pub(super) orders: BTreeMap<WorkerId, WorkerOrder>,
 }
@@ -25,6 +27,7 @@ impl News {
             Event::Ready(queue) => return self.queues.insert(queue.clone()),
             Event::CancelRequested { worker, lease, notice } => self.cancels.push((*worker, *lease, notice.clone())),
             Event::Revoked { worker, lease } => self.revoked.entry(*worker).or_default().push(*lease),
+            Event::LeaseExpired { worker } => return self.lost.insert(*worker),
             Event::Ordered { worker, order } => drop(self.orders.insert(*worker, *order)),
             Event::Ended(_) | Event::ModuleReady(_) => return false,
         }
