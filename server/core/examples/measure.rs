@@ -5,7 +5,9 @@
 #![expect(clippy::print_stdout, reason = "prints a measurement")]
 
 use jobraft_core::{Command, Core, Entry, Outcome};
-use jobraft_protocol::{Completion, JobId, LeasedJob, LogTime, NewJob, QueueName, Task, WorkerId, WorkerInfo};
+use jobraft_protocol::{
+    Completion, JobId, LeasedJob, LogTime, NewJob, QueueName, QueueSetting, Setting, Task, WorkerId, WorkerInfo,
+};
 use std::time::{Duration, Instant};
 
 const BATCH: u64 = 100;
@@ -44,6 +46,9 @@ fn measure(backlog: u64) -> Result<Costs, Box<dyn std::error::Error>> {
     let mut core = Core::new();
     core.apply(&entry(vec![Command::RegisterWorker { info: WorkerInfo::default() }]));
     let queue: QueueName = "q".parse()?;
+    // Room for the backlog, and for what is measured on top of it.
+    let depth = QueueSetting::DepthMax(Some(backlog + 2 * MEASURED));
+    core.apply(&entry(vec![Command::Configure { settings: vec![Setting::Queue(queue.clone(), depth)] }]));
     let task = Task::Handler("t".parse()?);
     let jobs = |first: u64| -> Vec<Command> {
         let job = |number: u64| {
