@@ -56,26 +56,59 @@ pub(super) async fn wait_for_leader(client: &Client) -> Result<(), Failure> {
     }
 }
 
+/// Jobs that do nothing, in a queue of their own, so that what an interrupted run left behind does no harm.
+#[derive(Clone, Debug)]
+pub(super) struct Jobs {
+    queue: QueueName,
+    task: Task,
+    payload: Bytes,
+}
+
+impl Jobs {
+    fn next(&self, client: &Client) -> NewJob {
+        NewJob::new(client.job_id(), self.queue.clone(), self.task.clone(), self.payload.clone())
+    }
+}
+
 impl Load {
-    pub(super) async fn run(self, connection: &Connection) -> Result<Measured, Failure> {
-        let failed = |error| connection::failed("measure", &error);
-        let producer = connection.connect().await?;
-        let consumer = connection.connect().await?;
-        // A queue of its own, so that what an interrupted run left behind does no harm.
-        let queue = format!("bench-{}", producer.job_id());
+    /// Makes the backlog, and waits until it rests on the nodes' disks: writing it is not what is to be measured.
+    pub(super) async fn prepare(self, connection: &Connection) -> Result<Jobs, Failure> {
+        let failed = |error| connection::failed("make the backlog", &error);
+        let client = connection.connect().await?;
+        let queue = format!("bench-{}", client.job_id());
         let queue = QueueName::new(&queue).map_err(|error| Failure::new("measure", error))?;
         let task = Task::Handler(TaskName::new(TASK).map_err(|error| Failure::new("measure", error))?);
-        let done = Arc::new((AtomicU64::new(0), Notify::new()));
         // JSON `null`, padded: what a handler that takes nothing reads.
         let mut payload = b"null".to_vec();
         payload.resize((self.payload_bytes as usize).max(payload.len()), b' ');
-        let payload = Bytes::from(payload);
-        fill(&producer, self.waiting, &queue, &task, &payload).await.map_err(failed)?;
+        let jobs = Jobs { queue, task, payload: payload.into() };
+        if self.waiting > 0 {
+            fill(&client, self.waiting, &jobs).await.map_err(failed)?;
+            let last = client.cluster_status(None).await.map_err(failed)?.last_index;
+            let deadline = Instant::now() + DRAIN_TIMEOUT;
+            for endpoint in &connection.endpoints {
+                while client.cluster_status(Some(endpoint)).await.map_err(failed)?.checkpoint_index < last {
+                    if Instant::now() > deadline {
+                        return Err(Failure::new("make the backlog", "its checkpoints take too long"));
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        client.close().await;
+        Ok(jobs)
+    }
+
+    pub(super) async fn run(self, connection: &Connection, jobs: &Jobs) -> Result<Measured, Failure> {
+        let failed = |error| connection::failed("measure", &error);
+        let producer = connection.connect().await?;
+        let consumer = connection.connect().await?;
+        let done = Arc::new((AtomicU64::new(0), Notify::new()));
         // With a backlog a job may end only for one that was enqueued.
         let permits = Arc::new(Semaphore::new(if self.waiting == 0 { Semaphore::MAX_PERMITS } else { 0 }));
         let worker = Worker::builder(consumer.clone())
             .name("bench")
-            .queues([queue.to_string()])
+            .queues([jobs.queue.to_string()])
             .concurrency((self.in_flight as usize).clamp(16, CONCURRENCY_MAX))
             // What still waits for its permit at the end is given back.
             .grace(Duration::ZERO)
@@ -102,14 +135,12 @@ impl Load {
         let started = Instant::now();
         let mut producers = JoinSet::new();
         for _ in 0..self.in_flight {
-            let (client, permits) = (producer.clone(), Arc::clone(&permits));
-            let (queue, task, payload) = (queue.clone(), task.clone(), payload.clone());
+            let (client, jobs, permits) = (producer.clone(), jobs.clone(), Arc::clone(&permits));
             producers.spawn(async move {
-                let job = || NewJob::new(client.job_id(), queue.clone(), task.clone(), payload.clone());
                 let mut latencies = Vec::new();
                 while started.elapsed() < self.duration {
                     let asked = Instant::now();
-                    client.enqueue(vec![job()]).await?;
+                    client.enqueue(vec![jobs.next(&client)]).await?;
                     latencies.push(asked.elapsed());
                     if self.waiting > 0 {
                         permits.add_permits(1);
@@ -123,41 +154,39 @@ impl Load {
             let mut more = finished.map_err(|error| Failure::new("measure", error))?.map_err(failed)?;
             latencies.append(&mut more);
         }
-        let jobs = latencies.len() as u64;
+        let count = latencies.len() as u64;
         let drained = async {
-            while done.0.load(Ordering::Relaxed) < jobs {
+            while done.0.load(Ordering::Relaxed) < count {
                 done.1.notified().await;
             }
         };
         let in_time = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
-        in_time.map_err(|_| Failure::new("measure", format!("not all of {jobs} jobs ran within {DRAIN_TIMEOUT:?}")))?;
+        in_time
+            .map_err(|_| Failure::new("measure", format!("not all of {count} jobs ran within {DRAIN_TIMEOUT:?}")))?;
         // The drain waits for the last completions to be confirmed.
         drop(stop);
         let report = working.await.map_err(|error| Failure::new("measure", error))?.map_err(failed)?;
         let elapsed = started.elapsed();
-        if report.completed != jobs {
-            let what = format!("{} of {jobs} completions were confirmed", report.completed);
+        if report.completed != count {
+            let what = format!("{} of {count} completions were confirmed", report.completed);
             return Err(Failure::new("measure", what));
         }
         producer.close().await;
         consumer.close().await;
         latencies.sort_unstable();
         let percentile = |p: usize| latencies.get(latencies.len() * p / 100).copied().unwrap_or_default();
-        Ok(Measured { jobs, elapsed, enqueue_p50: percentile(50), enqueue_p99: percentile(99) })
+        Ok(Measured { jobs: count, elapsed, enqueue_p50: percentile(50), enqueue_p99: percentile(99) })
     }
 }
 
 /// Enqueues `count` jobs, many in each request, and sees to it that there is room for more.
-async fn fill(client: &Client, count: u64, queue: &QueueName, task: &Task, payload: &Bytes) -> Result<(), SdkError> {
-    if count > 0 {
-        let depth = QueueSetting::DepthMax(Some(count + ROOM));
-        client.configure(vec![Setting::Queue(queue.clone(), depth)]).await?;
-    }
+async fn fill(client: &Client, count: u64, jobs: &Jobs) -> Result<(), SdkError> {
+    let depth = QueueSetting::DepthMax(Some(count + ROOM));
+    client.configure(vec![Setting::Queue(jobs.queue.clone(), depth)]).await?;
     let mut left = count;
     while left > 0 {
         let part = left.min(FILL_JOBS);
-        let job = |_| NewJob::new(client.job_id(), queue.clone(), task.clone(), payload.clone());
-        client.enqueue((0..part).map(job).collect()).await?;
+        client.enqueue((0..part).map(|_| jobs.next(client)).collect()).await?;
         left -= part;
     }
     Ok(())

@@ -87,11 +87,12 @@ impl BenchArgs {
         for &in_flight in &self.in_flight {
             let mut runs = Vec::new();
             for _ in 0..self.repeat {
-                let fdatasync = gauge::fdatasync_p50(cluster.map(Processes::directory))?;
-                let before = cluster.map(|cluster| gauge::cpu_time(&cluster.pids())).transpose()?;
                 let duration = Duration::from_secs(self.seconds);
                 let load = Load { in_flight, payload_bytes: self.payload, duration, waiting: self.waiting };
-                let measured = load.run(connection).await?;
+                let jobs = load.prepare(connection).await?;
+                let fdatasync = gauge::fdatasync_p50(cluster.map(Processes::directory))?;
+                let before = cluster.map(|cluster| gauge::cpu_time(&cluster.pids())).transpose()?;
+                let measured = load.run(connection, &jobs).await?;
                 let after = cluster.map(|cluster| gauge::cpu_time(&cluster.pids())).transpose()?;
                 let cpu = after.zip(before).map(|(after, before)| after.saturating_sub(before));
                 runs.push((measured, cpu, fdatasync));

@@ -1,9 +1,10 @@
-//! What the tests stand on: clusters of child processes, and waiting for conditions.
+//! What the tests stand on, those of the book (`tests/book`) too: clusters of child processes, and waiting for
+//! conditions.
 
 mod cluster;
 mod place;
 mod ports;
-mod process;
+pub(crate) mod process;
 mod run;
 
 pub(crate) use cluster::TestCluster;

@@ -100,7 +100,7 @@ fn text(file: &Path) -> String {
 }
 
 /// A command that no setting of the caller's environment reaches.
-pub(super) fn clean(command: &mut Command) -> &mut Command {
+pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("JOBRAFT_") {
             command.env_remove(name);
