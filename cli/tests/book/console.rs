@@ -24,6 +24,13 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Whether the command changes nothing, and may so be typed again.
+    pub(crate) fn only_looks(&self) -> bool {
+        ["jobraft job get ", "jobraft job list", "jobraft queue list", "jobraft fleet list", "jobraft state "]
+            .iter()
+            .any(|looks| self.command.starts_with(looks))
+    }
+
     /// Whether the page shows a failure: then the command must fail, and only then may it.
     pub(crate) fn shows_failure(&self) -> bool {
         self.expected.iter().any(|line| line.starts_with("error:"))
