@@ -488,7 +488,7 @@ pub struct JobView {
     /// Why its life ended; absent for a completed job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
-    /// When it expires unless its first attempt has begun.
+    /// When it expires unless its first attempt has begun; one that crashed or was given back has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ends_at: Option<LogTime>,
     /// When it expires unless it is running then or has ended.
@@ -552,7 +552,7 @@ pub struct QueueStats {
     pub cancelled: u64,
     /// Jobs not started in time since the queue exists.
     pub expired: u64,
-    /// Bytes of payload that wait.
+    /// Bytes that its waiting jobs hold: payloads, and what earlier attempts left (checkpoints, logs, errors).
     #[serde(default)]
     pub waiting_bytes: u64,
     /// What it is set to.

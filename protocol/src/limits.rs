@@ -10,6 +10,8 @@ pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
 pub const LOG_TAIL_BYTES_MAX: usize = 16 * 1024;
 /// The longest failure message; cut, not refused.
 pub const FAILURE_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// What is kept of a failure's message once another attempt has failed; cut.
+pub const FORMER_ERROR_BYTES_MAX: usize = 512;
 /// The longest reason of a cancellation; cut, not refused.
 pub const REASON_BYTES_MAX: usize = 1024;
 /// The most attempt errors kept with one job; the oldest go first.
@@ -88,6 +90,9 @@ pub const STATE_WRITES_MAX: usize = 64;
 pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// The most values of the cluster's state; a write that would make one more is refused with `too_many`.
 pub const STATE_KEYS_MAX: usize = 100_000;
+/// The most bytes of all values of the cluster's state together; a write that would make them more is refused with
+/// `too_large`.
+pub const STATE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The most values in one page of a list of them.
 pub const STATE_LIST_MAX: u32 = 1_000;
 
@@ -95,7 +100,8 @@ pub const STATE_LIST_MAX: u32 = 1_000;
 pub const QUEUE_DEPTH_DEFAULT: usize = 1_000_000;
 /// The most that it can be set to.
 pub const QUEUE_DEPTH_MAX: u64 = 100_000_000;
-/// The most bytes of waiting payload in one queue unless it is set otherwise; more are refused with `queue_full`.
+/// The most bytes that the waiting jobs of one queue hold, their payloads and what earlier attempts left, unless it is set
+/// otherwise; a job that comes back may exceed it; more are refused with `queue_full`.
 pub const QUEUE_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
 /// The most that it can be set to.
 pub const QUEUE_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;

@@ -138,7 +138,8 @@ pub enum Consistency {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Enqueues 1 to [`crate::limits::BULK_JOBS_MAX`] jobs in one step; answers [`Response::Enqueued`]. Idempotent by job id.
+    /// Enqueues 1 to [`crate::limits::BULK_JOBS_MAX`] jobs in one step; answers [`Response::Enqueued`]. Idempotent by job
+    /// id, for those that became jobs: one that was answered `Duplicate` or `Replaced` is decided anew.
     Enqueue {
         /// The jobs.
         jobs: Vec<NewJob>,
@@ -222,7 +223,8 @@ pub enum Request {
         /// With what.
         completion: Completion,
     },
-    /// Ends an attempt badly; answers [`Response::Failed`]. Idempotent like complete while the job has not been leased again.
+    /// Ends an attempt badly; answers [`Response::Failed`]. Idempotent like complete while the job still waits for
+    /// its next attempt, or if this was its end.
     Fail {
         /// Which.
         lease: LeaseRef,

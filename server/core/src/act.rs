@@ -172,9 +172,15 @@ impl Core {
             return Err(wrong_state(id, state));
         };
         let record: JobRecord = decode("job", row).map_err(unreadable)?;
+        let is_sound = (1..=limits::ATTEMPTS_MAX).contains(&record.view.max_attempts)
+            && (1..=self.counters.seq).contains(&record.seq)
+            && record.view.priority <= limits::PRIORITY_MAX;
+        if !is_sound {
+            return Err(unreadable("its values are out of range"));
+        }
         let mut job = Box::new(Job::from_record(record, queue));
         let name = self.index.queues.get(queue).stats.queue.clone();
-        self.check_room(&name, 1, job.payload.len() as u64)?;
+        self.check_room(&name, 1, job.waiting_bytes())?;
         let claim = job.unique().filter(|unique| !matches!(unique.scope, UniqueScope::ForMs(_))).cloned();
         if let Some(unique) = &claim
             && let Some(holder) = self.keys.holder(&unique.key, self.now)
@@ -220,7 +226,7 @@ impl Core {
         if self.index.queues.index_of(to) == Some(job.queue) {
             return Ok(());
         }
-        self.check_room(to, 1, job.payload.len() as u64)?;
+        self.check_room(to, 1, job.waiting_bytes())?;
         let index = self.index.queues.intern(to);
         self.amend(id, |job| job.queue = index);
         Ok(())

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use jobraft_protocol::{
-    CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure, JobAction, JobId, JobState, LeaseRef,
-    LeasedJob, LogTime, ModuleManifest, ModuleName, NewJob, Progress, QueueName, Setting, UniqueKey, WorkerId,
-    WorkerInfo, WorkerOrder,
+    BackoffCurve, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure, JobAction, JobId,
+    JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, NewJob, Progress, QueueName, Setting, Start,
+    Task, UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,11 +130,16 @@ pub enum Command {
     },
 }
 
-/// Roughly what a command or a job takes beyond its payload.
+/// What a command, a job or another composite value takes beyond its names, keys, lists and bytes, at most.
 const ENVELOPE_BYTES: usize = 128;
+/// What a number or a short word takes with its name, at most.
+const FIELD_BYTES: usize = 40;
+/// What a number in a list takes, at most.
+const NUMBER_BYTES: usize = 9;
 
 impl Command {
-    /// Roughly how many bytes this command takes in an entry: what batching counts.
+    /// How many bytes this command takes in an entry, at most: what batching counts, so that no entry outgrows the frames
+    /// in which it travels.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         ENVELOPE_BYTES
@@ -142,32 +147,69 @@ impl Command {
                 Self::Enqueue { jobs } => jobs_bytes(jobs),
                 Self::Complete { completion, .. } => {
                     let Completion { result, log, jobs, state } = completion;
-                    let state = state
-                        .iter()
-                        .map(|write| write.key.as_str().len() + write.value.as_ref().map_or(0, |value| value.len()));
+                    let state = state.iter().map(|write| {
+                        ENVELOPE_BYTES + write.key.as_str().len() + write.value.as_ref().map_or(0, |value| value.len())
+                    });
                     result.len() + log.len() + jobs_bytes(jobs) + state.sum::<usize>()
                 }
                 Self::Fail { failure, .. } => failure.message.len() + failure.log.len(),
                 Self::Extend { leases, progress, .. } => {
-                    let progress = progress.iter().map(|(_, progress)| 48 + progress.message.len());
-                    leases.len() * 32 + progress.sum::<usize>()
+                    let progress = progress.iter().map(|(_, progress)| ENVELOPE_BYTES + progress.message.len());
+                    leases.len() * FIELD_BYTES + progress.sum::<usize>()
                 }
                 Self::Checkpoint { data, .. } => data.len(),
-                Self::Lease { queues, .. } => queues.len() * 32,
-                Self::Act { targets, .. } => {
-                    targets.iter().map(|target| 32 + target.row.as_ref().map_or(0, Bytes::len)).sum()
+                Self::Lease { queues, .. } => names_bytes(queues),
+                Self::Act { targets, action, .. } => {
+                    let said = match action {
+                        JobAction::Cancel { reason, .. } => reason.len(),
+                        JobAction::Move { queue } => queue.as_str().len(),
+                        JobAction::Delete | JobAction::Retry | JobAction::Prioritize { .. } => 0,
+                    };
+                    let target = |target: &Target| FIELD_BYTES + target.row.as_ref().map_or(0, Bytes::len);
+                    said + ENVELOPE_BYTES + targets.iter().map(target).sum::<usize>()
                 }
-                Self::Configure { settings } => settings.len() * ENVELOPE_BYTES,
-                Self::WorkersSeen { workers } => workers.len() * 8,
-                Self::PutModule { manifest, .. } => manifest.imports.iter().map(String::len).sum(),
-                Self::RegisterWorker { info } => info.queues.len() * 32 + info.name.len() + info.agent.len(),
+                Self::Configure { settings } => settings
+                    .iter()
+                    .map(|setting| match setting {
+                        Setting::Queue(queue, _) => ENVELOPE_BYTES + queue.as_str().len(),
+                        Setting::CreateQueues(_) => FIELD_BYTES,
+                    })
+                    .sum(),
+                Self::WorkersSeen { workers } => workers.len() * FIELD_BYTES,
+                Self::PutModule { manifest, name } => {
+                    let imports = manifest.imports.iter().map(|import| FIELD_BYTES + import.len()).sum::<usize>();
+                    let names = manifest.names.iter().chain(name).map(|name| FIELD_BYTES + name.as_str().len());
+                    ENVELOPE_BYTES + manifest.owner.len() + imports + names.sum::<usize>()
+                }
+                Self::RegisterWorker { info } => names_bytes(&info.queues) + info.name.len() + info.agent.len(),
                 Self::OrderWorker { .. } | Self::Release { .. } | Self::Disconnect { .. } => 0,
             }
     }
 }
 
 fn jobs_bytes(jobs: &[NewJob]) -> usize {
-    jobs.iter().map(|job| ENVELOPE_BYTES + job.payload.len()).sum()
+    let bytes = |job: &NewJob| {
+        let NewJob { queue, task, payload, backoff, unique, .. } = job;
+        let task = match task {
+            Task::Handler(name) => name.as_str().len(),
+            Task::Module(_) => FIELD_BYTES,
+        };
+        let backoff = backoff.as_ref().map_or(0, |backoff| match &backoff.curve {
+            BackoffCurve::List { delays_ms } => ENVELOPE_BYTES + delays_ms.len() * NUMBER_BYTES,
+            _ => ENVELOPE_BYTES,
+        });
+        let unique = unique.as_ref().map_or(0, |unique| ENVELOPE_BYTES + unique.key.as_str().len());
+        let numbers = [job.run_timeout_ms, job.ttl_ms, job.start_deadline_ms].iter().flatten().count()
+            + [job.max_attempts, job.max_crashes].iter().flatten().count()
+            + job.priority.iter().count()
+            + usize::from(job.start != Start::Now);
+        ENVELOPE_BYTES + queue.as_str().len() + task + payload.len() + backoff + unique + numbers * FIELD_BYTES
+    };
+    jobs.iter().map(bytes).sum()
+}
+
+fn names_bytes(names: &[QueueName]) -> usize {
+    names.iter().map(|name| FIELD_BYTES + name.as_str().len()).sum()
 }
 
 /// A job that something is done to.
@@ -353,4 +395,85 @@ pub struct Horizon {
     pub from: LogTime,
     /// In [`JobRow::ended_seq`].
     pub above: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use jobraft_protocol::{Backoff, FencingToken, OnConflict, StateKey, StateWrite, Unique, UniqueScope, limits};
+
+    fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(bytes: usize) -> T {
+        "n".repeat(bytes).parse().unwrap()
+    }
+
+    /// A job that says all that can be said, in as many bytes as it takes.
+    fn largest(payload: usize) -> NewJob {
+        let id = JobId::new(LogTime::from_ms(u64::MAX >> 16), [0xff; 10]);
+        let curve = BackoffCurve::List { delays_ms: vec![limits::BACKOFF_MS_MAX; limits::BACKOFF_LIST_MAX] };
+        NewJob {
+            priority: Some(9),
+            start: Start::At(LogTime::from_ms(u64::MAX)),
+            max_attempts: Some(u32::MAX),
+            run_timeout_ms: Some(u64::MAX),
+            ttl_ms: Some(u64::MAX),
+            start_deadline_ms: Some(u64::MAX),
+            backoff: Some(Backoff { max_ms: u64::MAX, jitter_percent: 100, curve }),
+            max_crashes: Some(u32::MAX),
+            unique: Some(Unique {
+                key: UniqueKey::new(&"k".repeat(256)).unwrap(),
+                scope: UniqueScope::ForMs(u64::MAX),
+                on_conflict: OnConflict::Replace { payload: true, start: true },
+            }),
+            ..NewJob::new(id, name(128), Task::Handler(name(128)), vec![0xff; payload])
+        }
+    }
+
+    #[test]
+    fn a_command_weighs_no_less_than_it_takes() {
+        let lease = LeaseRef { job: largest(0).id, token: FencingToken(u64::MAX) };
+        let plain = NewJob::new(lease.job, name(1), Task::Handler(name(1)), "");
+        let module = NewJob { task: Task::Module(Digest([0xff; 32])), ..plain.clone() };
+        let exponential = BackoffCurve::Exponential { first_ms: u64::MAX, factor: u32::MAX };
+        let backoff = Some(Backoff { max_ms: u64::MAX, ..Backoff::new(exponential) });
+        let write = StateWrite {
+            key: StateKey::new(&"k".repeat(128)).unwrap(),
+            value: Some(vec![0xff; 100].into()),
+            if_version: Some(u64::MAX),
+        };
+        let progress = Progress { percent: 100, message: "m".repeat(256) };
+        let target = Target { job: lease.job, row: Some(vec![0xff; 1_000].into()) };
+        let info = WorkerInfo { name: name(128), agent: name(128), queues: vec![name(128); 64], concurrency: u32::MAX };
+        let (worker, lease_ms) = (WorkerId(u64::MAX), u64::MAX);
+        let commands = [
+            Command::Enqueue { jobs: vec![largest(70_000); 3] },
+            Command::Enqueue { jobs: vec![plain, module.clone(), NewJob { backoff, ..module }] },
+            Command::Complete {
+                lease,
+                completion: Completion {
+                    result: vec![1; 70_000].into(),
+                    log: vec![1; 300].into(),
+                    jobs: vec![largest(1); 100],
+                    state: vec![write; 64],
+                },
+            },
+            Command::Fail { lease, failure: Failure::retryable("m".repeat(4_096)) },
+            Command::Extend { leases: vec![lease; 500], lease_ms, progress: vec![(lease, progress); 500] },
+            Command::Lease { worker, queues: vec![name(128); 64], shares: vec![u32::MAX; 64], max: u32::MAX, lease_ms },
+            Command::RegisterWorker { info },
+            Command::WorkersSeen { workers: vec![worker; 1_000] },
+            Command::Act {
+                targets: vec![target; 100],
+                action: JobAction::Cancel { reason: "r".repeat(1_024), grace_ms: u64::MAX },
+                only_in: JobState::ALL.to_vec(),
+            },
+        ];
+        for command in commands {
+            let mut encoded = Vec::new();
+            ciborium::into_writer(&command, &mut encoded).unwrap();
+            let (bytes, weight) = (encoded.len(), command.weight_bytes());
+            assert!(bytes <= weight, "{bytes} bytes, said to be {weight}: {command:?}");
+        }
+    }
 }

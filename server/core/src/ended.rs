@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 /// time and is accepted for a whole window from there. Were it forgotten sooner, a late retry could make a second job.
 pub(crate) const REMEMBERED_MS: u64 = limits::IDEMPOTENCY_WINDOW_MS_DEFAULT;
 
-/// Ids that one entry forgets at most: more than it can end, so that memory stays bounded.
+/// Ids that one entry forgets at most: more than it ends, but for the largest bulks.
 const FORGOTTEN_PER_ENTRY_MAX: usize = 2 * (limits::ENTRY_COMMANDS_MAX + limits::TIMERS_PER_ENTRY_MAX);
 
 /// How a job ended.

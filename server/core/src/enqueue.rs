@@ -5,6 +5,7 @@ use crate::job::{Job, Options};
 use crate::keys::period_end;
 use crate::transition::Next;
 use crate::{Core, Outcome};
+use bytes::Bytes;
 use jobraft_protocol::{
     EnqueueOutcome, Error, ErrorCode, JobId, JobState, LogTime, NewJob, OnConflict, QueueMode, QueueName, Start, Task,
     Unique, UniqueKey, limits,
@@ -34,8 +35,18 @@ struct Claimed<'a> {
     keys: BTreeMap<&'a UniqueKey, &'a QueueName>,
     /// Jobs and bytes by queue.
     room: BTreeMap<&'a QueueName, (u64, u64)>,
-    /// The job whose life ends in that step, and with it its hold on its key.
-    parent: Option<JobId>,
+    /// How many queues these will make.
+    queues: usize,
+    /// There for the children of a job.
+    parent: Option<Parent>,
+}
+
+/// The job whose life ends in the step in which its children are enqueued, and with it its hold on its key.
+#[derive(Clone, Copy)]
+pub(crate) struct Parent {
+    pub(crate) job: JobId,
+    /// Its lease began then: its children's ids may have been made at any time since.
+    pub(crate) leased_at: LogTime,
 }
 
 impl<'a> Claimed<'a> {
@@ -43,10 +54,13 @@ impl<'a> Claimed<'a> {
         self.room.get(queue).copied().unwrap_or_default()
     }
 
-    fn claim_room(&mut self, queue: &'a QueueName, jobs: u64, bytes: u64) {
+    /// Says whether it is the first in this queue.
+    fn claim_room(&mut self, queue: &'a QueueName, jobs: u64, bytes: u64) -> bool {
+        let is_first = !self.room.contains_key(queue);
         let claimed = self.room.entry(queue).or_default();
         claimed.0 += jobs;
         claimed.1 += bytes;
+        is_first
     }
 }
 
@@ -54,15 +68,15 @@ impl Core {
     /// Enqueues each job on its own. A command beyond its limits is refused as a whole.
     pub(crate) fn enqueue(&mut self, jobs: &[NewJob]) -> Result<Outcome, Error> {
         check_bulk(jobs)?;
-        Ok(Outcome::Enqueued(jobs.iter().map(|job| self.enqueue_one(job)).collect()))
+        Ok(Outcome::Enqueued(jobs.iter().map(|job| self.enqueue_one(job, None)).collect()))
     }
 
-    fn enqueue_one(&mut self, new: &NewJob) -> EnqueueOutcome {
+    fn enqueue_one(&mut self, new: &NewJob, parent: Option<Parent>) -> EnqueueOutcome {
         // A retry is recognised before anything else: it must be answered as the first was, however late it comes.
         if self.remembers(new.id) {
             return EnqueueOutcome::Existing;
         }
-        match self.admit(new, &Claimed::default()) {
+        match self.admit(new, &Claimed { parent, ..Claimed::default() }) {
             Ok(Admission::Create(run_at)) => {
                 self.create(new, run_at);
                 EnqueueOutcome::Created
@@ -78,11 +92,11 @@ impl Core {
     }
 
     /// Checks that all children of a job can be enqueued in the step in which it completes.
-    pub(crate) fn check_children<'a>(&'a self, parent: JobId, children: &'a [NewJob]) -> Result<(), Error> {
+    pub(crate) fn check_children<'a>(&'a self, parent: Parent, children: &'a [NewJob]) -> Result<(), Error> {
         check_bulk(children)?;
         let mut claimed = Claimed { parent: Some(parent), ..Claimed::default() };
         for (place, child) in children.iter().enumerate() {
-            if self.remembers(child.id) || !claimed.ids.insert(child.id) {
+            if self.remembers(child.id) || claimed.ids.contains(&child.id) {
                 continue;
             }
             let admission = self.admit(child, &claimed).map_err(|mut error| {
@@ -92,7 +106,9 @@ impl Core {
             let (key, bytes) = (child.unique.as_ref().map(|unique| &unique.key), child.payload.len() as u64);
             match admission {
                 Admission::Create(_) => {
-                    claimed.claim_room(&child.queue, 1, bytes);
+                    claimed.ids.insert(child.id);
+                    let is_first = claimed.claim_room(&child.queue, 1, bytes);
+                    claimed.queues += usize::from(is_first && self.index.queues.index_of(&child.queue).is_none());
                     claimed.keys.extend(key.map(|key| (key, &child.queue)));
                 }
                 // More than it takes, where a payload makes room for another: better than to overfill the queue.
@@ -116,16 +132,16 @@ impl Core {
     }
 
     /// Enqueues children that were checked, after their parent's end.
-    pub(crate) fn enqueue_children(&mut self, children: &[NewJob]) {
+    pub(crate) fn enqueue_children(&mut self, parent: Parent, children: &[NewJob]) {
         for child in children {
-            let outcome = self.enqueue_one(child);
+            let outcome = self.enqueue_one(child, Some(parent));
             assert!(!matches!(outcome, EnqueueOutcome::Refused(_)), "defect: a checked child was refused: {outcome:?}");
         }
     }
 
     /// Checks everything before anything is changed.
     fn admit(&self, new: &NewJob, claimed: &Claimed<'_>) -> Result<Admission, Error> {
-        self.check_id(new)?;
+        self.check_id(new.id, claimed.parent.map(|parent| parent.leased_at))?;
         let run_at = self.check_values(new)?;
         if let Task::Module(digest) = &new.task
             && !self.catalog.contains(digest)
@@ -144,7 +160,7 @@ impl Core {
                     self.check_room(queue, jobs, bytes + new.payload.len() as u64)?;
                 }
                 return Ok(Admission::Sibling);
-            } else if let Some(holder) = self.holder(&unique.key, claimed.parent) {
+            } else if let Some(holder) = self.holder(&unique.key, claimed.parent.map(|parent| parent.job)) {
                 return self.admit_duplicate(new, unique, holder, run_at, claimed);
             } else if period_end(unique, self.now).is_some() && !self.keys.has_room(claimed.keys.len()) {
                 let text = format!("{} unique keys are held for a period, the most", limits::UNIQUE_PERIODS_MAX);
@@ -152,10 +168,9 @@ impl Core {
             }
         }
         let (jobs, bytes) = claimed.room(&new.queue);
-        let made = claimed.room.keys().filter(|queue| self.index.queues.index_of(queue).is_none());
         if self.index.queues.index_of(&new.queue).is_none()
             && !claimed.room.contains_key(&new.queue)
-            && self.index.queues.len() + made.count() >= self.bounds.queues
+            && self.index.queues.len() + claimed.queues >= self.bounds.queues
         {
             return Err(self.too_many_queues());
         }
@@ -190,9 +205,10 @@ impl Core {
             return Err(error);
         };
         let queue = self.index.queues.get(job.queue);
-        let others = queue.stats.waiting_bytes - job.payload.len() as u64 + claimed.room(&queue.stats.queue).1;
+        let replaced = job.payload.len() + job.past.as_ref().map_or(0, |past| past.checkpoint.len());
+        let others = queue.stats.waiting_bytes - replaced as u64 + claimed.room(&queue.stats.queue).1;
         if payload && others + new.payload.len() as u64 > queue.stats.settings.bytes_max() {
-            return Err(queue_full(&queue.stats.queue, "bytes of waiting payload", queue.stats.settings.bytes_max()));
+            return Err(queue_full(&queue.stats.queue, "bytes of waiting jobs", queue.stats.settings.bytes_max()));
         }
         Ok(Admission::Replace(holder, run_at))
     }
@@ -224,22 +240,26 @@ impl Core {
             return Err(queue_full(name, "waiting jobs", settings.depth_max()));
         }
         if queue.stats.waiting_bytes + bytes > settings.bytes_max() {
-            return Err(queue_full(name, "bytes of waiting payload", settings.bytes_max()));
+            return Err(queue_full(name, "bytes of waiting jobs", settings.bytes_max()));
         }
         Ok(())
     }
 
-    fn check_id(&self, new: &NewJob) -> Result<(), Error> {
-        if !new.id.is_version_7() {
-            return Err(invalid(format!("job id {} is not a UUID of version 7", new.id)));
+    /// An id must be so young that memory would know it, had it been used before. One that was made `since` a lease began is
+    /// young enough: the completion that brings it is taken once.
+    fn check_id(&self, id: JobId, since: Option<LogTime>) -> Result<(), Error> {
+        if !id.is_version_7() {
+            return Err(invalid(format!("job id {id} is not a UUID of version 7")));
         }
-        let minted_at = new.id.minted_at();
-        if minted_at.plus_ms(limits::IDEMPOTENCY_WINDOW_MS_DEFAULT) < self.now
+        let minted_at = id.minted_at();
+        let since = since.map_or(self.now, |since| since.min(self.now));
+        if since < self.now && self.dead_job(id).is_some()
+            || minted_at.plus_ms(limits::IDEMPOTENCY_WINDOW_MS_DEFAULT) < since
             || minted_at > self.now.plus_ms(limits::ID_AHEAD_MS_MAX)
         {
             let text = format!(
-                "job id {} was made at {minted_at}, log time is {}: make ids by the cluster's time, and retry sooner",
-                new.id, self.now
+                "job id {id} was made at {minted_at}, log time is {}: make ids by the cluster's time, and retry sooner",
+                self.now
             );
             return Err(Error::new(ErrorCode::IdOutsideWindow, text));
         }
@@ -272,16 +292,23 @@ impl Core {
         };
         let delay_ms = run_at.ms_since(self.now);
         if delay_ms > limits::DELAY_MS_MAX {
-            return Err(invalid(format!("a delay of {delay_ms} ms exceeds the limit of {} ms", limits::DELAY_MS_MAX)));
+            let max = limits::DELAY_MS_MAX;
+            return Err(invalid(format!("start {run_at} is {delay_ms} ms from now, the limit is {max} ms")));
         }
         Ok(run_at)
+    }
+
+    /// When it expires unless it is running by then: reckoned from the time that was asked for, even if that is past.
+    fn start_by(&self, new: &NewJob, run_at: LogTime) -> Option<LogTime> {
+        let scheduled_at = if let Start::At(at) = new.start { at } else { run_at };
+        new.start_deadline_ms.map(|ms| scheduled_at.plus_ms(ms))
     }
 
     fn create(&mut self, new: &NewJob, run_at: LogTime) {
         self.counters.seq += 1;
         let options = Options {
             ttl_ends_at: new.ttl_ms.map(|ms| self.now.plus_ms(ms)),
-            start_by: new.start_deadline_ms.map(|ms| run_at.plus_ms(ms)),
+            start_by: self.start_by(new, run_at),
             backoff: new.backoff.clone(),
             max_crashes: new.max_crashes.unwrap_or(limits::CRASHES_DEFAULT),
             unique: new.unique.clone(),
@@ -316,15 +343,20 @@ impl Core {
         let Some(OnConflict::Replace { payload, start }) = new.unique.as_ref().map(|unique| unique.on_conflict) else {
             return;
         };
-        let now = self.now;
+        let (now, start_by) = (self.now, self.start_by(new, run_at));
         self.amend(holder, |job| {
             if payload {
                 job.payload = new.payload.clone();
+                // They speak of the payload that is gone.
+                if let Some(past) = &mut job.past {
+                    past.checkpoint = Bytes::new();
+                    past.progress = None;
+                }
             }
             if start {
                 let mut options = job.options.take().map(|options| *options).unwrap_or_default();
                 options.ttl_ends_at = new.ttl_ms.map(|ms| now.plus_ms(ms));
-                options.start_by = new.start_deadline_ms.map(|ms| run_at.plus_ms(ms));
+                options.start_by = start_by;
                 job.options = options.boxed();
             }
         });
@@ -353,7 +385,7 @@ fn check_bulk(jobs: &[NewJob]) -> Result<(), Error> {
 }
 
 fn queue_full(name: &QueueName, what: &str, max: u64) -> Error {
-    let text = format!("queue {name} may hold at most {max} {what}: try later");
+    let text = format!("queue {name} is full: its limit is {max} {what}; try later");
     Error::new(ErrorCode::QueueFull, text).retry_after_ms(QUEUE_FULL_RETRY_MS)
 }
 
@@ -366,7 +398,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::{Command, Entry};
-    use jobraft_protocol::{QueueSetting, Setting};
+    use jobraft_protocol::{Completion, QueueSetting, Setting, UniqueScope, WorkerId, WorkerInfo};
 
     fn enqueue(core: &mut Core, queue: &str, seeds: std::ops::Range<u8>) -> Vec<String> {
         let jobs = seeds.map(|seed| {
@@ -395,6 +427,35 @@ mod tests {
         assert_eq!(outcomes, ["Created", "Created", "queue_full Some(1000)"]);
         assert_eq!(enqueue(&mut core, "q", 0..1), ["Existing"], "a retry is no new job");
         assert_eq!(enqueue(&mut core, "other", 3..4), ["Created"], "each queue has its own depth");
+    }
+
+    #[test]
+    fn two_children_of_one_id_are_checked_both_unless_the_first_becomes_a_job() {
+        let mut core = Core::new();
+        core.apply(&Entry {
+            commands: vec![Command::RegisterWorker { info: WorkerInfo::default() }],
+            ..Entry::default()
+        });
+        let job = |seed: u8, key: Option<&str>| {
+            let id = JobId::new(LogTime::ZERO, [seed; 10]);
+            let unique = key.map(|key| Unique {
+                key: key.parse().unwrap(),
+                scope: UniqueScope::UntilDone,
+                on_conflict: OnConflict::ReturnExisting,
+            });
+            NewJob { unique, ..NewJob::new(id, "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "") }
+        };
+        core.enqueue(&[job(1, None), job(2, Some("k"))]).unwrap();
+        let Outcome::Leased(leased) = core.lease(WorkerId(1), &["q".parse().unwrap()], &[], 1, 1_000).unwrap() else {
+            panic!()
+        };
+        let mut complete = |jobs| core.complete(leased[0].lease(), &Completion { jobs, ..Completion::default() });
+        let bad = NewJob { priority: Some(10), ..job(3, None) };
+        // The first stands for no new job, since another one holds its key: so the second is one.
+        let refused = complete(vec![job(3, Some("k")), bad.clone()]).unwrap_err();
+        assert!(refused.message.starts_with("child job 1") && refused.message.contains("priority 10"), "{refused}");
+        // The first is a new job, and the second a repetition of it.
+        complete(vec![job(3, None), bad]).unwrap();
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub(crate) struct Lease {
     pub(crate) token: FencingToken,
     pub(crate) granted_at: LogTime,
     pub(crate) expires_at: LogTime,
+    /// When the worker last took or extended it.
+    pub(crate) heard_at: LogTime,
     /// What was last asked for: the full lease that a new leader grants again.
     pub(crate) lease_ms: u64,
     /// There while the job is asked to stop.
@@ -117,12 +119,24 @@ impl Job {
         matches!(self.state, JobState::Scheduled | JobState::Blocked | JobState::Ready)
     }
 
-    /// Notes how the current attempt went wrong; the oldest notes go first.
+    /// The bytes that it holds while it waits: its payload, and what earlier attempts left.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        let past = self.past.as_ref().map_or(0, |past| {
+            let errors = past.errors.iter().map(|error| error.message.len()).sum::<usize>();
+            past.checkpoint.len() + past.log.len() + errors
+        });
+        (self.payload.len() + past) as u64
+    }
+
+    /// Notes how the current attempt went wrong. The oldest notes go first; of the former ones little text is kept.
     pub(crate) fn record_error(&mut self, at: LogTime, kind: FailureKind, message: String) {
         let attempt = self.attempt;
         let errors = &mut self.past_mut().errors;
         if errors.len() >= limits::ATTEMPT_ERRORS_MAX {
             errors.remove(0);
+        }
+        if let Some(former) = errors.last_mut() {
+            former.message = cut(&former.message, limits::FORMER_ERROR_BYTES_MAX);
         }
         errors.push(AttemptError { attempt, at, kind, message });
     }
@@ -207,6 +221,7 @@ impl Job {
         JobRecord {
             seq: self.seq,
             lease_ms: self.lease.as_ref().map(|lease| lease.lease_ms),
+            heard_at: self.lease.as_ref().map(|lease| lease.heard_at),
             reported: past.and_then(|past| past.reported),
             ended_seq: past.and_then(|past| past.ended_seq),
             holds_key,
@@ -217,11 +232,12 @@ impl Job {
 
     /// The job from its record, in a queue that the caller has interned. The caller has checked the record.
     pub(crate) fn from_record(record: JobRecord, queue: QueueIndex) -> Self {
-        let JobRecord { seq, lease_ms, reported, ended_seq, checkpoint, view, .. } = record;
+        let JobRecord { seq, lease_ms, heard_at, reported, ended_seq, checkpoint, view, .. } = record;
         let cancel = view.cancel;
         let lease = view.lease.zip(lease_ms).map(|(lease, lease_ms)| {
             let LeaseView { worker, token, granted_at, expires_at } = lease;
-            Box::new(Lease { worker, token, granted_at, expires_at, lease_ms, cancel })
+            let heard_at = heard_at.unwrap_or(granted_at);
+            Box::new(Lease { worker, token, granted_at, expires_at, heard_at, lease_ms, cancel })
         });
         let options = Options {
             ttl_ends_at: view.ttl_ends_at,

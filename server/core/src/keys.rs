@@ -10,7 +10,7 @@ use crate::{Row, Table};
 use jobraft_protocol::{JobId, JobState, LogTime, Unique, UniqueKey, UniqueScope, limits};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Periods that one entry clears away at most: more than it can begin.
+/// Periods that one entry clears away at most: more than it begins, but for the largest bulks.
 const CLEARED_PER_ENTRY_MAX: usize = 2 * limits::ENTRY_COMMANDS_MAX;
 
 /// Who holds a key.

@@ -77,7 +77,7 @@ impl Core {
         self.counters.token += 1;
         let (token, granted_at) = (FencingToken(self.counters.token), self.now);
         let expires_at = granted_at.plus_ms(lease_ms);
-        let mut lease = Lease { worker, token, granted_at, expires_at, lease_ms, cancel: None };
+        let mut lease = Lease { worker, token, granted_at, expires_at, heard_at: granted_at, lease_ms, cancel: None };
         let expires_at = expires_at.min(lease.latest(self.job(id).run_timeout_ms));
         lease.expires_at = expires_at;
         self.transition(id, Next::Leased(lease));
@@ -123,9 +123,13 @@ impl Core {
         let extended = leases.iter().map(|&lease| {
             self.held(lease)?;
             let expires_at = self.prolong(lease.job, lease_ms);
-            let Some(held) = &self.job(lease.job).lease else { return Ok(Extended { expires_at, cancel: None }) };
-            let cancel = held.cancel.clone();
-            self.workers.seen(held.worker, self.now);
+            let now = self.now;
+            let Some(held) = &mut self.job_mut(lease.job).lease else {
+                return Ok(Extended { expires_at, cancel: None });
+            };
+            held.heard_at = now;
+            let (worker, cancel) = (held.worker, held.cancel.clone());
+            self.workers.seen(worker, now);
             Ok(Extended { expires_at, cancel })
         });
         Ok(Outcome::Extended(extended.collect()))
@@ -166,11 +170,14 @@ impl Core {
         let run_timeout_ms = job.run_timeout_ms;
         let lease = job.lease.as_ref().expect("callers name a leased job");
         if let Some(cancel) = &lease.cancel {
-            let is_over = lease.expires_at >= cancel.hard_at;
-            let reason = if is_over { EndReason::CancelGraceOver } else { EndReason::Cancelled };
-            return self.end_cancelled(id, reason);
+            if lease.expires_at >= cancel.hard_at {
+                return self.end_cancelled(id, EndReason::CancelGraceOver);
+            }
+            self.events.push(Event::LeaseExpired { worker: lease.worker });
+            return self.end_cancelled(id, EndReason::Cancelled);
         }
-        let ran_too_long = lease.expires_at >= lease.runs_until(run_timeout_ms);
+        // Only a worker that was heard of after that has let it run on; one that was not has died before.
+        let ran_too_long = lease.heard_at >= lease.granted_at.plus_ms(run_timeout_ms);
         self.events.push(Event::LeaseExpired { worker: lease.worker });
         if ran_too_long {
             let text = format!("it ran longer than the {run_timeout_ms} ms it may, and its worker did not stop it");

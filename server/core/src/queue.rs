@@ -125,7 +125,7 @@ impl Queues {
         // Live jobs are counted anew at restore; only what ended for good is kept in the row.
         queue.dirty |= job.state.is_terminal();
         if job.is_waiting() {
-            queue.stats.waiting_bytes += job.payload.len() as u64;
+            queue.stats.waiting_bytes += job.waiting_bytes();
         }
         if job.state == JobState::Ready {
             let displaced = queue.ready.insert((job.priority, job.seq), id);
@@ -156,7 +156,7 @@ impl Queues {
         let queue = self.get_mut(job.queue);
         *queue.counter(job.state) -= 1;
         if job.is_waiting() {
-            queue.stats.waiting_bytes -= job.payload.len() as u64;
+            queue.stats.waiting_bytes -= job.waiting_bytes();
         }
         if job.state == JobState::Ready {
             queue.ready.remove(&(job.priority, job.seq));

@@ -24,6 +24,8 @@ pub(crate) struct JobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lease_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heard_at: Option<LogTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reported: Option<FencingToken>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_seq: Option<u64>,

@@ -4,7 +4,7 @@
 //! asked to stop ends as cancelled, whatever is reported of it, unless it is completed.
 
 use crate::backoff::backoff_ms;
-use crate::enqueue::invalid;
+use crate::enqueue::{Parent, invalid};
 use crate::job::cut;
 use crate::transition::Next;
 use crate::{Core, Outcome};
@@ -21,7 +21,9 @@ impl Core {
         if let Err(lost) = self.held(lease) {
             return if self.was_ended_by(lease, JobState::Completed) { Ok(Outcome::Done) } else { Err(lost) };
         }
-        self.check_children(lease.job, &completion.jobs)?;
+        let leased_at = self.job(lease.job).lease.as_ref().map_or(self.now, |held| held.granted_at);
+        let parent = Parent { job: lease.job, leased_at };
+        self.check_children(parent, &completion.jobs)?;
         self.check_writes(&completion.state)?;
         let past = self.job_mut(lease.job).past_mut();
         past.reported = Some(lease.token);
@@ -30,7 +32,7 @@ impl Core {
         past.checkpoint = Bytes::new();
         let next = Next::Ended { state: JobState::Completed, at: self.now, reason: None };
         self.transition(lease.job, next);
-        self.enqueue_children(&completion.jobs);
+        self.enqueue_children(parent, &completion.jobs);
         self.write_values(&completion.state);
         Ok(Outcome::Done)
     }
@@ -71,7 +73,7 @@ impl Core {
         Outcome::Failed { state, retry_at }
     }
 
-    /// The answer that this token's failure got, while the job has not been leased again.
+    /// The answer that this token's failure got, while the job waits for its next attempt, or if this was its end.
     fn repeated_failure(&self, lease: LeaseRef) -> Option<Outcome> {
         for state in [JobState::Dead, JobState::Cancelled] {
             if self.was_ended_by(lease, state) {

@@ -164,7 +164,7 @@ impl Restore {
                 if !(1..=self.core.counters.version).contains(&value.version) {
                     return Err(inconsistent(format!("the version of state value {key} was never given")));
                 }
-                self.core.values.by_key.insert(parse("state key", key)?, value);
+                self.core.values.put(parse("state key", key)?, Some(value));
             }
             Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
             Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),

@@ -11,10 +11,22 @@ use std::ops::Bound;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
     pub(crate) by_key: BTreeMap<StateKey, ValueRecord>,
+    /// Of all values together.
+    bytes: usize,
     dirty: BTreeSet<StateKey>,
 }
 
 impl Values {
+    /// Puts a value in the place of another, or of none.
+    pub(crate) fn put(&mut self, key: StateKey, value: Option<ValueRecord>) {
+        self.bytes += value.as_ref().map_or(0, |record| record.value.len());
+        let former = match value {
+            Some(value) => self.by_key.insert(key, value),
+            None => self.by_key.remove(&key),
+        };
+        self.bytes -= former.map_or(0, |record| record.value.len());
+    }
+
     /// What changed since the last call.
     pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
         for key in std::mem::take(&mut self.dirty) {
@@ -33,6 +45,7 @@ impl Core {
         }
         let mut seen = BTreeSet::new();
         let mut count = self.values.by_key.len();
+        let mut bytes = self.values.bytes;
         for (place, write) in writes.iter().enumerate() {
             let former = self.values.by_key.get(&write.key);
             let checked = if seen.insert(&write.key) {
@@ -45,6 +58,15 @@ impl Core {
                 error
             })?;
             count += usize::from(former.is_none() && write.value.is_some());
+            bytes += write.value.as_ref().map_or(0, |value| value.len());
+            bytes -= former.map_or(0, |former| former.value.len());
+        }
+        if bytes > limits::STATE_BYTES_MAX && bytes > self.values.bytes {
+            let text = format!(
+                "the values of the cluster's state would have {bytes} bytes, the limit is {}",
+                limits::STATE_BYTES_MAX
+            );
+            return Err(Error::new(ErrorCode::TooLarge, text));
         }
         if count > limits::STATE_KEYS_MAX && count > self.values.by_key.len() {
             let text = format!("the cluster's state has {} values, the most it takes", limits::STATE_KEYS_MAX);
@@ -57,13 +79,9 @@ impl Core {
     pub(crate) fn write_values(&mut self, writes: &[StateWrite]) {
         for write in writes {
             self.counters.version += 1;
-            match &write.value {
-                Some(value) => {
-                    let (value, version, written_at) = (value.clone(), self.counters.version, self.now);
-                    self.values.by_key.insert(write.key.clone(), ValueRecord { value, version, written_at });
-                }
-                None => drop(self.values.by_key.remove(&write.key)),
-            }
+            let (version, written_at) = (self.counters.version, self.now);
+            let value = write.value.clone().map(|value| ValueRecord { value, version, written_at });
+            self.values.put(write.key.clone(), value);
             self.values.dirty.insert(write.key.clone());
         }
     }

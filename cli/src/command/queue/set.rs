@@ -34,7 +34,7 @@ struct Wishes {
     /// How many jobs may wait
     #[arg(long, value_name = "N|default", value_parser = value::count_or_default)]
     max_jobs: Option<OrDefault<u64>>,
-    /// How many bytes of payload may wait, such as 256MiB
+    /// How many bytes waiting jobs may hold (payloads, and what earlier attempts left), such as 256MiB
     #[arg(long, value_name = "SIZE|default", value_parser = value::size_or_default)]
     max_bytes: Option<OrDefault<u64>>,
     /// How long completed jobs are kept, such as 1h, and how many at most: 1h,1000

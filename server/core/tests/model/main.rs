@@ -280,7 +280,11 @@ impl World {
             assert_eq!([stats.scheduled, stats.ready, stats.leased], live, "{}", queue.name);
             assert_eq!([stats.completed, stats.dead, stats.cancelled, stats.expired], queue.ended, "{}", queue.name);
             let waiting = here().filter(|job| matches!(job.state, JobState::Scheduled | JobState::Ready));
-            assert_eq!(stats.waiting_bytes, waiting.map(|job| job.payload as u64).sum::<u64>());
+            let left = |job: &Job| {
+                let view = self.trio.view(job.id).unwrap();
+                view.log.len() + view.errors.iter().map(|error| error.message.len()).sum::<usize>() + job.checkpoint
+            };
+            assert_eq!(stats.waiting_bytes, waiting.map(|job| (job.payload + left(job)) as u64).sum::<u64>());
             assert_eq!(stats.settings, queue.settings);
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Lease {
     pub(crate) token: u64,
     granted_at: u64,
     pub(crate) expires_at: u64,
+    /// When its worker took or last extended it.
+    heard_at: u64,
     length: u64,
     pub(crate) hard_at: Option<u64>,
 }
@@ -264,7 +266,7 @@ impl Reference {
             let over = lease.expires_at == hard_at;
             let reason = if over { EndReason::CancelGraceOver } else { EndReason::Cancelled };
             self.end(at, JobState::Cancelled, Some(reason));
-        } else if lease.expires_at == lease.granted_at + job.timeout() + limits::RUN_GRACE_MS {
+        } else if lease.heard_at >= lease.granted_at + job.timeout() {
             self.attempt_failed(at, true);
         } else {
             job.errors = (job.errors + 1).min(limits::ATTEMPT_ERRORS_MAX);
@@ -428,12 +430,19 @@ impl Reference {
         if self.live(new.id).is_some() || self.remembered(new.id).is_some() {
             return "existing".to_owned();
         }
-        self.admit(new).unwrap_or_else(|code| format!("refused {code}"))
+        self.admit(new, self.now).unwrap_or_else(|code| format!("refused {code}"))
     }
 
-    fn admit(&mut self, new: &NewJob) -> Refused<String> {
+    /// Takes an id that was made no longer than the window before `since`.
+    fn admit(&mut self, new: &NewJob, since: u64) -> Refused<String> {
         let (now, minted) = (self.now, new.id.minted_at().as_ms());
-        if minted + limits::IDEMPOTENCY_WINDOW_MS_DEFAULT < now || minted > now + limits::ID_AHEAD_MS_MAX {
+        let is_dead =
+            self.find(new.id).is_some_and(|at| self.jobs[at].state == JobState::Dead && !self.jobs[at].deleted);
+        let is_dead = is_dead && self.find(new.id).is_some_and(|at| self.is_kept(&self.jobs[at]));
+        if since < now && is_dead
+            || minted + limits::IDEMPOTENCY_WINDOW_MS_DEFAULT < since
+            || minted > now + limits::ID_AHEAD_MS_MAX
+        {
             return Err(ErrorCode::IdOutsideWindow);
         }
         if new.priority.is_some_and(|priority| priority > limits::PRIORITY_MAX) {
@@ -445,7 +454,8 @@ impl Reference {
             Start::At(at) => at.as_ms().max(now),
         };
         let ttl_at = new.ttl_ms.map(|ms| now + ms);
-        let start_by = new.start_deadline_ms.map(|ms| run_at + ms);
+        let scheduled_at = if let Start::At(at) = new.start { at.as_ms() } else { run_at };
+        let start_by = new.start_deadline_ms.map(|ms| scheduled_at + ms);
         if let Some(unique) = &new.unique
             && let Some(holder) = self.holder(&unique.key)
         {
@@ -458,6 +468,7 @@ impl Reference {
             let job = &mut self.jobs[at];
             if payload {
                 job.payload = new.payload.len();
+                job.checkpoint = 0;
             }
             if start {
                 (job.ttl_at, job.start_by) = (ttl_at, start_by);
@@ -537,7 +548,8 @@ impl Reference {
                 job.state = JobState::Leased;
                 job.reported = None;
                 let expires_at = now + length.min(job.timeout() + limits::RUN_GRACE_MS);
-                job.lease = Some(Lease { worker, token, granted_at: now, expires_at, length, hard_at: None });
+                job.lease =
+                    Some(Lease { worker, token, granted_at: now, expires_at, heard_at: now, length, hard_at: None });
                 let (id, attempt, checkpoint) = (job.id, job.attempt, job.checkpoint);
                 leased.push(format!("{id} {token} {attempt} {expires_at} {checkpoint}"));
                 self.settle(at);
@@ -550,7 +562,10 @@ impl Reference {
         match self.held(lease) {
             Err(code) => format!("error {code}"),
             Ok(at) => {
-                let until = self.prolong(at, length.max(limits::LEASE_MS_MIN));
+                let (until, now) = (self.prolong(at, length.max(limits::LEASE_MS_MIN)), self.now);
+                if let Some(lease) = &mut self.jobs[at].lease {
+                    lease.heard_at = now;
+                }
                 let held = self.jobs[at].lease.clone();
                 self.hear(held.as_ref().map_or(0, |lease| lease.worker));
                 format!("{until} {:?}", held.and_then(|lease| lease.hard_at))
@@ -564,6 +579,7 @@ impl Reference {
             Err(_) if self.was_reported(lease, JobState::Completed) => return Ok("done".to_owned()),
             Err(code) => return Err(code),
         };
+        let since = self.jobs[at].lease.as_ref().map_or(self.now, |lease| lease.granted_at);
         // All or none: on a copy first.
         let mut after = self.clone();
         after.jobs[at].reported = Some(lease.token.0);
@@ -571,7 +587,7 @@ impl Reference {
         after.end(at, JobState::Completed, None);
         for child in children {
             if after.live(child.id).is_none() && after.remembered(child.id).is_none() {
-                after.admit(child)?;
+                after.admit(child, since)?;
             }
         }
         for write in writes {

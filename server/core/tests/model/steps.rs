@@ -175,7 +175,15 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, queues, max, lease_ms)| Step::Lease { worker, queues, max, lease_ms }),
         3 => (vec(held(), 1..3), length()).prop_map(|(held, ms)| Step::Extend(held, ms)),
         1 => (held(), 0..9_usize).prop_map(|(held, bytes)| Step::Checkpoint(held, bytes)),
-        4 => (held(), vec(plan(), 0..3), prop::collection::btree_map(0..2_usize, write, 0..3)).prop_map(|(held, children, writes)| {
+        4 => (
+            held(),
+            vec(plan(), 0..3),
+            prop::bool::weighted(0.3),
+            prop::collection::btree_map(0..2_usize, write, 0..3),
+        ).prop_map(|(held, mut children, twins, writes)| {
+            if let ([first, second], true) = (&mut children[..], twins) {
+                (second.job, second.anew) = (first.job, false);
+            }
             let writes = writes.into_iter().map(|(key, (_, value, version))| (key, value, version)).collect();
             Step::Complete { held, children, writes }
         }),
