@@ -560,4 +560,24 @@ pub struct QueueStats {
     pub settings: QueueSettings,
 }
 
+impl QueueStats {
+    /// A queue that has had no job yet.
+    #[must_use]
+    pub fn empty(queue: QueueName, settings: QueueSettings) -> Self {
+        Self {
+            queue,
+            scheduled: 0,
+            blocked: 0,
+            ready: 0,
+            leased: 0,
+            completed: 0,
+            dead: 0,
+            cancelled: 0,
+            expired: 0,
+            waiting_bytes: 0,
+            settings,
+        }
+    }
+}
+
 const _: () = assert!(limits::PRIORITY_DEFAULT <= limits::PRIORITY_MAX);

@@ -1,9 +1,6 @@
 //! Keys that programs choose: longer and freer than names, since they often hold other systems' ids.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+use crate::text::text;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 256;
@@ -48,74 +45,18 @@ fn check(what: &'static str, text: &str) -> Result<(), KeyError> {
     }
 }
 
-macro_rules! key {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
-
-        impl $name {
-            /// Checks `text` and makes it a key.
-            ///
-            /// # Errors
-            /// If it is empty, longer than [`KEY_BYTES_MAX`] bytes, or has a control character.
-            pub fn new(text: &str) -> Result<Self, KeyError> {
-                check($what, text)?;
-                Ok(Self(text.into()))
-            }
-
-            /// The key as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = KeyError;
-            fn try_from(text: String) -> Result<Self, KeyError> {
-                Self::new(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(key: $name) -> Self {
-                key.0.as_ref().to_owned()
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = KeyError;
-            fn from_str(text: &str) -> Result<Self, KeyError> {
-                Self::new(text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", self.as_str())
-            }
-        }
-    };
-}
-
-key!(
+text!(
     /// What must be unique: at most one job holds it at a time, in the whole cluster and across queues. Put the queue's
     /// or the task's name into it where that is what is meant.
     UniqueKey,
-    "unique key"
+    "unique key",
+    KeyError
 );
-key!(
+text!(
     /// The name of a value in the cluster's state: see [`crate::StateWrite`].
     StateKey,
-    "state key"
+    "state key",
+    KeyError
 );
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod name;
 pub mod request;
 pub mod settings;
 pub mod state;
+mod text;
 pub mod time;
 pub mod unique;
 pub mod worker;

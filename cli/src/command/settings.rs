@@ -105,19 +105,7 @@ pub(super) mod tests {
 
     /// A queue without jobs.
     pub(in crate::command) fn queue(name: &str, settings: QueueSettings) -> QueueStats {
-        QueueStats {
-            queue: name.parse().unwrap(),
-            scheduled: 0,
-            blocked: 0,
-            ready: 0,
-            leased: 0,
-            completed: 0,
-            dead: 0,
-            cancelled: 0,
-            expired: 0,
-            waiting_bytes: 0,
-            settings,
-        }
+        QueueStats::empty(name.parse().unwrap(), settings)
     }
 
     #[test]

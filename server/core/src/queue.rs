@@ -96,19 +96,7 @@ impl Queues {
         }
         let index = QueueIndex(u32::try_from(self.by_index.len()).expect("queues are limited to far fewer"));
         self.by_index.push(Queue {
-            stats: QueueStats {
-                queue: name.clone(),
-                scheduled: 0,
-                blocked: 0,
-                ready: 0,
-                leased: 0,
-                completed: 0,
-                dead: 0,
-                cancelled: 0,
-                expired: 0,
-                waiting_bytes: 0,
-                settings: QueueSettings::default(),
-            },
+            stats: QueueStats::empty(name.clone(), QueueSettings::default()),
             ready: BTreeMap::new(),
             floors: Floors::default(),
             dirty: true,

@@ -1,0 +1,61 @@
+//! Checked texts: what names and keys have in common.
+
+/// A type that holds a text which `check` let through, and is cheap to clone.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $error:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            #[doc = concat!("Checks `text` and makes it a ", $what, ".")]
+            ///
+            /// # Errors
+            #[doc = concat!("A [`", stringify!($error), "`], which says what is permitted.")]
+            pub fn new(text: &str) -> Result<Self, $error> {
+                check($what, text)?;
+                Ok(Self(text.into()))
+            }
+
+            #[doc = concat!("The ", $what, " as text.")]
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+            fn try_from(text: String) -> Result<Self, $error> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0.as_ref().into()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $error;
+            fn from_str(text: &str) -> Result<Self, $error> {
+                Self::new(text)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+pub(crate) use text;
