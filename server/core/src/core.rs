@@ -230,6 +230,13 @@ impl Core {
         self.is_kept(self.index.queues.get(job.queue), job.state, finished_at, seq).then_some(job)
     }
 
+    /// Whether memory knows that nothing is left to read of the job, whatever its row still says: it was deleted, or ended
+    /// and is kept no longer.
+    #[must_use]
+    pub fn is_gone(&self, id: JobId) -> bool {
+        self.deleted.contains(&id) || self.departing.contains_key(&id) && self.departing(id).is_none()
+    }
+
     /// The job in the body of a [`crate::JobRow`] that was read from disk; `None` if it is kept no longer, though its row
     /// may still be there.
     ///

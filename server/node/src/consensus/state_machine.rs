@@ -160,8 +160,10 @@ impl StateMachine {
 
     /// A job, wherever it is: in memory, on its way to disk, or on disk. Blocks on the disk at worst.
     pub(crate) fn job(&self, id: JobId) -> Result<Option<JobView>, StateError> {
-        if let Some(view) = self.read(|core| core.view(id)) {
-            return Ok(Some(view));
+        // In one look: a checkpoint takes what is known of deletions out of the core.
+        let (view, is_gone) = self.read(|core| (core.view(id), core.is_gone(id)));
+        if view.is_some() || is_gone {
+            return Ok(view);
         }
         match self.resting(id)? {
             Some(body) => Ok(self.read(|core| core.view_row(&body))?),
@@ -172,8 +174,8 @@ impl StateMachine {
     /// The row's body of a job that has ended; `None` if it has not, is not known, or is kept no longer. Blocks on the
     /// disk at worst.
     pub(crate) fn row(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
-        let (is_live, row) = self.read(|core| (core.is_live(id), core.row(id)));
-        if is_live || row.is_some() {
+        let (row, is_elsewhere) = self.read(|core| (core.row(id), core.is_live(id) || core.is_gone(id)));
+        if is_elsewhere || row.is_some() {
             return Ok(row.map(Bytes::from));
         }
         let Some(body) = self.resting(id)? else { return Ok(None) };

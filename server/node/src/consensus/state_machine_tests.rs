@@ -7,18 +7,18 @@ use super::types::{LogEntry, Proposal, log_id};
 use crate::storage::tests::tamper;
 use crate::storage::{StateDb, StorageError};
 use jobraft_core::Core;
-use jobraft_core::command::{Command, Entry, Outcome};
+use jobraft_core::command::{Command, Entry, Outcome, Target};
 use jobraft_protocol::{
-    Completion, EnqueueOutcome, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName, QueueSetting,
-    Retention, Setting, Task, TaskName, WorkerInfo,
+    Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName,
+    QueueSetting, Retention, Setting, Task, TaskName, WorkerInfo, limits,
 };
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -183,6 +183,53 @@ fn an_ended_job_is_never_out_of_sight_while_checkpoints_are_made() {
         drop(sender);
         watching.join().unwrap();
     });
+}
+
+#[test]
+fn a_job_whose_deletion_was_answered_is_never_read_again_while_a_checkpoint_is_made() {
+    let mut node = Node::new();
+    for number in 0..20 {
+        let id = job_id(at(number), number);
+        // Reading a large row takes a while, in which a checkpoint begins.
+        let job = NewJob { payload: vec![7; limits::PAYLOAD_BYTES_DEFAULT].into(), ..new_job(id) };
+        node.apply(at(number), vec![Command::Enqueue { jobs: vec![job] }]);
+        node.complete_all(at(number));
+        node.state.checkpoint().unwrap();
+        let row = node.state.row(id).unwrap();
+        let delete =
+            Command::Act { targets: vec![Target { job: id, row }], action: JobAction::Delete, only_in: vec![] };
+        assert_eq!(node.apply(at(number), vec![delete]), [Outcome::Acted(vec![Ok(())])]);
+        let is_over = AtomicBool::new(false);
+        let (state, is_begun) = (&node.state, Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                is_begun.wait();
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(state.job(id).unwrap().map(|view| view.state), None);
+                    assert_eq!(state.row(id).unwrap(), None);
+                }
+            });
+            is_begun.wait();
+            std::thread::sleep(Duration::from_millis(1));
+            state.checkpoint().unwrap();
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn a_job_that_ended_and_is_not_kept_is_not_read_as_its_row_was_before() {
+    let mut node = Node::new();
+    let nothing = QueueSetting::KeepCompleted(Some(Retention::for_ms(0)));
+    node.apply(at(0), vec![Command::Configure { settings: vec![Setting::Queue(queue(), nothing)] }]);
+    let id = job_id(at(0), 1);
+    node.enqueue(at(10), &[id]);
+    node.state.checkpoint().unwrap();
+    node.complete_all(at(20));
+    for _ in 0..2 {
+        assert_eq!(node.state.job(id).unwrap().map(|view| view.state), None);
+        node.state.checkpoint().unwrap();
+    }
 }
 
 #[test]
