@@ -132,6 +132,9 @@ pub const WORKER_JOBS_SHOWN_MAX: usize = 100;
 pub const LIST_JOBS_MAX: u32 = 1_000;
 /// Rows that are looked at for one page; a page that is not full by then says where to go on.
 pub const LIST_ROWS_MAX: usize = 20_000;
+/// Bytes of jobs, payloads and results among them, that are read for one page; one at least is, and a page that is not full
+/// by then says where to go on.
+pub const LIST_ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most queues in a filter.
 pub const FILTER_VALUES_MAX: usize = 64;
 /// The longest text in a filter.

@@ -7,17 +7,16 @@
 use crate::catalog::Catalog;
 use crate::ended::{EndedJob, EndedJobs};
 use crate::index::Index;
-use crate::job::{self, Job};
+use crate::job::Job;
 use crate::keys::Keys;
-use crate::record::{self, Counters, JobRecord};
+use crate::record::{self, Counters};
 use crate::retention::{DeadJob, DeadJobs};
 use crate::transition::{Next, transition};
 use crate::values::Values;
 use crate::workers::Workers;
-use crate::{Applied, Command, Event, Outcome, RestoreError};
+use crate::{Applied, Command, Event, Outcome};
 use jobraft_protocol::{
-    ClusterSettings, Error, JobId, JobState, JobSummary, JobView, LogTime, ModuleManifest, ModuleRef, QueueName,
-    QueueStats, limits,
+    ClusterSettings, Error, JobId, JobState, JobView, LogTime, ModuleManifest, ModuleRef, QueueName, QueueStats, limits,
 };
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -235,31 +234,6 @@ impl Core {
     #[must_use]
     pub fn is_gone(&self, id: JobId) -> bool {
         self.deleted.contains(&id) || self.departing.contains_key(&id) && self.departing(id).is_none()
-    }
-
-    /// The job in the body of a [`crate::JobRow`] that was read from disk; `None` if it is kept no longer, though its row
-    /// may still be there.
-    ///
-    /// # Errors
-    /// If the bytes are not such a body, or one of a newer version.
-    pub fn view_row(&self, body: &[u8]) -> Result<Option<JobView>, RestoreError> {
-        let JobRecord { view, ended_seq, .. } = record::decode("job", body)?;
-        if self.deleted.contains(&view.id) {
-            return Ok(None);
-        }
-        let Some(finished_at) = view.finished_at else { return Ok(Some(view)) };
-        let queue = self.index.queues.index_of(&view.queue).map(|index| self.index.queues.get(index));
-        let is_kept =
-            queue.zip(ended_seq).is_some_and(|(queue, seq)| self.is_kept(queue, view.state, finished_at, seq));
-        Ok(is_kept.then_some(view))
-    }
-
-    /// The same for a list.
-    ///
-    /// # Errors
-    /// As [`Self::view_row`].
-    pub fn summary_row(&self, body: &[u8]) -> Result<Option<JobSummary>, RestoreError> {
-        Ok(self.view_row(body)?.map(job::summary))
     }
 
     /// Whether an enqueue under this id would be taken for a retry: the job is live, or ended not long ago.

@@ -12,7 +12,7 @@
 //! | `core` | the state, `apply`, time and timers |
 //! | `enqueue`, `lease`, `report`, `act`, `configure` | the commands |
 //! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog` | the parts of the state |
-//! | `record`, `checkpoint`, `restore`, `state_hash` | how it rests on disk, comes back, and is compared |
+//! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
 
@@ -34,6 +34,7 @@ mod lease;
 mod queue;
 mod record;
 mod report;
+mod resting;
 mod restore;
 mod retention;
 mod state_hash;
@@ -42,4 +43,5 @@ mod workers;
 
 pub use crate::core::Core;
 pub use command::*;
+pub use resting::RestingJob;
 pub use restore::{Restore, RestoreError};

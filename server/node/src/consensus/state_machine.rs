@@ -13,7 +13,7 @@ use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jobraft_core::command::{Event, Outcome, Table};
-use jobraft_core::{Core, RestoreError};
+use jobraft_core::{Core, RestingJob, RestoreError};
 use jobraft_protocol::{Error, JobFilter, JobId, JobPage, JobView, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
@@ -165,10 +165,8 @@ impl StateMachine {
         if view.is_some() || is_gone {
             return Ok(view);
         }
-        match self.resting(id)? {
-            Some(body) => Ok(self.read(|core| core.view_row(&body))?),
-            None => Ok(None),
-        }
+        let Some(body) = self.resting(id)? else { return Ok(None) };
+        Ok(self.kept(&body)?.map(RestingJob::into_view))
     }
 
     /// The row's body of a job that has ended; `None` if it has not, is not known, or is kept no longer. Blocks on the
@@ -179,8 +177,8 @@ impl StateMachine {
             return Ok(row.map(Bytes::from));
         }
         let Some(body) = self.resting(id)? else { return Ok(None) };
-        let view = self.read(|core| core.view_row(&body))?;
-        Ok(view.filter(|view| view.state.is_terminal()).map(|_| body.into()))
+        let job = self.kept(&body)?;
+        Ok(job.filter(|job| job.view().state.is_terminal()).map(|_| body.into()))
     }
 
     /// The row of a job that memory did not answer for.
@@ -192,6 +190,12 @@ impl StateMachine {
         self.shared.db.job(id)
     }
 
+    /// The job of a row that was read, if it can still be read. A row may be large: the state is not held while it is decoded.
+    fn kept(&self, body: &[u8]) -> Result<Option<RestingJob>, RestoreError> {
+        let job = RestingJob::decode(body)?;
+        Ok(self.read(|core| core.keeps(&job)).then_some(job))
+    }
+
     /// A page of the jobs that `filter` wants, as of the last checkpoint. Blocks on the disk.
     pub(crate) fn list_jobs(
         &self,
@@ -200,11 +204,12 @@ impl StateMachine {
         oldest_first: bool,
         jobs_max: usize,
     ) -> Result<JobPage, StateError> {
-        let mut jobs = Vec::new();
+        let (mut jobs, mut bytes) = (Vec::new(), 0);
         let next = self.shared.db.list_jobs(filter, after, oldest_first, limits::LIST_ROWS_MAX, |body| {
+            bytes += body.len();
             // Asked one by one, so that entries are applied in between. A job that is kept no longer is passed over.
-            jobs.extend(self.read(|core| core.summary_row(body))?);
-            Ok::<_, StateError>(jobs.len() >= jobs_max)
+            jobs.extend(self.kept(body)?.map(RestingJob::into_summary));
+            Ok::<_, StateError>(jobs.len() >= jobs_max || bytes >= limits::LIST_ROW_BYTES_MAX)
         })?;
         Ok(JobPage { jobs, next })
     }

@@ -6,8 +6,8 @@ use super::state_machine::{Observer, StateMachine};
 use super::types::{LogEntry, Proposal, log_id};
 use crate::storage::tests::tamper;
 use crate::storage::{StateDb, StorageError};
-use jobraft_core::Core;
 use jobraft_core::command::{Command, Entry, Outcome, Target};
+use jobraft_core::{Core, RestingJob};
 use jobraft_protocol::{
     Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName,
     QueueSetting, Retention, Setting, Task, TaskName, WorkerInfo, limits,
@@ -139,7 +139,7 @@ fn an_ended_job_is_found_in_memory_and_on_disk_and_its_row_given_out() {
         let [ended, live] = ids.map(|id| node.state.job(id).unwrap().unwrap());
         assert_eq!((ended.state, live.state), (JobState::Completed, JobState::Ready));
         let row = node.state.row(ids[0]).unwrap().unwrap();
-        assert_eq!(node.state.read(|core| core.view_row(&row)).unwrap(), Some(ended), "round {round}");
+        assert_eq!(RestingJob::decode(&row).unwrap().into_view(), ended, "round {round}");
         for other in [ids[1], job_id(at(0), 3)] {
             assert_eq!(node.state.row(other).unwrap(), None);
         }
@@ -252,6 +252,34 @@ fn a_list_holds_what_was_applied_before_its_checkpoint() {
     node.state.checkpoint().unwrap();
     assert_eq!(list(&node, &[JobState::Ready], None, 10), (vec![], None));
     assert_eq!(list(&node, &[JobState::Completed], None, 10), (ids, None));
+}
+
+#[test]
+fn a_page_reads_so_many_bytes_and_says_where_to_go_on_also_past_jobs_that_are_not_kept() {
+    let mut node = Node::new();
+    let ids: Vec<_> = (0..70).map(|number| job_id(at(0), number)).collect();
+    for &id in &ids {
+        let job = NewJob { payload: vec![7; limits::PAYLOAD_BYTES_DEFAULT].into(), ..new_job(id) };
+        node.apply(at(10), vec![Command::Enqueue { jobs: vec![job] }]);
+    }
+    let pages = |node: &Node| {
+        let (mut after, mut pages) = (None, Vec::new());
+        loop {
+            let page = node.state.list_jobs(&JobFilter::default(), after, true, 100).unwrap();
+            pages.push(page.jobs.len());
+            after = page.next;
+            if after.is_none() {
+                return pages;
+            }
+        }
+    };
+    node.state.checkpoint().unwrap();
+    assert_eq!(pages(&node), [64, 6]);
+    // One lease has not room for all of them.
+    (0..10).for_each(|_| node.complete_all(at(20)));
+    node.apply(at(3 * DAY_MS), vec![]);
+    node.state.checkpoint().unwrap();
+    assert_eq!(pages(&node), [0, 0]);
 }
 
 #[test]
