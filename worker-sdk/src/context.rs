@@ -152,7 +152,8 @@ impl JobContext {
     }
 
     /// Enqueues `job` in the same step in which this one completes: both or neither. An attempt that does not succeed
-    /// enqueues nothing; one of whose jobs is refused has failed.
+    /// enqueues nothing; one of whose jobs is refused has failed. A completion and all that comes with it has at most
+    /// [`CLIENT_FRAME_BYTES_MAX`](jobraft_protocol::limits::CLIENT_FRAME_BYTES_MAX) bytes: a larger one is a failure for good.
     pub fn complete_with_job(&self, job: NewJob) {
         lock(&self.0.completion).jobs.push(job);
     }

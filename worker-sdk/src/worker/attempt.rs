@@ -12,6 +12,7 @@ use crate::error::SdkError;
 use crate::requests::millis;
 use jobraft_protocol::{Error, ErrorCode, Failure, FailureKind, LeaseRef, LeasedJob, Request, Response};
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -170,15 +171,23 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
                 }
                 // The completion itself is not acceptable: that fails the attempt, rather than let it expire.
                 _ if matches!(outcome, Outcome::Completed(_)) => {
-                    let text = format!("the completion was refused: {error}");
-                    outcome = bounded(Outcome::Failed(Failure::of_kind(FailureKind::Error, true, text)));
+                    outcome = refused(FailureKind::Error, true, &error);
                 }
                 _ => return unreportable(shared, lease, &error.to_string()),
             },
+            // Each part is within its limit, and all together are too much: every attempt's would be.
+            Err(error @ SdkError::TooLarge(_)) if matches!(outcome, Outcome::Completed(_)) => {
+                outcome = refused(FailureKind::OutputLimit, false, &error);
+            }
             Err(error) => return unreportable(shared, lease, &error.to_string()),
             Ok(other) => return unreportable(shared, lease, &crate::client::unexpected("Done", &other).to_string()),
         }
     }
+}
+
+/// The attempt whose completion nobody takes has failed.
+fn refused(kind: FailureKind, retryable: bool, why: &dyn fmt::Display) -> Outcome {
+    bounded(Outcome::Failed(Failure::of_kind(kind, retryable, format!("the completion was refused: {why}"))))
 }
 
 fn unreportable(shared: &Shared, lease: LeaseRef, why: &str) {

@@ -4,6 +4,7 @@ use crate::node::{Authority, Node, PATIENCE, WORKER, extended, leased, now};
 use jobraft_protocol::{
     CancelNotice, Error, ErrorCode, Extended, FailureKind, JobState, LeaseRef, LeasedJob, NewJob, Progress, Push,
     QueueName, Request, Response, ServerFrame, StateKey, StateWrite, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder,
+    limits,
 };
 use jobraft_sdk::{JobContext, JobError, SdkError, Worker, WorkerBuilder, WorkerReport};
 use std::time::Duration;
@@ -426,6 +427,29 @@ async fn a_completion_that_is_refused_for_its_content_is_a_failed_attempt() {
     assert!(failure.retryable);
     assert_eq!(failure.message, "the completion was refused: value counts/a has version 3, not 2 (conflict)");
     asked.answer(Ok(Response::Failed { state: JobState::Scheduled, retry_at: None }));
+}
+
+#[tokio::test]
+async fn a_completion_that_fits_no_frame_is_a_final_failure() {
+    // Within every limit of its own: 4 MiB of jobs, 4 MiB of values, 1 MiB of result.
+    let builder = |builder: WorkerBuilder| {
+        builder.handler("much", |context: JobContext, (): ()| async move {
+            for _ in 0..limits::BULK_BYTES_MAX / limits::PAYLOAD_BYTES_MAX {
+                context.complete_with_job(NewJob {
+                    payload: vec![0; limits::PAYLOAD_BYTES_MAX].into(),
+                    ..child(&context)
+                });
+            }
+            for _ in 0..limits::STATE_WRITES_MAX {
+                let value = Some(vec![0; limits::STATE_VALUE_BYTES_MAX].into());
+                context.complete_with_state(StateWrite { key: key(), value, if_version: None });
+            }
+            Ok("x".repeat(limits::RESULT_BYTES_MAX - 2))
+        })
+    };
+    let (kind, retryable, text) = failure(leased("much", 1, 30_000, ""), builder).await;
+    assert_eq!((kind, retryable), (FailureKind::OutputLimit, false));
+    assert!(text.starts_with("the completion was refused: the request is too large: "), "{text}");
 }
 
 #[tokio::test]
