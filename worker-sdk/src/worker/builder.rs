@@ -85,8 +85,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long a lease is, 1 s to 12 h; 30 s unless told otherwise. It is extended three times in its length, so it bounds
-    /// how long a job stands still when the worker dies, not how long a job may run.
+    /// How long a lease is, 1 s to 12 h; 30 s unless told otherwise. It is extended three times in its length, every 10 s
+    /// at the latest, so it bounds how long a job stands still when the worker dies, not how long a job may run.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;

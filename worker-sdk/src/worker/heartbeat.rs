@@ -1,5 +1,7 @@
-//! Heartbeats: one extend for all that the worker holds, three times in a lease, and word that the worker is alive, on
-//! the client's own thread.
+//! Heartbeats: one extend for all that the worker holds, and word that the worker is alive, on the client's own thread.
+//!
+//! What is pushed about a lease is a hint: it may be lost, or come before the lease itself. The answer to an extend says
+//! the same again, so leases are extended three times in their length, and once in [`ALIVE_PERIOD`] however long they are.
 
 use super::Shared;
 use super::table::Stop;
@@ -16,7 +18,7 @@ const ALIVE_PERIOD: Duration = Duration::from_millis(WORKER_SEEN_MS);
 /// Extends leases for ever. A lease that is answered as lost stops its job at once; one that is not answered runs into
 /// its deadline. A job that was cancelled hears of it, should the push have been lost.
 pub(super) async fn extending(shared: &Shared) {
-    let period = shared.lease / HEARTBEATS_PER_LEASE;
+    let period = (shared.lease / HEARTBEATS_PER_LEASE).min(ALIVE_PERIOD);
     let mut ticks = every(period);
     loop {
         ticks.tick().await;
@@ -38,7 +40,7 @@ pub(super) async fn extending(shared: &Shared) {
                 Ok(extended) => {
                     shared.table.extend(lease, shared.deadline(extended.expires_at, sent));
                     if let Some(notice) = extended.cancel {
-                        shared.table.cancel(lease, notice.reason);
+                        shared.cancel(lease, notice);
                     }
                 }
                 Err(error) => match error.code {

@@ -220,7 +220,7 @@ fn handle(shared: &Arc<Shared>, push: Push, jobs: &mut JoinSet<()>) {
                 };
             }
         }
-        Push::CancelRequested { lease, notice, .. } => shared.table.cancel(&lease, notice.reason),
+        Push::CancelRequested { lease, notice, .. } => shared.cancel(&lease, notice),
         Push::Ordered { order, .. } => shared.ordered(order),
         Push::Revoked { leases, .. } => leases.iter().for_each(|lease| shared.table.stop(lease, Stop::Lost)),
         Push::SubscriptionEnded { leader, .. } => {

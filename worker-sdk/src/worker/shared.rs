@@ -7,7 +7,8 @@ use super::table::Table;
 use crate::client::{Client, backoff};
 use crate::error::SdkError;
 use crate::sync::lock;
-use jobraft_protocol::{LeaderHint, LogTime, Push, WorkerId, WorkerInfo, WorkerOrder};
+use jobraft_protocol::limits::CANCEL_GRACE_MS_MAX;
+use jobraft_protocol::{CancelNotice, LeaderHint, LeaseRef, LogTime, Push, WorkerId, WorkerInfo, WorkerOrder};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -16,6 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 /// The pause between two attempts to register, once the growing ones are used up.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long before its end a lease of this length is taken for lost.
+fn margin(lease: Duration) -> Duration {
+    (lease / 20).min(Duration::from_secs(1))
+}
 
 /// What the parts of a running worker share.
 pub(super) struct Shared {
@@ -82,9 +88,17 @@ impl Shared {
     /// When a lease that ends at `end`, granted at `granted_at` or later, must be taken for lost: a little early, for
     /// stopping takes time too.
     pub(super) fn deadline(&self, end: LogTime, granted_at: Instant) -> Instant {
-        let margin = (self.lease / 20).min(Duration::from_secs(1));
         let deadline = self.client.deadline_of(end, granted_at, self.lease);
-        deadline.checked_sub(margin).unwrap_or(deadline)
+        deadline.checked_sub(margin(self.lease)).unwrap_or(deadline)
+    }
+
+    /// Asks a cancelled job to stop. Its lease ends with the grace at the latest, whatever is said of it afterwards; the
+    /// job is stopped a little earlier, as at the end of any lease.
+    pub(super) fn cancel(&self, lease: &LeaseRef, notice: CancelNotice) {
+        let now = Instant::now();
+        let end = self.client.deadline_of(notice.hard_at, now, Duration::from_millis(CANCEL_GRACE_MS_MAX));
+        let grace = end.saturating_duration_since(now);
+        self.table.cancel(lease, notice.reason, now + (grace - margin(grace)));
     }
 
     /// Waits for word that the subscription is over.

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 /// Why a running job is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Its lease is gone: taken over, or its grace after a cancellation is over. There is nothing to report.
+    /// Its lease is gone: taken over, or the grace of its cancellation is over. There is nothing to report.
     Lost,
     /// The worker goes: the job is to be given back.
     Drain,
@@ -40,6 +40,8 @@ struct State {
 #[derive(Debug)]
 struct Live {
     deadline: watch::Sender<Instant>,
+    /// When the grace of its cancellation is over: nothing extends it beyond.
+    latest: Option<Instant>,
     signal: StopSignal,
     stop: Option<oneshot::Sender<Stop>>,
 }
@@ -101,7 +103,7 @@ impl Table {
         let (deadline, watched) = watch::channel(deadline);
         let (stop, stopped) = oneshot::channel();
         let signal = StopSignal::default();
-        state.live.insert(lease, Live { deadline, signal: signal.clone(), stop: Some(stop) });
+        state.live.insert(lease, Live { deadline, latest: None, signal: signal.clone(), stop: Some(stop) });
         Admission::Admitted(Slot { table: Arc::clone(self), lease, deadline: watched, signal, stop: Some(stopped) })
     }
 
@@ -133,16 +135,24 @@ impl Table {
         lock(&self.state).live.keys().copied().collect()
     }
 
-    /// The lease lasts until `deadline` now.
+    /// The lease lasts until `deadline` now, or until the grace of its cancellation is over.
     pub(super) fn extend(&self, lease: &LeaseRef, deadline: Instant) {
         if let Some(live) = lock(&self.state).live.get(lease) {
-            live.deadline.send_replace(deadline);
+            live.deadline.send_replace(live.latest.map_or(deadline, |latest| deadline.min(latest)));
         }
     }
 
-    /// The job was cancelled: its code is asked to stop, and goes on until it does or the lease is taken away.
-    pub(super) fn cancel(&self, lease: &LeaseRef, reason: String) {
-        let signal = lock(&self.state).live.get(lease).map(|live| live.signal.clone());
+    /// The job was cancelled: its code is asked to stop, and goes on until it does, or until `latest`.
+    pub(super) fn cancel(&self, lease: &LeaseRef, reason: String, latest: Instant) {
+        let signal = lock(&self.state).live.get_mut(lease).map(|live| {
+            live.latest = Some(live.latest.map_or(latest, |former| former.min(latest)));
+            live.deadline.send_if_modified(|deadline| {
+                let is_later = *deadline > latest;
+                *deadline = latest.min(*deadline);
+                is_later
+            });
+            live.signal.clone()
+        });
         // Not under the lock: this wakes whoever waits.
         if let Some(signal) = signal {
             signal.cancel(reason);
@@ -170,6 +180,7 @@ impl Table {
 mod tests {
     use super::*;
     use jobraft_protocol::{FencingToken, JobId, LogTime};
+    use std::time::Duration;
 
     fn lease(token: u64) -> LeaseRef {
         LeaseRef { job: JobId::new(LogTime::from_ms(1), [0; 10]), token: FencingToken(token) }
@@ -188,6 +199,26 @@ mod tests {
         drop(first);
         assert_eq!(table.credits_anew(), 1);
         assert!(matches!(table.admit(lease(4), now), Admission::Admitted(_)));
+    }
+
+    #[test]
+    fn nothing_extends_a_lease_beyond_the_grace_of_its_cancellation() {
+        let table = Table::new(1);
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let Admission::Admitted(slot) = table.admit(lease(1), after(10)) else { panic!("there is a slot") };
+        let deadline = || *slot.deadline.borrow();
+        table.cancel(&lease(1), "over".to_owned(), after(25));
+        assert_eq!(deadline(), after(10), "it is not extended by being cancelled");
+        table.extend(&lease(1), after(20));
+        assert_eq!(deadline(), after(20));
+        table.extend(&lease(1), after(30));
+        assert_eq!(deadline(), after(25));
+        table.cancel(&lease(1), "over".to_owned(), after(5));
+        assert_eq!(deadline(), after(5), "cancelled again, it has less time");
+        table.cancel(&lease(1), "over".to_owned(), after(15));
+        table.extend(&lease(1), after(30));
+        assert_eq!(deadline(), after(5), "and never more");
     }
 
     #[test]

@@ -174,6 +174,33 @@ async fn a_revoked_lease_stops_its_job() {
 }
 
 #[tokio::test]
+async fn a_cancelled_job_is_stopped_when_its_grace_is_over() {
+    lost(LEASE, async |_, session, lease| {
+        let notice = CancelNotice { reason: String::new(), hard_at: now().plus_ms(300) };
+        session.send(&ServerFrame::Push(Push::CancelRequested { worker: WORKER, lease, notice }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grace_longer_than_the_lease_is_left_to_the_job() {
+    cancelled(Duration::from_millis(1_500), async |_, session, lease| {
+        session.send(&ServerFrame::Push(Push::CancelRequested { worker: WORKER, lease, notice: notice() }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_lease_does_not_keep_a_worker_from_hearing_of_its_loss() {
+    lost(Duration::from_millis(limits::LEASE_MS_MAX), async |node, _, _| {
+        let asked = node.until(|request| matches!(request, Request::Extend { .. })).await;
+        let lost = Error::new(ErrorCode::LeaseLost, "its revocation went by before it came");
+        asked.answer(Ok(Response::Extended(vec![Err(lost)])));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_lease_that_cannot_be_extended_stops_its_job() {
     // Heartbeats come, and nobody answers them.
     lost(SHORT_LEASE, async |node, _, _| {
@@ -327,7 +354,7 @@ async fn a_subscription_moves_to_the_new_leader_and_running_jobs_go_on() {
 }
 
 /// A job that is cancelled in the middle: its handler hears why, ends in its own way, and that is reported.
-async fn cancelled(told: impl AsyncFnOnce(&mut Node, &crate::node::Session, LeaseRef)) {
+async fn cancelled(tidying: Duration, told: impl AsyncFnOnce(&mut Node, &crate::node::Session, LeaseRef)) {
     let (started, mut starts) = mpsc::unbounded_channel();
     let mut run = run(|builder| {
         builder.lease(SHORT_LEASE).handler("tidy", move |context: JobContext, (): ()| {
@@ -337,7 +364,7 @@ async fn cancelled(told: impl AsyncFnOnce(&mut Node, &crate::node::Session, Leas
                 assert_eq!(context.cancel_reason(), None);
                 context.cancelled().cancelled().await;
                 // It has time to tidy up.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(tidying).await;
                 Err::<(), _>(JobError::retryable(format!("stopped: {}", context.cancel_reason().unwrap())))
             }
         })
@@ -360,7 +387,7 @@ fn notice() -> CancelNotice {
 
 #[tokio::test]
 async fn a_cancelled_job_ends_in_its_own_way() {
-    cancelled(async |_, session, lease| {
+    cancelled(Duration::from_millis(50), async |_, session, lease| {
         session.send(&ServerFrame::Push(Push::CancelRequested { worker: WORKER, lease, notice: notice() }));
     })
     .await;
@@ -368,7 +395,7 @@ async fn a_cancelled_job_ends_in_its_own_way() {
 
 #[tokio::test]
 async fn a_cancellation_whose_push_was_lost_comes_with_the_heartbeat() {
-    cancelled(async |node, _, _| {
+    cancelled(Duration::from_millis(50), async |node, _, _| {
         let asked = node.until(|request| matches!(request, Request::Extend { .. })).await;
         let item = Extended { expires_at: now().plus_ms(1_000), cancel: Some(notice()) };
         asked.answer(Ok(Response::Extended(vec![Ok(item)])));
