@@ -6,6 +6,7 @@
 //! - it may have been done (the connection broke, `outcome_unknown`): only a request that is idempotent, see
 //!   [`Client`]. The others end as [`SdkError::OutcomeUnknown`].
 
+use crate::clock;
 use crate::config::ClientConfig;
 use crate::error::SdkError;
 use crate::frames::encode;
@@ -59,7 +60,7 @@ impl Client {
     /// within [`ClientConfig::connect_timeout`]: it says what each endpoint said.
     pub async fn connect(config: ClientConfig) -> Result<Self, SdkError> {
         let router = Router::new(config)?;
-        let deadline = Instant::now() + router.config().connect_timeout;
+        let deadline = clock::after(router.config().connect_timeout);
         let mut pauses = backoff();
         loop {
             match router.session().await {
@@ -108,7 +109,7 @@ impl Client {
     pub(crate) fn deadline_of(&self, end: LogTime, granted_at: Instant, granted_for: Duration) -> Instant {
         match self.inner.router.clock() {
             Some(clock) => clock.lease_deadline(end, granted_at, granted_for),
-            None => granted_at + granted_for,
+            None => granted_at + granted_for.min(clock::FOR_EVER),
         }
     }
 

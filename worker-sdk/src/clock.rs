@@ -8,6 +8,14 @@
 use jobraft_protocol::LogTime;
 use std::time::{Duration, Instant};
 
+/// No wait is longer: it stands for ever, and fits into an [`Instant`] on every machine.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The instant that comes `wait` from now, or in thirty years, whichever is earlier.
+pub(crate) fn after(wait: Duration) -> Instant {
+    Instant::now() + wait.min(FOR_EVER)
+}
+
 /// One reading of a node's log time.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockAnchor {
@@ -39,7 +47,7 @@ impl ClockAnchor {
     #[must_use]
     pub fn lease_deadline(&self, expires_at: LogTime, received_at: Instant, granted_for: Duration) -> Instant {
         let by_clock = Duration::from_millis(expires_at.ms_since(self.time));
-        let cap = received_at + granted_for;
+        let cap = received_at + granted_for.min(FOR_EVER);
         self.sent.checked_add(by_clock).map_or(cap, |deadline| deadline.min(cap))
     }
 }

@@ -1,6 +1,7 @@
 //! The client's methods for jobs, leases and the cluster, one for each request.
 
 use crate::client::{Client, Trail, unexpected};
+use crate::clock::after;
 use crate::error::SdkError;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
@@ -129,12 +130,12 @@ impl Client {
         step_ms: u64,
         mut watch: impl FnMut(&JobView),
     ) -> Result<JobView, SdkError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = after(timeout);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(step_ms);
             let request = Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms };
-            let patience = Duration::from_millis(wait_ms) + self.config().request_timeout;
+            let patience = self.config().request_timeout.saturating_add(Duration::from_millis(wait_ms));
             let view = answered!(self.call(request, patience, &mut Trail::default()).await?, Job(view))?;
             if view.state.is_terminal() {
                 return Ok(*view);
@@ -236,7 +237,7 @@ impl Client {
     ) -> Result<Vec<LeasedJob>, SdkError> {
         let wait_ms = millis(wait).min(WAIT_MS_MAX);
         let request = Request::Lease { worker, queues, weights: Vec::new(), max, lease_ms: millis(lease), wait_ms };
-        let patience = Duration::from_millis(wait_ms) + self.config().request_timeout;
+        let patience = self.config().request_timeout.saturating_add(Duration::from_millis(wait_ms));
         answered!(self.call(request, patience, &mut Trail::default()).await?, Leased(jobs))
     }
 

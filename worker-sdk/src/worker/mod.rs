@@ -28,6 +28,7 @@ pub(crate) use progress::ProgressBoard;
 pub use report::WorkerReport;
 
 use crate::client::Client;
+use crate::clock::after;
 use crate::error::SdkError;
 use crate::sync::lock;
 use attempt::{attempt, give_back};
@@ -181,7 +182,7 @@ impl Worker {
                 outcome = &mut subscription, if !draining => {
                     outcome?;
                     draining = true;
-                    patience.as_mut().reset(tokio::time::Instant::now() + self.grace);
+                    patience.as_mut().reset(after(self.grace).into());
                 }
                 () = hurried.cancelled(), if draining && !hurrying => {
                     hurrying = true;

@@ -404,6 +404,27 @@ async fn a_cancellation_whose_push_was_lost_comes_with_the_heartbeat() {
 }
 
 #[tokio::test]
+async fn a_grace_without_end_is_no_mistake() {
+    let (finish, finished) = oneshot::channel::<()>();
+    let finished = std::sync::Mutex::new(Some(finished));
+    let Run { mut node, shutdown: _running, worker } = run(|builder| {
+        builder.grace(Duration::MAX).handler("wait", move |_, (): ()| {
+            let finished = finished.lock().unwrap().take().unwrap();
+            async move { finished.await.map_err(JobError::from) }
+        })
+    })
+    .await;
+    let (session, _) = node.subscribed().await;
+    session.push(vec![leased("wait", 1, 30_000, "")]);
+    session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order: WorkerOrder::Stop }));
+    node.until(|request| matches!(request, Request::Unsubscribe { .. })).await.answer(Ok(Response::Done));
+    finish.send(()).unwrap();
+    node.until(is_report).await.answer(Ok(Response::Done));
+    node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
+    assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport { completed: 1, ..WorkerReport::default() });
+}
+
+#[tokio::test]
 async fn a_snoozed_job_is_given_back_with_its_delay() {
     let snooze = |builder: WorkerBuilder| {
         builder.handler("snooze", |_, (): ()| async { Err::<(), _>(JobError::snooze(Duration::from_secs(90))) })
