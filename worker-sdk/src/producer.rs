@@ -250,9 +250,9 @@ impl<T: Serialize + ?Sized> Producer<T> {
     /// # Errors
     /// If the cluster does not answer. A refusal is an outcome.
     pub async fn enqueue_detailed(&self, payload: &T) -> Result<(JobId, EnqueueOutcome), SdkError> {
-        let job = self.job(payload)?;
-        let id = job.id;
-        let outcome = self.client.enqueue_waiting(vec![job], self.patience).await?.pop();
+        let mut job = [self.job(payload)?];
+        let outcome = self.client.enqueue_renewing(&mut job, self.patience).await?.pop();
+        let [NewJob { id, .. }] = job;
         outcome.map(|outcome| (id, outcome)).ok_or_else(|| SdkError::Protocol("it answered no outcome".to_owned()))
     }
 
@@ -268,10 +268,9 @@ impl<T: Serialize + ?Sized> Producer<T> {
     where
         T: 'a,
     {
-        let jobs: Vec<NewJob> = payloads.into_iter().map(|payload| self.job(payload)).collect::<Result<_, _>>()?;
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-        let outcomes = self.client.enqueue_waiting(jobs, self.patience).await?;
-        Ok(ids.into_iter().zip(outcomes).map(|(id, outcome)| stands_for(id, outcome)).collect())
+        let mut jobs: Vec<NewJob> = payloads.into_iter().map(|payload| self.job(payload)).collect::<Result<_, _>>()?;
+        let outcomes = self.client.enqueue_renewing(&mut jobs, self.patience).await?;
+        Ok(jobs.iter().zip(outcomes).map(|(job, outcome)| stands_for(job.id, outcome)).collect())
     }
 
     /// Enqueues one job, waits up to `timeout` for its end, and reads its result.

@@ -69,23 +69,49 @@ impl Client {
     /// Enqueues jobs like [`enqueue`](Self::enqueue), and those that a full queue refuses again, after the pause that it
     /// asks for, until it has room for them or `patience` is over: then their outcome is that refusal.
     ///
+    /// The jobs keep the ids that they come with. An id grows too old to be taken, after 5 minutes as a rule
+    /// ([`ErrorCode::IdOutsideWindow`]): who has more patience uses [`enqueue_renewing`](Self::enqueue_renewing).
+    ///
     /// # Errors
     /// As [`enqueue`](Self::enqueue).
     pub async fn enqueue_waiting(
         &self,
-        jobs: Vec<NewJob>,
+        mut jobs: Vec<NewJob>,
         patience: Duration,
     ) -> Result<Vec<EnqueueOutcome>, SdkError> {
-        let deadline = Instant::now() + patience;
-        let mut outcomes = self.enqueue(jobs.clone()).await?;
+        self.enqueue_patiently(&mut jobs, patience, |_| {}).await
+    }
+
+    /// The same for any patience: each time that a job was refused, it gets a new id before it is sent again. That makes no
+    /// second job, for what a full queue refused is not enqueued. The outcomes are those of the ids that `jobs` have then.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue); to enqueue `jobs` again, as they are then, is safe.
+    pub async fn enqueue_renewing(
+        &self,
+        jobs: &mut [NewJob],
+        patience: Duration,
+    ) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        self.enqueue_patiently(jobs, patience, |job| job.id = self.job_id()).await
+    }
+
+    async fn enqueue_patiently(
+        &self,
+        jobs: &mut [NewJob],
+        patience: Duration,
+        before_again: impl Fn(&mut NewJob),
+    ) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        let deadline = after(patience);
+        let mut outcomes = self.enqueue(jobs.to_vec()).await?;
         loop {
             let (places, pauses): (Vec<usize>, Vec<u64>) =
                 outcomes.iter().enumerate().filter_map(refused_as_full).unzip();
             let Some(pause) = pauses.into_iter().max().map(Duration::from_millis) else { return Ok(outcomes) };
-            if Instant::now() + pause > deadline {
+            if deadline.saturating_duration_since(Instant::now()) <= pause {
                 return Ok(outcomes);
             }
             tokio::time::sleep(pause).await;
+            places.iter().for_each(|&place| before_again(&mut jobs[place]));
             let again = places.iter().map(|&place| jobs[place].clone()).collect();
             for (place, outcome) in places.into_iter().zip(self.enqueue(again).await?) {
                 outcomes[place] = outcome;

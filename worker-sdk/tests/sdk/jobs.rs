@@ -45,7 +45,7 @@ async fn one_node() -> (Authority, Node, Client) {
 }
 
 #[tokio::test]
-async fn only_what_a_full_queue_refused_is_sent_again() {
+async fn only_what_a_full_queue_refused_is_sent_again_under_new_ids() {
     let (_authority, mut node, client) = one_node().await;
     let producer = Producer::<str>::new(client, "q", "t").unwrap().wait_when_full(Duration::from_secs(30));
     let enqueue = tokio::spawn(async move { producer.enqueue_many(["a", "b", "c"]).await });
@@ -53,15 +53,44 @@ async fn only_what_a_full_queue_refused_is_sent_again() {
     let Request::Enqueue { jobs } = asked.request.clone() else { panic!("{:?}", asked.request) };
     asked.answer(Ok(Response::Enqueued(vec![full(), EnqueueOutcome::Created, full()])));
     let asked = node.next().await;
-    assert_eq!(asked.request, Request::Enqueue { jobs: vec![jobs[0].clone(), jobs[2].clone()] });
+    let Request::Enqueue { jobs: again } = asked.request.clone() else { panic!("{:?}", asked.request) };
+    assert!(again[0].id != jobs[0].id && again[1].id != jobs[2].id, "an id grows too old to be taken");
+    let same = [NewJob { id: again[0].id, ..jobs[0].clone() }, NewJob { id: again[1].id, ..jobs[2].clone() }];
+    assert_eq!(again, same);
     let draining = Error::new(ErrorCode::QueueDraining, "queue q is draining");
     asked.answer(Ok(Response::Enqueued(vec![EnqueueOutcome::Created, EnqueueOutcome::Refused(draining.clone())])));
     let outcomes = enqueue.await.unwrap().unwrap();
     assert_eq!(
         outcomes,
-        [Ok(jobs[0].id), Ok(jobs[1].id), Err(draining)],
+        [Ok(again[0].id), Ok(jobs[1].id), Err(draining)],
         "what waiting does not mend is not waited for"
     );
+}
+
+#[tokio::test]
+async fn who_brings_ids_of_their_own_keeps_them_in_front_of_a_full_queue() {
+    let (_authority, mut node, client) = one_node().await;
+    let job = Producer::<str>::new(client.clone(), "q", "t").unwrap().job("a").unwrap();
+    let enqueue = tokio::spawn({
+        let job = job.clone();
+        async move { client.enqueue_waiting(vec![job], Duration::MAX).await }
+    });
+    for outcome in [full(), EnqueueOutcome::Created] {
+        let asked = node.next().await;
+        assert_eq!(asked.request, Request::Enqueue { jobs: vec![job.clone()] });
+        asked.answer(Ok(Response::Enqueued(vec![outcome])));
+    }
+    assert_eq!(enqueue.await.unwrap().unwrap(), [EnqueueOutcome::Created]);
+}
+
+#[tokio::test]
+async fn a_wait_without_end_is_no_mistake() {
+    let (_authority, mut node, client) = one_node().await;
+    let wait = tokio::spawn(async move { client.wait_job(ids(1)[0], Duration::MAX).await });
+    let asked = node.next().await;
+    assert!(matches!(asked.request, Request::GetJob { wait_ms: limits::WAIT_MS_MAX, .. }), "{:?}", asked.request);
+    asked.answer(Err(Error::new(ErrorCode::NotFound, "no such job")));
+    assert_eq!(wait.await.unwrap().unwrap_err().code(), Some(ErrorCode::NotFound));
 }
 
 #[tokio::test]

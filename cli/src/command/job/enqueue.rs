@@ -159,14 +159,15 @@ impl EnqueueArgs {
                 bytes += job.payload.len();
                 batch.push(job);
             }
-            let batch_ids: Vec<JobId> = batch.iter().map(|job| job.id).collect();
             let outcomes = match self.wait_when_full {
-                Some(patience) => client.enqueue_waiting(batch, patience).await,
-                None => client.enqueue(batch).await,
+                // An id that was asked for stays.
+                Some(patience) if self.id.is_some() => client.enqueue_waiting(batch.clone(), patience).await,
+                Some(patience) => client.enqueue_renewing(&mut batch, patience).await,
+                None => client.enqueue(batch.clone()).await,
             };
             let outcomes = outcomes.map_err(|error| failed("enqueue", &error))?;
-            for (id, outcome) in batch_ids.iter().zip(outcomes) {
-                let enqueued = EnqueuedJson::new(*id, outcome)?;
+            for (job, outcome) in batch.iter().zip(outcomes) {
+                let enqueued = EnqueuedJson::new(job.id, outcome)?;
                 if let Some(remark) = enqueued.remark() {
                     output.note(remark)?;
                 }
@@ -179,7 +180,7 @@ impl EnqueueArgs {
                 }
             }
             if let Some(progress) = &progress {
-                progress.advance(batch_ids.len() as u64);
+                progress.advance(batch.len() as u64);
             }
         }
         drop(progress);
