@@ -1,20 +1,25 @@
 //! What can be done to jobs that are named: one, or many at a time.
 
-use crate::client::{Client, Trail};
+use crate::client::{Client, Trail, backoff};
+use crate::clock::after;
 use crate::error::SdkError;
 use crate::requests::{answered, millis};
 use jobraft_protocol::limits::{ACTION_JOBS_MAX, CANCEL_GRACE_MS_DEFAULT};
-use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, QueueName, Request, Response};
-use std::time::Duration;
+use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, QueueName, Request, Response, Retry};
+use std::time::{Duration, Instant};
 
 impl Client {
     /// Does something to jobs, each on its own; for each, in order, done or why not. With `only_in`, only to those that are
     /// in one of these states then. What exceeds one request's limits goes in several, one after the other, each of which
     /// is durable when it is answered.
     ///
+    /// What a part's answer says was not done for want of a leader and the like is sent again, for as long as a call may
+    /// take; if that does not help, it is answered so ([`ErrorCode::Unavailable`], [`ErrorCode::OutcomeUnknown`]).
+    ///
     /// # Errors
     /// If any part is refused as a whole or not answered; those before it are done. Calling again is safe: what is done
-    /// already may be answered [`ErrorCode::WrongState`] or [`ErrorCode::NotFound`] then.
+    /// already may be answered [`ErrorCode::WrongState`] or [`ErrorCode::NotFound`] then. Where the call itself repeats a
+    /// [`JobAction::Retry`] or a [`JobAction::Delete`] whose answer was lost, those two count as done.
     pub async fn act(
         &self,
         jobs: &[JobId],
@@ -23,22 +28,75 @@ impl Client {
     ) -> Result<Vec<Result<(), Error>>, SdkError> {
         let mut done = Vec::with_capacity(jobs.len());
         for part in jobs.chunks(ACTION_JOBS_MAX) {
-            let request = Request::Act { jobs: part.to_vec(), action: action.clone(), only_in: only_in.to_vec() };
-            let mut trail = Trail::default();
-            let answer = self.call(request, self.config().request_timeout, &mut trail).await?;
-            let answers = answered!(answer, Acted(answers))?;
-            if answers.len() != part.len() {
-                return Err(SdkError::Protocol("it answered another number of jobs than were named".to_owned()));
-            }
-            done.extend(answers.into_iter().map(|answer| match answer {
-                // The attempt whose answer was lost has deleted it.
-                Err(error) if trail.maybe_done && action == JobAction::Delete && error.code == ErrorCode::NotFound => {
-                    Ok(())
-                }
-                answer => answer,
-            }));
+            done.extend(self.act_on_part(part, &action, only_in).await?);
         }
         Ok(done)
+    }
+
+    async fn act_on_part(
+        &self,
+        part: &[JobId],
+        action: &JobAction,
+        only_in: &[JobState],
+    ) -> Result<Vec<Result<(), Error>>, SdkError> {
+        let deadline = after(self.config().request_timeout);
+        let (mut trail, mut pauses) = (Trail::default(), backoff());
+        let mut answers = self.act_once(part, action, only_in, deadline, &mut trail).await?;
+        loop {
+            let (places, again): (Vec<usize>, Vec<JobId>) =
+                answers.iter().zip(part).enumerate().filter_map(not_reached).unzip();
+            let Some(pause) = pauses.next().filter(|_| !places.is_empty()) else { return Ok(answers) };
+            if deadline.saturating_duration_since(Instant::now()) <= pause {
+                return Ok(answers);
+            }
+            tokio::time::sleep(pause).await;
+            match self.act_once(&again, action, only_in, deadline, &mut trail).await {
+                Ok(anew) => places.into_iter().zip(anew).for_each(|(place, answer)| answers[place] = answer),
+                // What was answered before stands.
+                Err(error) if error.outcome_unknown() => {
+                    let unknown = Error::new(ErrorCode::OutcomeUnknown, error.to_string());
+                    places.into_iter().for_each(|place| answers[place] = Err(unknown.clone()));
+                    return Ok(answers);
+                }
+                Err(SdkError::Refused(refusal)) => {
+                    places.into_iter().for_each(|place| answers[place] = Err(refusal.clone()));
+                    return Ok(answers);
+                }
+                Err(_) => return Ok(answers),
+            }
+        }
+    }
+
+    async fn act_once(
+        &self,
+        jobs: &[JobId],
+        action: &JobAction,
+        only_in: &[JobState],
+        deadline: Instant,
+        trail: &mut Trail,
+    ) -> Result<Vec<Result<(), Error>>, SdkError> {
+        let request = Request::Act { jobs: jobs.to_vec(), action: action.clone(), only_in: only_in.to_vec() };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answers = answered!(self.call(request, left, trail).await?, Acted(answers))?;
+        if answers.len() != jobs.len() {
+            return Err(SdkError::Protocol("it answered another number of jobs than were named".to_owned()));
+        }
+        let was_done = |code| {
+            trail.maybe_done
+                && match action {
+                    JobAction::Delete => code == ErrorCode::NotFound,
+                    JobAction::Retry => code == ErrorCode::WrongState,
+                    _ => false,
+                }
+        };
+        Ok(answers
+            .into_iter()
+            .map(|answer| match answer {
+                // The attempt whose answer was lost has done it.
+                Err(error) if was_done(error.code) => Ok(()),
+                answer => answer,
+            })
+            .collect())
     }
 
     /// Calls a job off, whatever live state it is in. One that a worker has is asked to stop and has 25 s to do so.
@@ -97,4 +155,9 @@ impl Client {
             None => Err(SdkError::Protocol("it answered nothing of the job".to_owned())),
         }
     }
+}
+
+/// The place of a job that an action did not get to, nothing being done.
+fn not_reached((place, (answer, job)): (usize, (&Result<(), Error>, &JobId))) -> Option<(usize, JobId)> {
+    answer.as_ref().is_err_and(|error| error.code.retry() == Retry::Safe).then_some((place, *job))
 }

@@ -192,3 +192,48 @@ async fn an_action_on_many_goes_in_steps_and_a_lost_answer_is_no_refusal() {
     node.next().await.answer(Ok(Response::Acted(vec![Err(Error::new(ErrorCode::NotFound, "no such job"))])));
     assert!(act.await.unwrap().unwrap().iter().all(Result::is_ok));
 }
+
+#[tokio::test]
+async fn what_an_action_did_not_get_to_is_sent_again() {
+    let (_authority, mut node, client) = one_node().await;
+    let ids = ids(4);
+    let act = tokio::spawn({
+        let ids = ids.clone();
+        async move { client.act(&ids, JobAction::Retry, &[]).await }
+    });
+    let asked = node.next().await;
+    let away = Error::new(ErrorCode::Unavailable, "no leader");
+    let wrong = Error::new(ErrorCode::WrongState, "it is ready");
+    asked.answer(Ok(Response::Acted(vec![Ok(()), Err(away.clone()), Err(wrong.clone()), Err(away)])));
+    let asked = node.next().await;
+    let rest = Request::Act { jobs: vec![ids[1], ids[3]], action: JobAction::Retry, only_in: vec![] };
+    assert_eq!(asked.request, rest);
+    asked.answer(Ok(Response::Acted(vec![Ok(()), Err(wrong.clone())])));
+    // The first answer said that nothing was done: the second is taken as it is.
+    assert_eq!(act.await.unwrap().unwrap(), [Ok(()), Ok(()), Err(wrong.clone()), Err(wrong)]);
+}
+
+#[tokio::test]
+async fn what_an_action_never_gets_to_is_answered_so() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let config = authority.config(&[&node]).request_timeout(Duration::from_millis(500));
+    let client = Client::connect(config).await.unwrap();
+    let act = tokio::spawn(async move { client.act(&ids(2), JobAction::Delete, &[]).await });
+    let away = Error::new(ErrorCode::Unavailable, "no leader");
+    node.next().await.answer(Ok(Response::Acted(vec![Ok(()), Err(away)])));
+    // Silence.
+    let _asked = node.next().await;
+    let answers = act.await.unwrap().unwrap();
+    let codes: Vec<_> = answers.into_iter().map(|answer| answer.map_err(|error| error.code)).collect();
+    assert_eq!(codes, [Ok(()), Err(ErrorCode::OutcomeUnknown)]);
+}
+
+#[tokio::test]
+async fn a_retry_whose_answer_was_lost_is_no_refusal() {
+    let (_authority, mut node, client) = one_node().await;
+    let retry = tokio::spawn(async move { client.retry(ids(1)[0]).await });
+    node.next().await.session.cut();
+    node.next().await.answer(Ok(Response::Acted(vec![Err(Error::new(ErrorCode::WrongState, "it is ready"))])));
+    retry.await.unwrap().unwrap();
+}
