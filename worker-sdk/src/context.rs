@@ -5,6 +5,7 @@ use crate::error::SdkError;
 use crate::sync::lock;
 use crate::worker::ProgressBoard;
 use bytes::Bytes;
+use jobraft_protocol::limits::PROGRESS_MESSAGE_BYTES_MAX;
 use jobraft_protocol::{Completion, JobId, LeaseRef, LeasedJob, NewJob, Progress, StateWrite};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -147,7 +148,9 @@ impl JobContext {
     /// was not sent when the job completes is dropped.
     pub fn progress(&self, percent: u8, message: impl Into<String>) {
         if let Some(Held { lease, progress, .. }) = &self.0.held {
-            progress.set(*lease, Progress { percent: percent.min(100), message: message.into() });
+            let mut message = message.into();
+            message.truncate(message.floor_char_boundary(PROGRESS_MESSAGE_BYTES_MAX));
+            progress.set(*lease, Progress { percent: percent.min(100), message });
         }
     }
 

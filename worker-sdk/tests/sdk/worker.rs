@@ -563,6 +563,22 @@ async fn progress_is_told_now_and_then_and_its_last_word_before_a_failure() {
 }
 
 #[tokio::test]
+async fn a_long_word_of_progress_is_cut_and_not_dropped() {
+    let mut run = run(|builder| {
+        builder.handler("talk", |context: JobContext, (): ()| async move {
+            context.progress(1, "é".repeat(limits::CLIENT_FRAME_BYTES_MAX));
+            std::future::pending::<Result<(), JobError>>().await
+        })
+    })
+    .await;
+    let (session, _) = run.node.subscribed().await;
+    session.push(vec![leased("talk", 1, 30_000, "")]);
+    let asked = run.node.until(|request| told(request).is_some()).await;
+    let message = &told(&asked.request).unwrap()[0].1.message;
+    assert_eq!(*message, "é".repeat(limits::PROGRESS_MESSAGE_BYTES_MAX / 2));
+}
+
+#[tokio::test]
 async fn a_worker_that_is_told_to_stop_finishes_what_it_has_and_ends() {
     let (finish, finished) = oneshot::channel::<()>();
     let finished = std::sync::Mutex::new(Some(finished));
