@@ -9,6 +9,7 @@ use crate::executor::Executor;
 use jobraft_protocol::limits::{
     CREDITS_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN, QUEUE_WEIGHT_MAX, WORKER_QUEUES_MAX,
 };
+use jobraft_protocol::name::NAME_BYTES_MAX;
 use jobraft_protocol::{QueueName, TaskName, WorkerInfo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,14 +50,15 @@ impl WorkerBuilder {
         }
     }
 
-    /// The worker's name, for people; `worker-PID` unless told otherwise.
+    /// The worker's name, for people, at most 128 bytes; `worker-PID` unless told otherwise.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The program and its version, for people: `mailer/1.4.2`; `jobraft-sdk/VERSION` unless told otherwise.
+    /// The program and its version, for people, at most 128 bytes: `mailer/1.4.2`; `jobraft-sdk/VERSION` unless told
+    /// otherwise.
     #[must_use]
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
@@ -71,7 +73,7 @@ impl WorkerBuilder {
     }
 
     /// One queue more where jobs come from, with its weight, 1 to 1,000: while several have work, they are served in the
-    /// proportion of their weights. Every queue of a worker has a weight, or none has.
+    /// proportion of their weights. Every queue of a worker has a weight, or none has; with weights each is named once.
     #[must_use]
     pub fn queue_weighted(mut self, queue: impl Into<String>, weight: u32) -> Self {
         self.queues.push((queue.into(), Some(weight)));
@@ -152,6 +154,13 @@ impl WorkerBuilder {
         if let Some(weight) = weights.iter().find(|weight| !(1..=QUEUE_WEIGHT_MAX).contains(weight)) {
             return invalid(format!("a queue's weight is 1 to {QUEUE_WEIGHT_MAX}, not {weight}"));
         }
+        if let Some((_, queue)) = queues.iter().enumerate().find(|(place, queue)| queues[..*place].contains(queue))
+            && !weights.is_empty()
+        {
+            return invalid(format!("queue {queue} is named twice with a weight: name it once"));
+        }
+        label("name", &self.name)?;
+        label("agent", &self.agent)?;
         if self.tasks.is_empty() {
             return invalid("a worker needs at least one handler or executor".to_owned());
         }
@@ -172,6 +181,18 @@ impl WorkerBuilder {
             tasks: self.tasks,
         })
     }
+}
+
+/// Checks a name for people only.
+fn label(what: &str, text: &str) -> Result<(), SdkError> {
+    let bytes = text.len();
+    if bytes > NAME_BYTES_MAX {
+        return Err(SdkError::Invalid(format!("the worker's {what} has {bytes} bytes, the limit is {NAME_BYTES_MAX}")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(SdkError::Invalid(format!("the worker's {what} has a control character")));
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for WorkerBuilder {

@@ -629,6 +629,24 @@ async fn weights_are_given_to_all_queues_or_none() {
     let text = refused(|builder| builder.queues(["a"]).queue_weighted("b", 2));
     assert_eq!(text, "queue a has no weight, but others have: give every queue one, or none");
     assert_eq!(refused(|builder| builder.queue_weighted("b", 0)), "a queue's weight is 1 to 1000, not 0");
+    let twice = refused(|builder| builder.queue_weighted("a", 1).queue_weighted("b", 2).queue_weighted("a", 3));
+    assert_eq!(twice, "queue a is named twice with a weight: name it once");
+}
+
+#[tokio::test]
+async fn a_name_that_the_cluster_would_refuse_is_told_when_the_worker_is_built() {
+    let authority = Authority::new();
+    let node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let built = |change: fn(WorkerBuilder) -> WorkerBuilder| {
+        let builder = Worker::builder(client.clone()).queues(["q"]).handler("t", |_, (): ()| async { Ok(()) });
+        change(builder).build().map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(built(|builder| builder.name("x".repeat(128)).agent("y".repeat(128))), Ok(()));
+    let refused = built(|builder| builder.name("x".repeat(129)));
+    assert_eq!(refused, Err("the worker's name has 129 bytes, the limit is 128".to_owned()));
+    let refused = built(|builder| builder.agent("a\nb"));
+    assert_eq!(refused, Err("the worker's agent has a control character".to_owned()));
 }
 
 #[tokio::test]
