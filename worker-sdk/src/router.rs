@@ -115,7 +115,8 @@ impl Router {
         Ok(session)
     }
 
-    fn current(&self) -> Result<Option<Arc<Session>>, SdkError> {
+    /// The session, if there is one.
+    pub(crate) fn current(&self) -> Result<Option<Arc<Session>>, SdkError> {
         if self.closed.is_cancelled() {
             return Err(SdkError::Closed);
         }

@@ -36,12 +36,20 @@ enum End {
 /// Runs `job` in `slot`, from its arrival to the answer to its report.
 pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot) {
     let (lease, limit) = (job.lease(), Duration::from_millis(job.run_timeout_ms));
+    if *slot.deadline.borrow() <= Instant::now() {
+        // It was long under way, or this process stood still.
+        tracing::info!(job = %lease.job, "the lease was over when the job came; not begun");
+        shared.counts.lost.fetch_add(1, Relaxed);
+        return;
+    }
     let deadline = slot.deadline.clone();
     let held = Held { client: shared.client.clone(), lease, progress: Arc::clone(&shared.progress) };
     let context = JobContext::of(&job, slot.signal.clone(), held, move || *deadline.borrow());
     // However this ends, the job's code learns of it.
     let cancel = slot.signal.token().clone().drop_guard();
-    let running = shared.tasks.start(Arc::new(job), context);
+    // All that is the program's own runs there, the choice of an executor too: it may panic or block.
+    let tasks = Arc::clone(&shared.tasks);
+    let running = async move { tasks.start(Arc::new(job), context).await };
     let mut code = AbortOnDropHandle::new(shared.runtime.spawn(running));
     let stop = slot.stop.take();
     let end = tokio::select! {

@@ -142,14 +142,13 @@ impl Tasks {
         self.handlers.is_empty() && self.executors.is_empty()
     }
 
-    /// One attempt: by the handler of that name, else by the first executor that accepts the task.
+    /// One attempt: by the handler of that name, else by the first executor that accepts the task. Calls the program's
+    /// code, which may panic or block.
     pub(super) fn start(&self, job: Arc<LeasedJob>, context: JobContext) -> Running {
         if let Task::Handler(name) = &job.task
             && let Some(handler) = self.handlers.get(name)
         {
-            let handler = Arc::clone(handler);
-            // The handler's own beginning runs within its task too: it may panic or block.
-            return Box::pin(async move { handler(context, job.payload.clone()).await });
+            return handler(context, job.payload.clone());
         }
         match self.executors.iter().find(|executor| executor.accepts(&job.task)) {
             Some(executor) => {

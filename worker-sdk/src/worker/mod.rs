@@ -50,7 +50,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Pushes that wait for the worker. A node that sends more than its credits permit loses the session.
 const PUSHES_WAITING_MAX: usize = 2 * CREDITS_MAX as usize;
-/// How long jobs that were told to stop at the end of the grace may take to be given back.
+/// How long jobs that were told to stop at the end of the grace may take to be given back, and how long the goodbye may.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs jobs. See the crate's front page for a complete one.
@@ -145,7 +145,7 @@ impl Worker {
             info: self.info,
             weights: self.weights,
             lease: self.lease,
-            tasks: self.tasks,
+            tasks: Arc::new(self.tasks),
             runtime,
             drain: drain.clone(),
             progress: Arc::default(),
@@ -200,8 +200,10 @@ impl Worker {
             }
         }
         farewell.said = true;
-        if let Err(error) = shared.client.disconnect(shared.worker()).await {
-            tracing::info!(%error, "not disconnected; what is still leased will expire");
+        match tokio::time::timeout(FAREWELL, shared.client.disconnect(shared.worker())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(%error, "not disconnected; what is still leased will expire"),
+            Err(_) => tracing::info!("not disconnected in time; what is still leased will expire"),
         }
         Ok(shared.counts.report())
     }

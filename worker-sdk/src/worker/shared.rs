@@ -30,7 +30,7 @@ pub(super) struct Shared {
     /// One for each queue, or none.
     pub(super) weights: Vec<u32>,
     pub(super) lease: Duration,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: Arc<Tasks>,
     pub(super) table: Arc<Table>,
     /// Where the jobs' code runs.
     pub(super) runtime: Handle,

@@ -23,7 +23,8 @@ pub(super) async fn subscribed(shared: &Shared) -> Result<(), SdkError> {
     };
     // From here on what arrives is given back.
     shared.table.close();
-    if let Ok(session) = shared.client.router().session().await
+    // Without a session there is no subscription either, and the grace does not wait for a search.
+    if let Ok(Some(session)) = shared.client.router().current()
         && outcome.is_ok()
     {
         unsubscribe(shared, &session, shared.worker()).await;

@@ -108,7 +108,7 @@ pub(crate) struct Node {
     pub(crate) leader: Arc<Mutex<Option<LeaderHint>>>,
     /// The modules it holds, under the digests that it claims for them.
     pub(crate) modules: Modules,
-    _endpoint: quinn::Endpoint,
+    accepting: tokio::task::AbortHandle,
 }
 
 impl Node {
@@ -148,9 +148,9 @@ impl Node {
         let leader = Arc::new(Mutex::new(Some(LeaderHint { node: id, address: address.clone() })));
         let (asked, requests) = mpsc::unbounded_channel();
         let modules = Modules::default();
-        let (accepting, hint, held) = (endpoint.clone(), Arc::clone(&leader), Arc::clone(&modules));
-        tokio::spawn(async move {
-            while let Some(incoming) = accepting.accept().await {
+        let (hint, held) = (Arc::clone(&leader), Arc::clone(&modules));
+        let accepting = tokio::spawn(async move {
+            while let Some(incoming) = endpoint.accept().await {
                 let (asked, leader, held) = (asked.clone(), Arc::clone(&hint), Arc::clone(&held));
                 tokio::spawn(async move {
                     // A client that is refused, or goes away, is no failure of the node.
@@ -169,7 +169,12 @@ impl Node {
                 });
             }
         });
-        Self { id, address, requests, leader, modules, _endpoint: endpoint }
+        Self { id, address, requests, leader, modules, accepting: accepting.abort_handle() }
+    }
+
+    /// Whoever comes from here on gets no answer.
+    pub(crate) fn fall_silent(&self) {
+        self.accepting.abort();
     }
 
     pub(crate) fn follows(&self, other: &Self) {

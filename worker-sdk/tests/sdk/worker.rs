@@ -6,7 +6,7 @@ use jobraft_protocol::{
     QueueName, Request, Response, ServerFrame, StateKey, StateWrite, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder,
     limits,
 };
-use jobraft_sdk::{JobContext, JobError, SdkError, Worker, WorkerBuilder, WorkerReport};
+use jobraft_sdk::{Executor, ExecutorFuture, JobContext, JobError, SdkError, Worker, WorkerBuilder, WorkerReport};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -281,6 +281,80 @@ async fn draining_gives_back_what_does_not_end_in_time_and_what_still_arrives() 
     goodbye.answer(Ok(Response::Done));
     assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport { released: 2, ..WorkerReport::default() });
     assert!(starts.unwrap().try_recv().is_err(), "the late job was started");
+}
+
+#[tokio::test]
+async fn the_grace_begins_at_once_though_the_cluster_is_away() {
+    let mut starts = None;
+    let Run { mut node, shutdown, worker } = run(|builder| {
+        let (builder, receiver) = hang(builder.grace(Duration::from_millis(100)));
+        starts = Some(receiver);
+        builder
+    })
+    .await;
+    let (session, _) = node.subscribed().await;
+    session.push(vec![leased("hang", 1, 30_000, "")]);
+    let dropped = soon(starts.unwrap().recv()).await.unwrap();
+    node.fall_silent();
+    session.cut();
+    // The worker has noticed, and looks for the node in vain.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    shutdown.send(()).unwrap();
+    let in_time = tokio::time::timeout(Duration::from_secs(2), dropped).await;
+    in_time.expect("a search for the cluster came before the grace").unwrap_err();
+    worker.abort();
+}
+
+#[tokio::test]
+async fn a_worker_ends_soon_though_the_cluster_is_away() {
+    let Run { mut node, shutdown, worker } = run(|builder| builder.handler("t", |_, (): ()| async { Ok(()) })).await;
+    let (session, _) = node.subscribed().await;
+    node.fall_silent();
+    session.cut();
+    shutdown.send(()).unwrap();
+    let report = tokio::time::timeout(Duration::from_secs(9), worker).await;
+    assert_eq!(report.expect("it did not end").unwrap().unwrap(), WorkerReport::default());
+}
+
+#[tokio::test]
+async fn a_job_whose_lease_was_over_when_it_came_is_not_begun() {
+    let mut starts = None;
+    let mut run = run(|builder| {
+        let (builder, receiver) = hang(builder);
+        starts = Some(receiver);
+        builder
+    })
+    .await;
+    let (session, _) = run.node.subscribed().await;
+    // As after a pause of the whole process.
+    session.push((1..=2).map(|token| leased("hang", token, 0, "")).collect());
+    run.node.until(|request| matches!(request, Request::AddCredits { .. })).await.answer(Ok(Response::Done));
+    run.shutdown.send(()).unwrap();
+    run.node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
+    assert_eq!(soon(run.worker).await.unwrap().unwrap(), WorkerReport { lost: 2, ..WorkerReport::default() });
+    assert!(starts.unwrap().try_recv().is_err(), "a job was begun");
+}
+
+struct Careless;
+
+impl Executor for Careless {
+    fn name(&self) -> &'static str {
+        "careless"
+    }
+
+    fn accepts(&self, task: &Task) -> bool {
+        panic!("{task} is beyond me");
+    }
+
+    fn run<'a>(&'a self, _: &'a LeasedJob, _: JobContext) -> ExecutorFuture<'a> {
+        unreachable!("it accepts nothing")
+    }
+}
+
+#[tokio::test]
+async fn an_executor_that_panics_when_it_is_asked_fails_the_attempt() {
+    let outcome = failure(leased("t", 1, 30_000, ""), |builder| builder.executor(Careless)).await;
+    assert_eq!((outcome.0, outcome.1), (FailureKind::Panic, true), "{}", outcome.2);
 }
 
 #[tokio::test]
