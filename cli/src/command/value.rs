@@ -2,7 +2,7 @@
 
 use crate::output::human;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use jobraft_protocol::limits::{CANCEL_GRACE_MS_MAX, DELAY_MS_MAX, RETENTION_MS_MAX};
+use jobraft_protocol::limits::{CANCEL_GRACE_MS_MAX, DELAY_MS_MAX, RETENTION_MS_MAX, RUN_TIMEOUT_MS_MAX};
 use jobraft_protocol::{JobState, LogTime, Retention};
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
@@ -35,6 +35,16 @@ pub(super) fn wait(text: &str) -> Result<Duration, String> {
     duration_within(text, Duration::from_millis(1), DELAY_MS_MAX)
 }
 
+/// How long after its enqueue a job is scheduled; at most [`DELAY_MS_MAX`].
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::ZERO, DELAY_MS_MAX)
+}
+
+/// How long one attempt may run: more than nothing, at most [`RUN_TIMEOUT_MS_MAX`].
+pub(super) fn run_time(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_millis(1), RUN_TIMEOUT_MS_MAX)
+}
+
 /// How long a running job has to follow a cancellation; at most [`CANCEL_GRACE_MS_MAX`].
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     duration_within(text, Duration::ZERO, CANCEL_GRACE_MS_MAX)
@@ -45,12 +55,18 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time in UTC: `2026-01-31T12:00:00Z`.
+/// A time in UTC at which a job can be scheduled, at most [`DELAY_MS_MAX`] ahead: `2026-01-31T12:00:00Z`. It is the
+/// cluster that knows exactly what time it is; this machine's clock is good enough to name the flag that is wrong.
 pub(super) fn time(text: &str) -> Result<LogTime, String> {
     let malformed = |why: &str| format!("{text:?} is not a time in UTC, such as 2026-01-31T12:00:00Z{why}");
     let time = humantime::parse_rfc3339(text).map_err(|error| malformed(&format!(" ({error})")))?;
     let since = time.duration_since(UNIX_EPOCH).map_err(|_| malformed(": it is before 1970"))?;
-    Ok(LogTime::from_ms(milliseconds(since)))
+    let time = LogTime::from_ms(milliseconds(since));
+    if time.ms_since(human::now()) > DELAY_MS_MAX {
+        let longest = human::duration(Duration::from_millis(DELAY_MS_MAX));
+        return Err(format!("{text:?} is more than {longest} ahead"));
+    }
+    Ok(time)
 }
 
 /// As late as can be: for checking what is reckoned back from now before now is known.
@@ -116,6 +132,10 @@ mod tests {
         assert!(duration("soon").unwrap_err().contains("90s"));
         assert_eq!(wait("1ms").unwrap(), Duration::from_millis(1));
         assert!(wait("0s").is_err() && wait("400days").unwrap_err().contains("366 d"));
+        assert_eq!(delay("0s").unwrap(), Duration::ZERO);
+        assert!(delay("366days").is_ok() && delay("367days").unwrap_err().contains("0 s to 366 d"));
+        assert!(run_time("12h").is_ok() && run_time("12h 1ms").unwrap_err().contains("1 ms to 12 h"));
+        assert!(run_time("0s").is_err());
         assert_eq!(grace("0s").unwrap(), Duration::ZERO);
         assert!(grace("61m").unwrap_err().contains("1 h"));
     }
@@ -127,6 +147,7 @@ mod tests {
             let error = time(wrong).unwrap_err();
             assert!(error.contains(wrong) && error.contains("2026-01-31T12:00:00Z"), "{error}");
         }
+        assert!(time("9998-01-01T00:00:00Z").unwrap_err().contains("more than 366 d ahead"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) struct EnqueueArgs {
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(PRIORITY_MAX)))]
     priority: Option<u8>,
     /// Not before this time has passed, such as 90s, 5m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::delay)]
     delay: Option<Duration>,
     /// Not before this time, in UTC, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = value::time, conflicts_with = "delay")]
@@ -76,7 +76,7 @@ pub(super) struct EnqueueArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CRASHES_MAX)))]
     max_crashes: Option<u32>,
     /// How long one attempt may run, such as 30s
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::run_time)]
     timeout: Option<Duration>,
     #[command(flatten)]
     unique: UniqueArgs,
