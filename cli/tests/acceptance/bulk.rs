@@ -237,5 +237,27 @@ async fn an_expired_job_tells_why() {
     })
     .await;
     assert!(shown.contains("ttl_over"), "{shown}");
-    cluster.jobraft(&["job", "wait", id]).await.fails(1, &["did not complete"]);
+    let waited = cluster.jobraft(&["job", "wait", id]).await;
+    assert_eq!(waited.stdout.trim(), format!("{id} expired: ttl_over"));
+    waited.fails(1, &["did not complete"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_not_there_does_not_hide_the_ends_of_others() {
+    let cluster = TestCluster::start(1).await;
+    let client = cluster.client().await;
+    let jobs = texts(&enqueue(&client, "q", "t", 2).await);
+    let absent = "0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d";
+    cluster.jobraft(&["job", "cancel", &jobs[0], "--reason", "no use"]).await.ok();
+    cluster.jobraft(&["job", "cancel", &jobs[1]]).await.ok();
+    let wait = ["job", "wait", &jobs[0], absent, &jobs[1]];
+
+    let told = cluster.jobraft(&wait).await;
+    assert_eq!(told.stdout, format!("{} cancelled: no use\n{} cancelled\n", jobs[0], jobs[1]));
+    told.fails(3, &["2 of 3 jobs did not complete", absent, "not_found"]);
+    let told = cluster.jobraft(&[&wait[..], &["--json"]].concat()).await;
+    let ends: Vec<Value> = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(ids(&ends), [&jobs[0], absent, &jobs[1]]);
+    assert_eq!((&ends[0]["state"], &ends[1]["error"]["code"]), (&"cancelled".into(), &"not_found".into()));
+    told.fails(3, &[absent]);
 }

@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{JobJson, Output, Progress, human};
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use jobraft_protocol::{JobId, JobState, JobView};
+use jobraft_protocol::{EndReason, JobId, JobState, JobView};
 use jobraft_sdk::{Client, SdkError};
 use std::time::{Duration, Instant};
 
@@ -116,15 +116,29 @@ async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>, watched: 
     }
 }
 
+/// Why a job did not complete. What an attempt failed of explains its death, but not that it was called off or came too late.
+fn why(job: &JobView) -> Option<String> {
+    let error = job.errors.last().filter(|_| job.state == JobState::Dead).map(|error| {
+        let message = human::excerpt(error.message.as_bytes(), MESSAGE_BYTES);
+        format!("{}: {message}", error.kind)
+    });
+    if error.is_some() {
+        return error;
+    }
+    let parts = [
+        // The state says as much.
+        job.end_reason.filter(|reason| *reason != EndReason::Cancelled).map(|reason| reason.to_string()),
+        job.cancel_reason.as_deref().filter(|text| !text.is_empty()).map(|text| human::one_line(text, MESSAGE_BYTES)),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(": "))
+}
+
 /// One job alone: its result as it is, for pipes. One of several: a line that says which.
 fn show(output: &Output, job: &JobView, several: bool) -> Result<(), Failure> {
     let paint = output.paint();
     if job.state != JobState::Completed {
-        let reason = job.errors.last().map(|error| {
-            let message = human::excerpt(error.message.as_bytes(), MESSAGE_BYTES);
-            format!(": {}: {message}", error.kind)
-        });
-        let reason = reason.unwrap_or_default();
+        let reason = why(job).map(|reason| format!(": {reason}")).unwrap_or_default();
         return output.line(format!("{} {}{reason}", job.id, human::painted(paint, job.state)));
     }
     if several {
