@@ -87,7 +87,7 @@ impl Deed {
             JobAction::Delete => "deleted".to_owned(),
             JobAction::Retry => "ready again".to_owned(),
             JobAction::Move { queue } => format!("moved to {queue}"),
-            JobAction::Prioritize { priority } => format!("has priority {priority}"),
+            JobAction::Prioritize { priority } => format!("at priority {priority} now"),
         }
     }
 

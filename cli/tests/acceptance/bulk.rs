@@ -148,7 +148,8 @@ async fn jobs_are_deleted_moved_and_prioritized_by_filter() {
     let dead = enqueue(&client, "reports", "draw", 3).await;
     kill_all(&client, "reports", "why").await;
 
-    cluster.jobraft(&["job", "prioritize", "--queue", "emails", "--priority", "1", "--yes"]).await.ok();
+    let told = cluster.jobraft(&["job", "prioritize", "--queue", "emails", "--priority", "1", "--yes"]).await.ok();
+    assert_eq!(told.trim(), "5 jobs: at priority 1 now");
     assert_eq!(job(&client, jobs[4]).await.unwrap().priority, 1);
     cluster.jobraft(&["job", "move", "--queue", "emails", "--to", "mailing", "--yes"]).await.ok();
     assert_eq!(job(&client, jobs[0]).await.unwrap().queue.as_str(), "mailing");

@@ -48,7 +48,7 @@ async fn draining_refuses_new_jobs_and_waits_for_those_that_are_there() {
     let client = cluster.client().await;
     waiting(&cluster).await;
     let early = cluster.jobraft(&["queue", "drain", "q", "--wait", "1s"]).await;
-    early.fails(4, &["1 jobs are left", "goes on draining"]);
+    early.fails(4, &["1 job left after", "goes on draining"]);
     let refused = cluster.jobraft(&["job", "enqueue", "--queue", "q", "--task", "t"]).await;
     refused.fails(1, &["queue_draining", "jobraft queue resume"]);
 

@@ -1,7 +1,7 @@
 //! `jobraft queue drain`: no new jobs, until those that are there are done.
 
 use super::{existing, mode};
-use crate::command::value;
+use crate::command::{settings, value};
 use crate::connection::ConnectionArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Progress};
@@ -52,7 +52,7 @@ impl DrainArgs {
             emptied = self.emptied(&client, patience) => match emptied? {
                 0 => {}
                 left => {
-                    let cause = format!("{left} jobs are left after the time allowed");
+                    let cause = format!("{} left after the time allowed", settings::jobs(left));
                     return Err(Failure::new(doing(), cause).exit(Exit::Unavailable).hint(goes_on));
                 }
             },
