@@ -50,6 +50,31 @@ pub(super) fn changes(name: &QueueName, now: Option<&QueueStats>, wishes: &[Queu
     wishes.iter().filter_map(change).collect()
 }
 
+/// How many ended jobs of the queue setting `wishes` may make unreadable, at once and for ever.
+pub(super) fn forgotten(queue: &QueueStats, wishes: &[QueueSetting]) -> u64 {
+    let mut after = queue.settings.clone();
+    wishes.iter().for_each(|wish| after.set(*wish));
+    let kept = |set: &QueueSettings| {
+        let or_default = |kept: Option<Retention>, default_ms| kept.unwrap_or(Retention::for_ms(default_ms));
+        [
+            or_default(set.keep_completed, limits::RETENTION_COMPLETED_MS_DEFAULT),
+            or_default(set.keep_dead, limits::RETENTION_DEAD_MS_DEFAULT),
+            or_default(set.keep_cancelled, limits::RETENTION_CANCELLED_MS_DEFAULT),
+            or_default(set.keep_expired, limits::RETENTION_EXPIRED_MS_DEFAULT),
+        ]
+    };
+    let ended = [queue.completed, queue.dead, queue.cancelled, queue.expired];
+    let lost = kept(&queue.settings).into_iter().zip(kept(&after)).zip(ended).map(|((before, after), ended)| {
+        let (most, least) = (before.count.unwrap_or(u64::MAX), after.count.unwrap_or(u64::MAX));
+        match (after.age_ms < before.age_ms, least < most) {
+            (true, _) => ended,
+            (false, true) => ended.saturating_sub(least),
+            (false, false) => 0,
+        }
+    });
+    lost.sum()
+}
+
 /// The setting's name in files; flags have hyphens in it.
 fn setting_name(setting: QueueSetting) -> &'static str {
     match setting {
@@ -130,6 +155,22 @@ pub(super) mod tests {
         let changed = changes(&name, Some(&now), &[QueueSetting::DepthMax(None)]);
         assert_eq!(changed[0].told(), "queue q: max_jobs: 5 jobs -> 1000000 jobs (default)");
         assert!(changes(&name, Some(&now), &[QueueSetting::BytesMax(None)]).is_empty());
+    }
+
+    #[test]
+    fn only_a_retention_that_shrinks_forgets() {
+        let keep = |age_ms, count| Retention { age_ms, count };
+        let set = QueueSettings { keep_dead: Some(keep(1_000, Some(10))), ..QueueSettings::default() };
+        let now = QueueStats { dead: 7, completed: 5, ..queue("q", set) };
+        let lost = |wishes: &[QueueSetting]| forgotten(&now, wishes);
+        let dead = |age_ms, count| lost(&[QueueSetting::KeepDead(Some(keep(age_ms, count)))]);
+        assert_eq!([dead(1_000, Some(10)), dead(2_000, None), dead(1_000, Some(11)), dead(1_000, Some(9))], [0; 4]);
+        assert_eq!([dead(999, None), dead(1_000, Some(6)), dead(2_000, Some(0))], [7, 1, 7]);
+        // Back to 30 days and any number; from one day to an hour; of a state in which there is none.
+        assert_eq!(lost(&[QueueSetting::KeepDead(None)]), 0);
+        let hour = Some(Retention::for_ms(3_600_000));
+        assert_eq!(lost(&[QueueSetting::KeepCompleted(hour), QueueSetting::KeepExpired(hour)]), 5);
+        assert_eq!(lost(&[QueueSetting::DepthMax(Some(1))]), 0);
     }
 
     #[test]

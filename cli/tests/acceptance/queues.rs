@@ -126,14 +126,25 @@ async fn retention_makes_a_completed_job_unreadable() {
     };
     let kept = complete().await;
     assert_eq!(job(&client, kept.parse().unwrap()).await.unwrap().state, JobState::Completed);
-    let set = cluster.jobraft(&["queue", "set", "q", "--keep-completed", "1s"]).await.ok();
-    assert_eq!(set.trim(), "queue q: keep_completed: 1 d (default) -> 1.0 s");
+    let set = async |wish: &str, more: &[&str]| {
+        cluster.jobraft(&[&["queue", "set", "q", "--keep-completed", wish], more].concat()).await
+    };
+    // There is no way back: that is asked about, unless no job can go.
+    for shorter in ["1s", "3d,0"] {
+        set(shorter, &[]).await.fails(2, &["forget up to 1 ended job of queue q", "no terminal", "--yes"]);
+    }
+    set("3d,1", &[]).await.ok();
+    set("default", &[]).await.fails(2, &["--yes"]);
+    assert_eq!(job(&client, kept.parse().unwrap()).await.unwrap().state, JobState::Completed);
+    cluster.jobraft(&["queue", "set", "q", "--keep-dead", "1s"]).await.ok();
+    let set = set("1s", &["--yes"]).await.ok();
+    assert_eq!(set.trim(), "queue q: keep_completed: 3 d, at most 1 job -> 1.0 s");
     eventually("it is not kept any longer", async || {
         let run = cluster.jobraft(&["job", "get", &kept]).await;
         (run.code == Some(3)).then_some(())
     })
     .await;
-    cluster.jobraft(&["queue", "set", "q", "--keep-completed", "0s"]).await.ok();
+    cluster.jobraft(&["queue", "set", "q", "--keep-completed", "0s", "--yes"]).await.ok();
     let gone = complete().await;
     assert_eq!(job(&client, gone.parse().unwrap()).await.unwrap_err().code(), Some(ErrorCode::NotFound));
     assert_eq!(count(&client, &["q"], |stats| stats.completed).await.unwrap(), 2);

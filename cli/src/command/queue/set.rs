@@ -1,28 +1,33 @@
 //! `jobraft queue set`: limits and retention of one queue.
 
 use super::find;
-use crate::command::settings::{Change, changes};
+use crate::command::confirm::confirm;
+use crate::command::settings::{Change, changes, forgotten};
 use crate::command::value::{self, OrDefault};
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, human};
 use clap::Args;
 use jobraft_protocol::{QueueName, QueueSetting, Retention};
 
 /// Set how many jobs may wait in a queue and how long jobs are kept after their end
 ///
 /// What is not named stays as it is; `default` goes back to the default. A queue that is not there is made.
+/// Jobs that a shorter retention forgets are gone for ever: that is asked about.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   jobraft queue set emails --max-jobs 100000 --max-bytes 256MiB
-  jobraft queue set emails --keep-completed 1h,10000 --keep-dead 90d
+  jobraft queue set emails --keep-completed 1h,10000 --keep-dead 90d --yes
   jobraft queue set emails --max-jobs default")]
 pub(super) struct SetArgs {
     /// The queue
     name: QueueName,
     #[command(flatten)]
     wishes: Wishes,
+    /// Do it without asking
+    #[arg(long, short)]
+    yes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,6 +83,11 @@ impl SetArgs {
         let now = find(&client, &self.name).await?;
         let changes = changes(&self.name, now.as_ref(), &wishes);
         let output = Output::new();
+        let gone = now.as_ref().map_or(0, |queue| forgotten(queue, &wishes));
+        if gone > 0 {
+            let jobs = human::count(usize::try_from(gone).unwrap_or(usize::MAX), "ended job");
+            confirm(&format!("forget up to {jobs} of queue {} for ever", self.name), self.yes)?;
+        }
         if !changes.is_empty() {
             let settings = changes.iter().map(|change| change.wish.clone()).collect();
             client.configure(settings).await.map_err(|error| failed(format!("set queue {}", self.name), &error))?;
