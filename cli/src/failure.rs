@@ -72,6 +72,15 @@ impl Failure {
         }
     }
 
+    /// Of things that were all done, whatever became of the others: every failure is told, and the last one is returned.
+    pub(crate) fn of_all(outcomes: impl IntoIterator<Item = Result<(), Self>>) -> Result<(), Self> {
+        let last = outcomes.into_iter().filter_map(Result::err).reduce(|before, next| {
+            before.report();
+            next
+        });
+        last.map_or(Ok(()), Err)
+    }
+
     /// The same failure, with a line that says what to do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -132,8 +141,7 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::OutcomeUnknown => "it may have been done; look before trying again",
         ErrorCode::Overloaded | ErrorCode::ShuttingDown => "nothing was done; try again later",
         ErrorCode::QueueFull => {
-            "nothing was done; try again later, or let `job enqueue --wait-when-full 1m` do so; \
-             `jobraft queue set` raises the limit"
+            "try again later, or let `job enqueue --wait-when-full 1m` do so; `jobraft queue set` raises the limit"
         }
         ErrorCode::QueueDraining => "open it again with `jobraft queue resume`",
         ErrorCode::QueueUnknown => {

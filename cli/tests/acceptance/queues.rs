@@ -1,6 +1,6 @@
 //! Queues that are paused, drained, purged and limited from the command line.
 
-use crate::support::{TestCluster, count, eventually, job};
+use crate::support::{Run, TestCluster, count, eventually, job};
 use jobraft_sdk::protocol::{Completion, ErrorCode, JobState, QueueName, WorkerInfo};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,6 +110,42 @@ async fn a_full_queue_refuses_with_a_hint_and_is_waited_for_on_request() {
     cluster.jobraft(&["queue", "set", "q", "--max-jobs", "0"]).await.fails(2, &["depth_max 0", "1..="]);
     cluster.jobraft(&["queue", "set", "q", "--max-bytes", "1KiB"]).await.fails(2, &["bytes_max 1024", "1048576"]);
     cluster.jobraft(&["queue", "set", "q"]).await.fails(2, &["--max-jobs"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_queue_refuses_does_not_hide_what_was_enqueued() {
+    let cluster = TestCluster::start(1).await;
+    for name in ["ids", "json", "waits"] {
+        cluster.jobraft(&["queue", "set", name, "--max-jobs", "5"]).await.ok();
+    }
+    let enqueue = async |queue, more: &[&str]| {
+        cluster.jobraft(&[&["job", "enqueue", "--queue", queue, "--task", "t", "--count", "8"], more].concat()).await
+    };
+    let told = ["enqueue 8 jobs", "3 of them were refused", "queue_full", "--wait-when-full"];
+    let json = |run: &Run| serde_json::from_str::<Vec<Value>>(&run.stdout).unwrap();
+
+    let run = enqueue("ids", &[]).await;
+    assert_eq!(run.stdout.lines().count(), 5, "{run:?}");
+    assert!(!run.fails(1, &told).contains("nothing was done"));
+
+    let run = enqueue("json", &["--json"]).await;
+    let outcomes = json(&run);
+    let of = |outcome: &str| outcomes.iter().filter(|job| job["outcome"] == outcome).count();
+    assert_eq!((outcomes.len(), of("created"), of("refused")), (8, 5, 3), "{run:?}");
+    assert_eq!((&outcomes[7]["error"]["code"], &outcomes[7]["created"]), (&"queue_full".into(), &false.into()));
+    run.fails(1, &told);
+
+    let run = enqueue("waits", &["--ttl", "300ms", "--wait", "--json"]).await;
+    let ended = json(&run);
+    let expired = ended.iter().filter(|job| job["state"] == "expired").count();
+    let refused = ended.iter().filter(|job| job["error"]["code"] == "queue_full").count();
+    assert_eq!((expired, refused), (5, 3), "{run:?}");
+    run.fails(1, &["5 of 5 jobs did not complete", "3 of them were refused"]);
+
+    let file = |name: &str| std::fs::write(cluster.path(name), name).unwrap();
+    file("a.txt");
+    let run = cluster.jobraft(&["job", "enqueue", "--queue", "ids", "--task", "t", "-f", "a.txt", "-f", "a.txt"]).await;
+    run.fails(1, &["a.txt: not enqueued: ", "2 of them were refused"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

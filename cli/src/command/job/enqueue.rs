@@ -1,15 +1,18 @@
 //! `jobraft job enqueue`: one job for each payload.
 
 use super::unique::UniqueArgs;
+use super::wait::MissedJson;
 use super::{payload, wait};
-use crate::command::value;
+use crate::command::{settings, value};
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Output, Progress};
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
 use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, CRASHES_MAX, PRIORITY_MAX};
-use jobraft_protocol::{Backoff, EnqueueOutcome, JobId, LogTime, ModuleRef, NewJob, QueueName, Start, Task, TaskName};
+use jobraft_protocol::{
+    Backoff, EnqueueOutcome, Error, JobId, LogTime, ModuleRef, NewJob, QueueName, Start, Task, TaskName,
+};
 use jobraft_sdk::Client;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -104,20 +107,30 @@ struct EnqueuedJson {
     id: JobId,
     /// Whether it is a new one.
     created: bool,
-    /// `created`, `existing`, `duplicate` or `replaced`.
+    /// `created`, `existing`, `duplicate`, `replaced` or `refused`.
     outcome: &'static str,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error>,
+}
+
+/// The payloads that were refused.
+#[derive(Default)]
+struct Refusals {
+    count: usize,
+    first: Option<(JobId, Error)>,
 }
 
 impl EnqueuedJson {
-    fn new(id: JobId, outcome: EnqueueOutcome) -> Result<Self, Failure> {
-        let (id, outcome) = match outcome {
-            EnqueueOutcome::Created => (id, "created"),
-            EnqueueOutcome::Existing => (id, "existing"),
-            EnqueueOutcome::Duplicate(holder) => (holder, "duplicate"),
-            EnqueueOutcome::Replaced(holder) => (holder, "replaced"),
-            EnqueueOutcome::Refused(error) => return Err(Failure::refused(format!("enqueue job {id}"), &error)),
+    fn new(id: JobId, outcome: EnqueueOutcome) -> Self {
+        let (id, outcome, error) = match outcome {
+            EnqueueOutcome::Created => (id, "created", None),
+            EnqueueOutcome::Existing => (id, "existing", None),
+            EnqueueOutcome::Duplicate(holder) => (holder, "duplicate", None),
+            EnqueueOutcome::Replaced(holder) => (holder, "replaced", None),
+            EnqueueOutcome::Refused(error) => (id, "refused", Some(error)),
         };
-        Ok(Self { id, created: outcome == "created", outcome })
+        Self { id, created: outcome == "created", outcome, error }
     }
 
     /// What is to be said of a job that is not a new one.
@@ -134,6 +147,24 @@ impl EnqueuedJson {
     }
 }
 
+impl Refusals {
+    fn count(&mut self, id: JobId, error: &Error) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (id, error.clone()));
+    }
+
+    fn verdict(self, total: u64) -> Result<(), Failure> {
+        match self.first {
+            None => Ok(()),
+            Some((id, error)) if total == 1 => Err(Failure::refused(format!("enqueue job {id}"), &error)),
+            Some((_, mut first)) => {
+                first.message = format!("{} of them were refused; the first: {}", self.count, first.message);
+                Err(Failure::refused(format!("enqueue {}", settings::jobs(total)), &first))
+            }
+        }
+    }
+}
+
 impl EnqueueArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
         let payloads = self.payloads()?;
@@ -141,7 +172,8 @@ impl EnqueueArgs {
         let task = self.task(&client).await?;
         let total = payloads.len() as u64 * self.count;
         let progress = (total > BATCH_JOBS as u64).then(|| Progress::counting("enqueue", total));
-        let mut ids: Vec<JobId> = Vec::new();
+        let (mut ids, mut refused): (Vec<JobId>, Vec<MissedJson>) = Default::default();
+        let (mut enqueued, mut refusals, mut broke) = (0, Refusals::default(), Ok(()));
         let output = Output::new();
         let mut jobs = payloads
             .iter()
@@ -165,18 +197,38 @@ impl EnqueueArgs {
                 Some(patience) => client.enqueue_renewing(&mut batch, patience).await,
                 None => client.enqueue(batch.clone()).await,
             };
-            let outcomes = outcomes.map_err(|error| failed("enqueue", &error))?;
+            let outcomes = match outcomes {
+                Ok(outcomes) => outcomes,
+                // Those before it are enqueued: their ids are not lost.
+                Err(error) => {
+                    let failure = failed("enqueue", &error);
+                    let some =
+                        format!("{enqueued} of {} are enqueued, and this may have been too", settings::jobs(total));
+                    broke = Err(if enqueued == 0 { failure } else { failure.hint(some) });
+                    break;
+                }
+            };
             for (job, outcome) in batch.iter().zip(outcomes) {
-                let enqueued = EnqueuedJson::new(job.id, outcome)?;
-                if let Some(remark) = enqueued.remark() {
+                let id = job.id;
+                let outcome = EnqueuedJson::new(id, outcome);
+                if let Some(remark) = outcome.remark() {
                     output.note(remark)?;
                 }
-                if self.wait {
-                    ids.push(enqueued.id);
-                } else if self.json {
-                    shown.push(enqueued);
+                if let Some(error) = &outcome.error {
+                    let place = enqueued + refusals.count as u64;
+                    if let Some(file) = self.files.get(usize::try_from(place / self.count).unwrap_or(usize::MAX)) {
+                        output.note(format!("{}: not enqueued: {error}", file.display()))?;
+                    }
+                    refusals.count(id, error);
                 } else {
-                    output.line(enqueued.id)?;
+                    enqueued += 1;
+                }
+                match (self.wait, &outcome.error) {
+                    (true, None) => ids.push(outcome.id),
+                    (true, Some(error)) if self.json => refused.push(MissedJson { id, error: error.clone() }),
+                    (false, _) if self.json => shown.push(outcome),
+                    (false, None) => output.line(outcome.id)?,
+                    (_, Some(_)) => {}
                 }
             }
             if let Some(progress) = &progress {
@@ -184,10 +236,12 @@ impl EnqueueArgs {
             }
         }
         drop(progress);
-        if self.wait {
-            return wait::until_ended(&client, &ids, None, self.json).await;
-        }
-        if self.json { output.json(&shown) } else { Ok(()) }
+        let printed = match (self.wait, self.json) {
+            (true, json) if !ids.is_empty() || json => wait::until_ended(&client, &ids, None, json, refused).await,
+            (false, true) => output.json(&shown),
+            _ => Ok(()),
+        };
+        Failure::of_all([printed, refusals.verdict(total), broke])
     }
 
     fn payloads(&self) -> Result<Vec<Bytes>, Failure> {

@@ -6,8 +6,9 @@ use crate::failure::{Exit, Failure};
 use crate::output::{JobJson, Output, Progress, human};
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use jobraft_protocol::{EndReason, JobId, JobState, JobView};
+use jobraft_protocol::{EndReason, Error, ErrorCode, JobId, JobState, JobView};
 use jobraft_sdk::{Client, SdkError};
+use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// Jobs waited for at once; the others' turn comes as these end.
@@ -15,7 +16,7 @@ const WAITS_AT_ONCE: usize = 256;
 /// Of a failure's message this much is shown.
 const MESSAGE_BYTES: usize = 500;
 /// As good as for ever, and still a time that clocks can add to.
-const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+pub(super) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// From this many jobs on there is a bar that counts those that have ended.
 const PROGRESS_FROM: usize = 20;
 
@@ -39,49 +40,96 @@ pub(super) struct WaitArgs {
     json: bool,
 }
 
+/// What is printed of a job that was to be waited for.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum EndJson {
+    Job(Box<JobJson>),
+    Missed(MissedJson),
+}
+
+/// A job whose end is not known.
+#[derive(Serialize)]
+pub(super) struct MissedJson {
+    /// The job.
+    pub(super) id: JobId,
+    /// Why.
+    pub(super) error: Error,
+}
+
 impl WaitArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
         let client = connection.client().await?;
-        until_ended(&client, &self.ids, self.timeout, self.json).await
+        until_ended(&client, &self.ids, self.timeout, self.json, Vec::new()).await
     }
 }
 
-/// Waits for all jobs, prints each one's result in the given order, and fails if one of them did not complete.
+/// How a wait for one job ended.
+enum End {
+    /// So did the job.
+    Job(Box<JobView>),
+    /// It is not there, or goes on.
+    Missed { error: Error, failure: Failure },
+}
+
+/// Waits for all jobs, prints each one's result in the given order, and fails if one of them did not complete. What is
+/// wrong with one of them takes nothing away from the others. `refused` ones have no end; they are in the JSON.
 pub(super) async fn until_ended(
     client: &Client,
     ids: &[JobId],
     timeout: Option<Duration>,
     json: bool,
+    refused: Vec<MissedJson>,
 ) -> Result<(), Failure> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let progress = (ids.len() >= PROGRESS_FROM).then(|| Progress::counting("wait", ids.len() as u64));
     let output = Output::new();
     let mut ended = stream::iter(ids).map(|id| end_of(client, *id, deadline, ids.len() == 1)).buffered(WAITS_AT_ONCE);
-    let (mut all, mut failures) = (Vec::new(), 0);
-    while let Some(job) = ended.next().await {
-        let job = job?;
+    let (mut all, mut failures, mut asked) = (Vec::new(), 0, ids.iter());
+    let (mut missed, mut broke) = (None, Ok(()));
+    while let Some(end) = ended.next().await {
+        let id = asked.next().expect("each wait is for an id");
         if let Some(progress) = &progress {
             progress.advance(1);
         }
-        failures += usize::from(job.state != JobState::Completed);
-        if json {
-            all.push(JobJson::from(&job));
-        } else {
-            show(&output, &job, ids.len() > 1)?;
+        match end {
+            Ok(End::Job(job)) => {
+                failures += usize::from(job.state != JobState::Completed);
+                if json {
+                    all.push(EndJson::Job(Box::new(JobJson::from(&*job))));
+                } else {
+                    show(&output, &job, ids.len() > 1)?;
+                }
+            }
+            Ok(End::Missed { error, failure }) => {
+                // The first is the command's failure.
+                match missed {
+                    None => missed = Some(failure),
+                    Some(_) => output.note(format!("{id}: {error}"))?,
+                }
+                all.push(EndJson::Missed(MissedJson { id: *id, error }));
+            }
+            // The cluster does not answer: the others would fail as well.
+            Err(failure) => {
+                broke = Err(failure);
+                break;
+            }
         }
     }
     drop(progress);
     if json {
+        all.extend(refused.into_iter().map(EndJson::Missed));
         output.json(&all)?;
     }
-    match failures {
+    let completed = match failures {
         0 => Ok(()),
         _ => Err(Failure::new(
             "complete",
             format!("{} of {} did not complete", failures, human::count(ids.len(), "job")),
         )
         .hint("`jobraft job get ID` tells why")),
-    }
+    };
+    Failure::of_all([completed, missed.map_or(Ok(()), Err), broke])
 }
 
 /// Shows how far a job says it is.
@@ -95,7 +143,7 @@ fn show_progress(bar: &Progress, job: &JobView) {
 }
 
 /// The job once it has ended. One that is `watched` shows meanwhile how far it is, if there is a terminal.
-async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>, watched: bool) -> Result<JobView, Failure> {
+async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>, watched: bool) -> Result<End, Failure> {
     let doing = || format!("wait for job {id}");
     let left = deadline.map_or(FOR_EVER, |deadline| deadline.saturating_duration_since(Instant::now()));
     let bar = watched.then(|| Progress::percent("job")).filter(Progress::is_shown);
@@ -106,11 +154,17 @@ async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>, watched: 
     // Away with it before anything is printed.
     drop(bar);
     match ended {
-        Ok(job) => Ok(job),
+        Ok(job) => Ok(End::Job(Box::new(job))),
         Err(SdkError::Timeout { .. }) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-            Err(Failure::new(doing(), "it has not ended in the time allowed")
+            let cause = "it has not ended in the time allowed";
+            let failure = Failure::new(doing(), cause)
                 .exit(Exit::Unavailable)
-                .hint("it goes on; wait longer with --timeout, or see where it stands with `jobraft job get`"))
+                .hint("it goes on; wait longer with --timeout, or see where it stands with `jobraft job get`");
+            Ok(End::Missed { error: Error::new(ErrorCode::Unavailable, cause), failure })
+        }
+        Err(SdkError::Refused(error)) => {
+            let failure = Failure::refused(doing(), &error);
+            Ok(End::Missed { error, failure })
         }
         Err(error) => Err(failed(doing(), &error)),
     }
