@@ -123,11 +123,11 @@ impl Deed {
 
     /// Does it to jobs that were named, each on its own.
     pub(super) async fn to_named(&self, client: &Client, ids: &[JobId]) -> Result<(), Failure> {
-        let doing = |what: String| format!("{} {what}", self.verb());
-        let outcomes = client
-            .act(ids, self.action.clone(), &[])
-            .await
-            .map_err(|error| failed(doing(human::count(ids.len(), "job")), &error))?;
+        let what = format!("{} {}", self.verb(), human::count(ids.len(), "job"));
+        let (outcomes, broke) = in_parts(ids, async |part| {
+            client.act(part, self.action.clone(), &[]).await.map_err(|error| failed(&what, &error))
+        })
+        .await;
         let output = Output::new();
         if self.json {
             let all = ids.iter().zip(&outcomes).map(|(id, outcome)| DoneJson {
@@ -137,6 +137,7 @@ impl Deed {
             });
             output.json(&all.collect::<Vec<_>>())?;
         }
+        let tried = outcomes.len();
         let mut refusals = Vec::new();
         for (id, outcome) in ids.iter().zip(outcomes) {
             match outcome {
@@ -145,16 +146,25 @@ impl Deed {
                 Err(error) => refusals.push((id, error)),
             }
         }
-        match &refusals[..] {
+        let broke = broke.map_err(|failure| match tried {
+            0 => failure,
+            _ => failure.hint(format!("{tried} of them were tried before, as told; the others may not have been")),
+        });
+        Failure::of_all([self.refused(&output, &what, &refusals), broke])
+    }
+
+    /// The failure of jobs that were named and refused.
+    fn refused(&self, output: &Output, what: &str, refusals: &[(&JobId, Error)]) -> Result<(), Failure> {
+        match refusals {
             [] => Ok(()),
-            [(id, error)] => Err(Failure::refused(doing(format!("job {id}")), error)),
+            [(id, error)] => Err(Failure::refused(format!("{} job {id}", self.verb()), error)),
             several => {
                 for (id, error) in several {
                     output.note(format!("{id}: {error}"))?;
                 }
                 let cause = format!("{} of them were refused", several.len());
                 let absent = several.iter().all(|(_, error)| error.code == ErrorCode::NotFound);
-                let failure = Failure::new(doing(human::count(ids.len(), "job")), cause);
+                let failure = Failure::new(what, cause);
                 Err(failure.exit(if absent { Exit::NotFound } else { Exit::Failed }))
             }
         }
@@ -193,6 +203,22 @@ impl Deed {
         stepped.map_err(|failure| failure.hint("what was done stays done; the same command goes on with the rest"))?;
         summary.verdict(&what)
     }
+}
+
+/// Does `step` to one part after the other, as long as none fails as a whole: the outcomes of those that did not, and why
+/// one did.
+async fn in_parts(
+    ids: &[JobId],
+    step: impl AsyncFn(&[JobId]) -> Result<Vec<Result<(), Error>>, Failure>,
+) -> (Vec<Result<(), Error>>, Result<(), Failure>) {
+    let mut all = Vec::with_capacity(ids.len());
+    for part in ids.chunks(ACTION_JOBS_MAX) {
+        match step(part).await {
+            Ok(outcomes) => all.extend(outcomes),
+            Err(failure) => return (all, Err(failure)),
+        }
+    }
+    (all, Ok(()))
 }
 
 /// The ids of all jobs that match, oldest first.
@@ -341,6 +367,18 @@ mod tests {
         assert!(summary.told("deleted").contains("1000 not tried"), "{}", summary.told("deleted"));
         let failure = summary.verdict("delete 2000 jobs").unwrap_err();
         assert!(failure.to_string().contains("1000 of 2000"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_fails_does_not_hide_what_was_done_before() {
+        let (all, steps) = (ids(2 * ACTION_JOBS_MAX + 1), Cell::new(0));
+        let (outcomes, broke) = in_parts(&all, async |part| {
+            steps.set(steps.get() + 1);
+            if steps.get() == 2 { Err(Failure::new("delete", "no leader")) } else { Ok(vec![Ok(()); part.len()]) }
+        })
+        .await;
+        assert_eq!((steps.get(), outcomes.len()), (2, ACTION_JOBS_MAX));
+        assert!(broke.unwrap_err().to_string().contains("no leader"));
     }
 
     #[test]
