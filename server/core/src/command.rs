@@ -217,8 +217,8 @@ fn names_bytes(names: &[QueueName]) -> usize {
 pub struct Target {
     /// Which.
     pub job: JobId,
-    /// If it has ended: its row, as [`crate::Core::row`] gives it or as it stands in `state.db`, read by the leader. It is
-    /// believed only as far as the state knows nothing better.
+    /// If it has ended: its row, as [`crate::Core::row`] gives it or as it stands in `state.db`, read by the leader; for
+    /// anything but a retry [`crate::identity`] of it will do. It is believed only as far as the state knows nothing better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<Bytes>,
 }

@@ -43,5 +43,6 @@ mod workers;
 
 pub use crate::core::Core;
 pub use command::*;
+pub use record::identity;
 pub use resting::RestingJob;
 pub use restore::{Restore, RestoreError};

@@ -38,7 +38,7 @@ pub(crate) struct JobRecord {
 }
 
 /// What is remembered of an ended job's row: the same bytes as [`JobRecord`], of which the rest is passed over.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EndedRecord {
     #[serde(default)]
     pub(crate) reported: Option<FencingToken>,
@@ -48,7 +48,7 @@ pub(crate) struct EndedRecord {
 }
 
 /// The part of a [`JobView`] that [`EndedRecord`] needs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EndedView {
     pub(crate) id: JobId,
     pub(crate) queue: QueueName,
@@ -135,6 +135,15 @@ impl QueueRecord {
     }
 }
 
+/// What of an ended job's row tells which job it is and how it ended: the row of a [`crate::Target`] that is to be deleted.
+/// Small, however large the row.
+///
+/// # Errors
+/// If the bytes are not the body of a [`crate::JobRow`], or one of a newer version.
+pub fn identity(row: &[u8]) -> Result<Vec<u8>, RestoreError> {
+    decode::<EndedRecord>("job", row).map(|record| encode(&record))
+}
+
 /// Encodes a value of this format.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut body = vec![FORMAT];
@@ -152,5 +161,40 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Re
             let value = ciborium::from_reader(&mut rest).map_err(|error| malformed(error.to_string()))?;
             if rest.is_empty() { Ok(value) } else { Err(malformed(format!("{} bytes too many", rest.len()))) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Command, Core, Entry, Outcome};
+    use jobraft_protocol::{Completion, LeaseRef, NewJob, Task, WorkerInfo};
+
+    #[test]
+    fn the_identity_of_a_row_is_small_and_says_what_the_row_says() {
+        let at = LogTime::from_ms(1_700_000_000_000);
+        let mut core = Core::new();
+        let mut apply =
+            |command| core.apply(&Entry { at, leader_change: false, commands: vec![command] }).outcomes.remove(0);
+        let queue: QueueName = "q".parse().unwrap();
+        let job =
+            NewJob::new(JobId::new(at, [1; 10]), queue.clone(), Task::Handler("t".parse().unwrap()), vec![7; 99_999]);
+        let id = job.id;
+        let Ok(Outcome::Registered(worker)) = apply(Command::RegisterWorker { info: WorkerInfo::default() }) else {
+            panic!("not registered")
+        };
+        apply(Command::Enqueue { jobs: vec![job] }).unwrap();
+        let lease = Command::Lease { worker, queues: vec![queue], shares: vec![], max: 1, lease_ms: 30_000 };
+        let Ok(Outcome::Leased(leased)) = apply(lease) else { panic!("not leased") };
+        let lease: LeaseRef = leased[0].lease();
+        let completion = Completion { result: vec![7; 99_999].into(), ..Completion::default() };
+        apply(Command::Complete { lease, completion }).unwrap();
+        let row = core.row(id).unwrap();
+        let small = identity(&row).unwrap();
+        assert!(row.len() > 199_998 && small.len() < 200, "{} of {} bytes", small.len(), row.len());
+        let read = |row| format!("{:?}", decode::<EndedRecord>("job", row).unwrap());
+        assert_eq!(read(&row), read(&small));
+        assert_eq!(identity(&small).unwrap(), small);
     }
 }

@@ -10,7 +10,7 @@ mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 
-use jobraft_core::{Command, Core, Entry, Outcome, Target};
+use jobraft_core::{Command, Core, Entry, Outcome, Target, identity};
 use jobraft_protocol::{
     Completion, EnqueueOutcome, Error, Failure, FencingToken, JobAction, JobId, JobState, LeaseRef, LogTime, NewJob,
     QueueName, Setting, StateWrite, Task, UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
@@ -189,8 +189,13 @@ impl World {
                         _ => self.read(id),
                     }
                 });
-                let (targets, read): (Vec<_>, Vec<_>) = read.unzip();
+                let (mut targets, read): (Vec<_>, Vec<_>) = read.unzip();
                 rows = read;
+                if matches!(act, Act::Delete) {
+                    for row in targets.iter_mut().filter_map(|target| target.row.as_mut()) {
+                        *row = identity(row).unwrap().into();
+                    }
+                }
                 let action = match act {
                     Act::Cancel { grace_ms } => JobAction::Cancel { reason: "enough".to_owned(), grace_ms: *grace_ms },
                     Act::Delete => JobAction::Delete,

@@ -2,6 +2,7 @@
 
 use super::request::{Answer, mismatch};
 use super::{Api, bounds};
+use crate::consensus::RowPart;
 use jobraft_core::command::{Command, Outcome, Target};
 use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, Response, limits};
 
@@ -9,6 +10,9 @@ use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, Response, l
 const ROWS_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The most that the row of one job takes, about.
 const ROW_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX + limits::RESULT_BYTES_MAX + limits::CHECKPOINT_BYTES_MAX;
+
+/// The most that is left of a row which only tells which job it is, about.
+const IDENTITY_BYTES_MAX: usize = 512;
 
 /// Does something to jobs, in as many steps as their rows need. Once a part is done, what keeps the rest from being done is
 /// the answer for each job of the rest.
@@ -39,17 +43,16 @@ async fn part(
     action: &JobAction,
     only_in: &[JobState],
 ) -> Result<Vec<Result<(), Error>>, Error> {
-    let needs_rows = matches!(action, JobAction::Retry | JobAction::Delete);
+    let needs = needs(action);
     let mut targets = Vec::new();
     let mut bytes = 0;
     for &job in jobs {
         if bytes >= ROWS_BYTES_MAX {
             break;
         }
-        let row = if needs_rows && !api.consensus.read(|core| core.is_live(job)) {
-            api.consensus.row(job).await?
-        } else {
-            None
+        let row = match needs {
+            Some(part) if !api.consensus.read(|core| core.is_live(job)) => api.consensus.row(job, part).await?,
+            _ => None,
         };
         bytes += row.as_ref().map_or(0, |row| row.len());
         targets.push(Target { job, row });
@@ -65,6 +68,15 @@ async fn part(
         api.dispatcher.due_at(api.consensus.log_time().plus_ms(*grace_ms));
     }
     Ok(acted)
+}
+
+/// What an action needs of the rows of ended jobs.
+fn needs(action: &JobAction) -> Option<RowPart> {
+    match action {
+        JobAction::Retry => Some(RowPart::Whole),
+        JobAction::Delete => Some(RowPart::Identity),
+        JobAction::Cancel { .. } | JobAction::Move { .. } | JobAction::Prioritize { .. } => None,
+    }
 }
 
 fn check(jobs: &[JobId], action: &mut JobAction, only_in: &[JobState]) -> Result<(), Error> {
@@ -93,7 +105,9 @@ fn check(jobs: &[JobId], action: &mut JobAction, only_in: &[JobState]) -> Result
 /// How many bytes an action makes the node hold.
 pub(super) fn weight_bytes(jobs: &[JobId], action: &JobAction) -> usize {
     let rows = match action {
-        JobAction::Retry | JobAction::Delete => (jobs.len() * ROW_BYTES_MAX).min(ROWS_BYTES_MAX + ROW_BYTES_MAX),
+        JobAction::Retry => (jobs.len() * ROW_BYTES_MAX).min(ROWS_BYTES_MAX + ROW_BYTES_MAX),
+        // One row at a time is read as a whole.
+        JobAction::Delete => jobs.len() * IDENTITY_BYTES_MAX + ROW_BYTES_MAX,
         JobAction::Cancel { reason, .. } => reason.len(),
         JobAction::Move { .. } | JobAction::Prioritize { .. } => 0,
     };

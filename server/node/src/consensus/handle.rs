@@ -7,7 +7,7 @@ use super::listing::Lists;
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
 use super::proposer::{self, Ask, Waiting, outcome_unknown};
-use super::state_machine::{Observer, StateError, StateMachine};
+use super::state_machine::{Observer, RowPart, StateError, StateMachine};
 use super::{Raft, checkpointer, service};
 use crate::storage::{LogDb, StateDb, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerStream, Peers};
@@ -237,9 +237,9 @@ impl Consensus {
     ///
     /// # Errors
     /// `internal` if the disk cannot be read.
-    pub async fn row(&self, id: JobId) -> Result<Option<Bytes>, Error> {
+    pub async fn row(&self, id: JobId, part: RowPart) -> Result<Option<Bytes>, Error> {
         let state = self.inner.state.clone();
-        let found = tokio::task::spawn_blocking(move || state.row(id)).await;
+        let found = tokio::task::spawn_blocking(move || state.row(id, part)).await;
         let failed = |error: String| unreadable(id, &error);
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }

@@ -29,6 +29,7 @@ mod storage_suite;
 
 pub use handle::{Consensus, ConsensusError, ConsensusOptions};
 pub use leadership::Leadership;
+pub use state_machine::RowPart;
 pub use types::Member;
 
 /// openraft, with our types.

@@ -40,6 +40,15 @@ pub(crate) enum SnapshotData {
     Received(PathBuf),
 }
 
+/// How much of an ended job's row an entry needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowPart {
+    /// All of it: to let the job live again.
+    Whole,
+    /// What tells which job it is and how it ended: [`jobraft_core::identity`].
+    Identity,
+}
+
 /// The state machine. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct StateMachine {
@@ -171,14 +180,22 @@ impl StateMachine {
 
     /// The row's body of a job that has ended; `None` if it has not, is not known, or is kept no longer. Blocks on the
     /// disk at worst.
-    pub(crate) fn row(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
+    pub(crate) fn row(&self, id: JobId, part: RowPart) -> Result<Option<Bytes>, StateError> {
+        let Some(row) = self.whole_row(id)? else { return Ok(None) };
+        Ok(Some(match part {
+            RowPart::Whole => row.into(),
+            RowPart::Identity => jobraft_core::identity(&row)?.into(),
+        }))
+    }
+
+    fn whole_row(&self, id: JobId) -> Result<Option<Vec<u8>>, StateError> {
         let (row, is_elsewhere) = self.read(|core| (core.row(id), core.is_live(id) || core.is_gone(id)));
         if is_elsewhere || row.is_some() {
-            return Ok(row.map(Bytes::from));
+            return Ok(row);
         }
         let Some(body) = self.resting(id)? else { return Ok(None) };
         let job = self.kept(&body)?;
-        Ok(job.filter(|job| job.view().state.is_terminal()).map(|_| body.into()))
+        Ok(job.filter(|job| job.view().state.is_terminal()).map(|_| body))
     }
 
     /// The row of a job that memory did not answer for.

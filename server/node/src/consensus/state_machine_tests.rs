@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::state_machine::{Observer, StateMachine};
+use super::state_machine::{Observer, RowPart, StateMachine};
 use super::types::{LogEntry, Proposal, log_id};
 use crate::storage::tests::tamper;
 use crate::storage::{StateDb, StorageError};
@@ -138,10 +138,10 @@ fn an_ended_job_is_found_in_memory_and_on_disk_and_its_row_given_out() {
     for round in 0..2 {
         let [ended, live] = ids.map(|id| node.state.job(id).unwrap().unwrap());
         assert_eq!((ended.state, live.state), (JobState::Completed, JobState::Ready));
-        let row = node.state.row(ids[0]).unwrap().unwrap();
+        let row = node.state.row(ids[0], RowPart::Whole).unwrap().unwrap();
         assert_eq!(RestingJob::decode(&row).unwrap().into_view(), ended, "round {round}");
         for other in [ids[1], job_id(at(0), 3)] {
-            assert_eq!(node.state.row(other).unwrap(), None);
+            assert_eq!(node.state.row(other, RowPart::Whole).unwrap(), None);
         }
         node.state.checkpoint().unwrap();
     }
@@ -163,7 +163,8 @@ fn an_ended_job_is_never_out_of_sight_while_checkpoints_are_made() {
         let watching = scope.spawn(move || {
             for id in ended {
                 for _ in 0..20 {
-                    let found = state.job(id).ok().flatten().is_some() && state.row(id).ok().flatten().is_some();
+                    let found = state.job(id).ok().flatten().is_some()
+                        && state.row(id, RowPart::Whole).ok().flatten().is_some();
                     if !found {
                         is_over.store(true, Ordering::Relaxed);
                         panic!("job {id} is out of sight");
@@ -195,7 +196,7 @@ fn a_job_whose_deletion_was_answered_is_never_read_again_while_a_checkpoint_is_m
         node.apply(at(number), vec![Command::Enqueue { jobs: vec![job] }]);
         node.complete_all(at(number));
         node.state.checkpoint().unwrap();
-        let row = node.state.row(id).unwrap();
+        let row = node.state.row(id, RowPart::Identity).unwrap();
         let delete =
             Command::Act { targets: vec![Target { job: id, row }], action: JobAction::Delete, only_in: vec![] };
         assert_eq!(node.apply(at(number), vec![delete]), [Outcome::Acted(vec![Ok(())])]);
@@ -206,7 +207,7 @@ fn a_job_whose_deletion_was_answered_is_never_read_again_while_a_checkpoint_is_m
                 is_begun.wait();
                 while !is_over.load(Ordering::Relaxed) {
                     assert_eq!(state.job(id).unwrap().map(|view| view.state), None);
-                    assert_eq!(state.row(id).unwrap(), None);
+                    assert_eq!(state.row(id, RowPart::Identity).unwrap(), None);
                 }
             });
             is_begun.wait();
