@@ -50,10 +50,8 @@ async fn part(
         if bytes >= ROWS_BYTES_MAX {
             break;
         }
-        let row = match needs {
-            Some(part) if !api.consensus.read(|core| core.is_live(job)) => api.consensus.row(job, part).await?,
-            _ => None,
-        };
+        let is_live = api.consensus.read(|core| core.is_live(job));
+        let row = if is_live { None } else { api.consensus.row(job, needs).await? };
         bytes += row.as_ref().map_or(0, |row| row.len());
         targets.push(Target { job, row });
     }
@@ -70,12 +68,13 @@ async fn part(
     Ok(acted)
 }
 
-/// What an action needs of the rows of ended jobs.
-fn needs(action: &JobAction) -> Option<RowPart> {
+/// What an action needs of the rows of ended jobs: what can only be refused is refused by the state that the job is in.
+fn needs(action: &JobAction) -> RowPart {
     match action {
-        JobAction::Retry => Some(RowPart::Whole),
-        JobAction::Delete => Some(RowPart::Identity),
-        JobAction::Cancel { .. } | JobAction::Move { .. } | JobAction::Prioritize { .. } => None,
+        JobAction::Retry => RowPart::Whole,
+        JobAction::Delete | JobAction::Cancel { .. } | JobAction::Move { .. } | JobAction::Prioritize { .. } => {
+            RowPart::Identity
+        }
     }
 }
 
@@ -104,12 +103,11 @@ fn check(jobs: &[JobId], action: &mut JobAction, only_in: &[JobState]) -> Result
 
 /// How many bytes an action makes the node hold.
 pub(super) fn weight_bytes(jobs: &[JobId], action: &JobAction) -> usize {
-    let rows = match action {
-        JobAction::Retry => (jobs.len() * ROW_BYTES_MAX).min(ROWS_BYTES_MAX + ROW_BYTES_MAX),
+    let rows = match needs(action) {
+        RowPart::Whole => (jobs.len() * ROW_BYTES_MAX).min(ROWS_BYTES_MAX + ROW_BYTES_MAX),
         // One row at a time is read as a whole.
-        JobAction::Delete => jobs.len() * IDENTITY_BYTES_MAX + ROW_BYTES_MAX,
-        JobAction::Cancel { reason, .. } => reason.len(),
-        JobAction::Move { .. } | JobAction::Prioritize { .. } => 0,
+        RowPart::Identity => jobs.len() * IDENTITY_BYTES_MAX + ROW_BYTES_MAX,
     };
-    size_of_val(jobs) + rows
+    let reason = if let JobAction::Cancel { reason, .. } = action { reason.len() } else { 0 };
+    size_of_val(jobs) + rows + reason
 }
