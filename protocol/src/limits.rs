@@ -120,7 +120,9 @@ pub const RETENTION_DEAD_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1_000;
 pub const RETENTION_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 
 /// The most workers of a cluster; a registration beyond is refused with `too_many`.
-pub const WORKERS_MAX: usize = 100_000;
+pub const WORKERS_MAX: usize = 20_000;
+/// The most workers in one page of a list of them.
+pub const WORKER_LIST_MAX: u32 = 1_000;
 /// How exactly the cluster knows when it last heard of a worker.
 pub const WORKER_SEEN_MS: u64 = 10_000;
 /// A worker that was not heard of for this long and holds nothing is forgotten.

@@ -283,8 +283,13 @@ pub enum Request {
         #[serde(default)]
         consistency: Consistency,
     },
-    /// Lists workers; answers [`Response::Workers`].
+    /// Lists workers by id; answers [`Response::Workers`].
     ListWorkers {
+        /// Only ids greater than this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<WorkerId>,
+        /// How many at most; at most [`crate::limits::WORKER_LIST_MAX`].
+        limit: u32,
         /// How fresh.
         #[serde(default)]
         consistency: Consistency,
@@ -394,7 +399,8 @@ pub enum Response {
     Jobs(JobPage),
     /// The cluster's settings.
     Settings(ClusterSettings),
-    /// The workers, by id.
+    /// Workers, by id; fewer than were asked for only at the end, or where a page has as many bytes as one answer takes: an
+    /// empty page is the end.
     Workers(Vec<WorkerView>),
     /// A value; `None` if there is none.
     State(Option<StateValue>),

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::error::SdkError;
 use crate::requests::answered;
-use jobraft_protocol::limits::STATE_LIST_MAX;
+use jobraft_protocol::limits::{STATE_LIST_MAX, WORKER_LIST_MAX};
 use jobraft_protocol::{
     ClusterSettings, Consistency, Request, Response, Setting, StateKey, StateValue, WorkerId, WorkerOrder, WorkerView,
 };
@@ -25,12 +25,32 @@ impl Client {
         answered!(self.ask(Request::GetSettings { consistency }).await?, Settings(settings))
     }
 
-    /// Lists the workers.
+    /// All workers, by id. They are read in pages: what changes meanwhile may or may not be seen.
     ///
     /// # Errors
     /// If the cluster does not answer.
     pub async fn workers(&self, consistency: Consistency) -> Result<Vec<WorkerView>, SdkError> {
-        answered!(self.ask(Request::ListWorkers { consistency }).await?, Workers(workers))
+        let mut workers: Vec<WorkerView> = Vec::new();
+        loop {
+            let after = workers.last().map(|worker| worker.id);
+            let request = Request::ListWorkers { after, limit: WORKER_LIST_MAX, consistency };
+            let page = answered!(self.ask(request).await?, Workers(page))?;
+            if page.is_empty() {
+                return Ok(workers);
+            }
+            workers.extend(page);
+        }
+    }
+
+    /// A worker; `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn worker(&self, id: WorkerId, consistency: Consistency) -> Result<Option<WorkerView>, SdkError> {
+        // It would be the first of those that follow the id before.
+        let request = Request::ListWorkers { after: id.0.checked_sub(1).map(WorkerId), limit: 1, consistency };
+        let page = answered!(self.ask(request).await?, Workers(page))?;
+        Ok(page.into_iter().find(|worker| worker.id == id))
     }
 
     /// Tells a worker what to do. It hears of it at once if it is connected, else with its next heartbeat.

@@ -53,6 +53,13 @@ async fn a_name_that_two_have_is_not_enough() {
     cluster.jobraft(&["fleet", "quiet", &twin.to_string()]).await.ok();
     let quiet = fleet(&cluster).await.into_iter().filter(|worker| worker["order"] == "quiet").count();
     assert_eq!(quiet, 1);
+    // An id is an id, whoever calls himself so; what is no worker's id may be a name.
+    for (name, told) in [(twin.to_string(), twin.to_string()), ("w999".to_owned(), "w4 (w999)".to_owned())] {
+        let info = jobraft_sdk::protocol::WorkerInfo { name: name.clone(), ..Default::default() };
+        client.register_worker(info).await.unwrap();
+        let resumed = cluster.jobraft(&["fleet", "resume", &name]).await.ok();
+        assert!(resumed.contains(&format!("worker {told}")), "{resumed}");
+    }
     cluster.jobraft(&["worker", "--queue", "a=2,b"]).await.fails(2, &["queue b has no weight"]);
     cluster.jobraft(&["worker", "--queue", "a=0"]).await.fails(2, &["a=0", "1 to 1000"]);
 }

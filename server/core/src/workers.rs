@@ -6,6 +6,7 @@ use jobraft_protocol::{
     Error, ErrorCode, JobId, LogTime, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits, name::NAME_BYTES_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Finer than this, nobody asks when a worker was last heard of; each step is a row to be written.
 const SEEN_STEP_MS: u64 = limits::WORKER_SEEN_MS / 2;
@@ -23,6 +24,12 @@ pub(crate) struct Workers {
 impl Workers {
     pub(crate) fn get(&self, id: WorkerId) -> Option<&WorkerRecord> {
         self.by_id.get(&id)
+    }
+
+    /// Those that follow `after`, by id.
+    fn from(&self, after: Option<WorkerId>) -> impl Iterator<Item = (WorkerId, &WorkerRecord)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((from, Bound::Unbounded)).map(|(&id, worker)| (id, worker))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &WorkerRecord)> {
@@ -141,10 +148,9 @@ impl Core {
         }
     }
 
-    /// All workers, by id.
-    #[must_use]
-    pub fn workers(&self) -> Vec<WorkerView> {
-        let views = self.workers.iter().map(|(id, worker)| {
+    /// The workers that follow `after`, by id. They are looked at as they are taken.
+    pub fn workers(&self, after: Option<WorkerId>) -> impl Iterator<Item = WorkerView> {
+        self.workers.from(after).map(|(id, worker)| {
             let held = self.index.held.get(&id);
             WorkerView {
                 id,
@@ -155,8 +161,7 @@ impl Core {
                 held: held.map_or(0, BTreeSet::len) as u64,
                 jobs: held.into_iter().flatten().take(limits::WORKER_JOBS_SHOWN_MAX).copied().collect(),
             }
-        });
-        views.collect()
+        })
     }
 
     /// What a worker has been told to do, if it is known.

@@ -2,9 +2,10 @@
 
 use crate::node::{Authority, Node, WORKER};
 use bytes::Bytes;
+use jobraft_protocol::limits::WORKER_LIST_MAX;
 use jobraft_protocol::{
-    ALPN_CLIENT, ALPN_PEER, Consistency, EnqueueOutcome, Error, ErrorCode, ModuleName, ModuleRef, NewJob, QueueName,
-    Request, Response, Task, TaskName, WorkerInfo,
+    ALPN_CLIENT, ALPN_PEER, Consistency, EnqueueOutcome, Error, ErrorCode, LogTime, ModuleName, ModuleRef, NewJob,
+    QueueName, Request, Response, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder, WorkerView,
 };
 use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
 use std::time::Duration;
@@ -52,6 +53,43 @@ async fn a_follower_asked_first_names_the_leader() {
     let queues = tokio::spawn(async move { client.queues(Consistency::Linearizable).await });
     leader.next().await.answer(Ok(Response::Queues(Vec::new())));
     queues.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn workers_are_read_page_by_page_until_one_is_empty_and_one_of_them_alone() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let worker = |id| WorkerView {
+        id: WorkerId(id),
+        info: WorkerInfo::default(),
+        registered_at: LogTime::ZERO,
+        last_seen: LogTime::ZERO,
+        order: WorkerOrder::Run,
+        held: 0,
+        jobs: Vec::new(),
+    };
+    let consistency = Consistency::Stale;
+    let ask = |after: Option<u64>, limit| Request::ListWorkers { after: after.map(WorkerId), limit, consistency };
+    let listing = tokio::spawn({
+        let client = client.clone();
+        async move { client.workers(consistency).await }
+    });
+    for (after, page) in [(None, vec![worker(3), worker(4)]), (Some(4), vec![worker(9)]), (Some(9), vec![])] {
+        let asked = node.next().await;
+        assert_eq!(asked.request, ask(after, WORKER_LIST_MAX));
+        asked.answer(Ok(Response::Workers(page)));
+    }
+    assert_eq!(listing.await.unwrap().unwrap(), [worker(3), worker(4), worker(9)]);
+
+    for (wanted, found) in [(4, Some(4)), (5, None), (0, None)] {
+        let client = client.clone();
+        let finding = tokio::spawn(async move { client.worker(WorkerId(wanted), consistency).await });
+        let asked = node.next().await;
+        assert_eq!(asked.request, ask(wanted.checked_sub(1), 1));
+        asked.answer(Ok(Response::Workers(vec![worker(if wanted == 4 { 4 } else { 9 })])));
+        assert_eq!(finding.await.unwrap().unwrap(), found.map(worker));
+    }
 }
 
 #[tokio::test]

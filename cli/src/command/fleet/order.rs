@@ -5,7 +5,8 @@ use crate::connection::{ConnectionArgs, failed};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, human};
 use clap::Args;
-use jobraft_protocol::{LogTime, WorkerId, WorkerOrder, WorkerView};
+use jobraft_protocol::{Consistency, LogTime, WorkerId, WorkerOrder, WorkerView};
+use jobraft_sdk::Client;
 use serde::Serialize;
 
 /// Characters of a worker's name that are shown.
@@ -32,14 +33,11 @@ struct OrderedJson {
 impl OrderArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs, order: WorkerOrder) -> Result<(), Failure> {
         let client = connection.client().await?;
-        let all = workers(&client).await?;
-        let now = client.log_time();
         // All are found before any is told.
-        let found: Result<Vec<&WorkerView>, Failure> =
-            self.workers.iter().map(|wanted| find(&all, wanted, now)).collect();
+        let found = find_all(&client, &self.workers).await?;
         let output = Output::new();
         let mut told = Vec::new();
-        for worker in found? {
+        for worker in found {
             let ordered = client.order_worker(worker.id, order).await;
             ordered.map_err(|error| failed(format!("tell worker {} to {order}", worker.id), &error))?;
             if !self.json {
@@ -52,14 +50,30 @@ impl OrderArgs {
     }
 }
 
-/// The worker of that id, else the only one of that name. One that is lost is not meant if another has its name.
-fn find<'a>(all: &'a [WorkerView], wanted: &str, now: LogTime) -> Result<&'a WorkerView, Failure> {
-    let doing = || format!("find worker {}", human::one_line(wanted, NAME_CHARS));
-    if let Ok(id) = wanted.parse::<WorkerId>()
-        && let Some(worker) = all.iter().find(|worker| worker.id == id)
-    {
-        return Ok(worker);
+/// The workers of those ids, else of those names. There may be many workers: they are listed only if one is named.
+async fn find_all(client: &Client, wanted: &[String]) -> Result<Vec<WorkerView>, Failure> {
+    let mut found = Vec::new();
+    let mut all = None;
+    for wanted in wanted {
+        if let Ok(id) = wanted.parse::<WorkerId>() {
+            let worker = client.worker(id, Consistency::Linearizable).await;
+            // An id is an id, whoever calls himself so.
+            if let Some(worker) = worker.map_err(|error| failed(format!("find worker {id}"), &error))? {
+                found.push(worker);
+                continue;
+            }
+        }
+        if all.is_none() {
+            all = Some(workers(client).await?);
+        }
+        found.push(find_named(all.as_deref().unwrap_or_default(), wanted, client.log_time())?.clone());
     }
+    Ok(found)
+}
+
+/// The only worker of that name. One that is lost is not meant if another has its name.
+fn find_named<'a>(all: &'a [WorkerView], wanted: &str, now: LogTime) -> Result<&'a WorkerView, Failure> {
+    let doing = || format!("find worker {}", human::one_line(wanted, NAME_CHARS));
     let mut named: Vec<&WorkerView> = all.iter().filter(|worker| worker.info.name == wanted).collect();
     if named.iter().any(|worker| !is_lost(worker, now)) {
         named.retain(|worker| !is_lost(worker, now));
@@ -91,23 +105,22 @@ mod tests {
 
     #[test]
     fn an_ambiguous_name_lists_the_candidates() {
-        let all = [worker(3, "twin", NOW), worker(4, "twin", NOW), worker(5, "w3", NOW)];
-        let failure = find(&all, "twin", NOW).unwrap_err();
+        let all = [worker(3, "twin", NOW), worker(4, "twin", NOW), worker(5, "other", NOW)];
+        let failure = find_named(&all, "twin", NOW).unwrap_err();
         assert_eq!(failure.exit_code(), Exit::Usage);
         assert!(failure.to_string().contains("w3 (seen now), w4 (seen now)"), "{failure}");
-        // An id is an id, whoever calls himself so.
-        assert_eq!(find(&all, "w3", NOW).unwrap().id, WorkerId(3));
+        assert_eq!(find_named(&all, "other", NOW).unwrap().id, WorkerId(5));
     }
 
     #[test]
     fn one_that_is_lost_does_not_make_a_name_ambiguous() {
         let all = [worker(3, "twin", LogTime::ZERO), worker(4, "twin", NOW)];
-        assert_eq!(find(&all, "twin", NOW).unwrap().id, WorkerId(4));
-        assert_eq!(find(&all[..1], "twin", NOW).unwrap().id, WorkerId(3));
+        assert_eq!(find_named(&all, "twin", NOW).unwrap().id, WorkerId(4));
+        assert_eq!(find_named(&all[..1], "twin", NOW).unwrap().id, WorkerId(3));
     }
 
     #[test]
     fn an_unknown_worker_is_not_found() {
-        assert_eq!(find(&[], "w1", NOW).unwrap_err().exit_code(), Exit::NotFound);
+        assert_eq!(find_named(&[], "w1", NOW).unwrap_err().exit_code(), Exit::NotFound);
     }
 }

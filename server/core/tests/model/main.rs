@@ -67,7 +67,7 @@ impl World {
                 .map_or(now, |at| at.as_ms().saturating_add_signed(beside).min(now + 100_000_000)),
         };
         self.apply(leader_change, Vec::new());
-        let present: BTreeSet<u64> = self.trio.plain.workers().iter().map(|worker| worker.id.0).collect();
+        let present: BTreeSet<u64> = self.trio.plain.workers(None).map(|worker| worker.id.0).collect();
         self.model.advance(self.at, leader_change, &present);
         self.compare();
     }
@@ -255,7 +255,7 @@ impl World {
         for key in KEYS.iter().filter(|_| is_quiet) {
             assert_eq!(self.holder(&key.parse().unwrap()), model.holder(&key.parse().unwrap()), "the holder of {key}");
         }
-        let workers = core.workers();
+        let workers: Vec<_> = core.workers(None).collect();
         let shown: Vec<_> = workers.iter().map(|worker| (worker.id.0, worker.order, worker.held)).collect();
         let held = |id| {
             let leases = model.jobs.iter().filter_map(|job| job.lease.as_ref());

@@ -237,9 +237,10 @@ impl Script {
     }
 
     pub(crate) fn show_workers(&self) -> String {
-        let workers = self.trio.plain.workers();
-        let texts: Vec<_> = workers
-            .iter()
+        let texts: Vec<_> = self
+            .trio
+            .plain
+            .workers(None)
             .map(|worker| {
                 assert_eq!(self.trio.plain.worker_order(worker.id), Some(worker.order));
                 let mut text = format!("{} seen={}", worker.id, relative(worker.last_seen));

@@ -1,11 +1,13 @@
 //! Workers: who there is, that they are alive, what they are told to do.
 
 use super::request::{Answer, mismatch};
-use super::room::{LIST_BYTES_MAX, Room};
+use super::room::{PAGE_BYTES_MAX, Room, page, worker_bytes};
 use super::{Api, bounds, report};
-use jobraft_core::Core;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{Consistency, Error, ErrorCode, Response, WorkerId, WorkerInfo, WorkerOrder, limits};
+
+/// The most that a worker takes in a list, about: the names of its queues, and the jobs that are shown.
+const WORKER_BYTES_MAX: usize = 32 * 1024;
 
 /// Mints a worker incarnation.
 pub(super) async fn register(api: &Api, info: WorkerInfo) -> Answer {
@@ -48,11 +50,19 @@ pub(super) async fn heard(api: &Api, worker: WorkerId) -> Result<WorkerOrder, Er
     Ok(known)
 }
 
-/// Lists workers.
-pub(super) async fn list(api: &Api, consistency: Consistency, room: &mut Room) -> Answer {
+/// Lists workers, a page of them.
+pub(super) async fn list(
+    api: &Api,
+    after: Option<WorkerId>,
+    limit: u32,
+    consistency: Consistency,
+    room: &mut Room,
+) -> Answer {
+    let limit = limit.clamp(1, limits::WORKER_LIST_MAX) as usize;
     api.fresh(consistency).await?;
-    room.reserve(LIST_BYTES_MAX).await;
-    Ok(Response::Workers(api.consensus.read(Core::workers)))
+    room.reserve(PAGE_BYTES_MAX + WORKER_BYTES_MAX).await;
+    let workers = api.consensus.read(|core| page(core.workers(after).take(limit), worker_bytes, PAGE_BYTES_MAX));
+    Ok(Response::Workers(workers))
 }
 
 /// Tells a worker what to do.

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::testing::{Bench, MINUTE_MS, Session, code, fetch, leased, subscription};
+use super::testing::{Bench, MINUTE_MS, Session, code, fetch, info, leased, subscription};
+use futures_util::future::join_all;
+use jobraft_core::command::Command;
+use jobraft_protocol::name::NAME_BYTES_MAX;
 use jobraft_protocol::{
     Consistency, ErrorCode, Push, Request, Response, Start, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
 };
@@ -10,7 +13,11 @@ use std::time::{Duration, Instant};
 
 impl Session {
     async fn workers(&mut self, consistency: Consistency) -> Vec<WorkerView> {
-        match self.ask(Request::ListWorkers { consistency }).await {
+        self.workers_page(None, limits::WORKER_LIST_MAX, consistency).await
+    }
+
+    async fn workers_page(&mut self, after: Option<WorkerId>, limit: u32, consistency: Consistency) -> Vec<WorkerView> {
+        match self.ask(Request::ListWorkers { after, limit, consistency }).await {
             Ok(Response::Workers(workers)) => workers,
             other => panic!("{other:?}"),
         }
@@ -53,6 +60,32 @@ async fn a_worker_is_listed_with_what_it_says_and_holds_until_it_disconnects() {
     assert_eq!(code(session.ask(Request::Heartbeat { worker }).await), ErrorCode::NotFound);
     let order = Request::OrderWorker { worker, order: WorkerOrder::Stop };
     assert_eq!(code(session.ask(order).await), ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_fit_into_no_frame_are_listed_page_by_page() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    // What is said of them is more than 6 MiB.
+    let queue = |number| format!("{number:0>width$}", width = NAME_BYTES_MAX).parse().unwrap();
+    let queues: Vec<_> = (0..limits::WORKER_QUEUES_MAX).map(queue).collect();
+    let register = || Command::RegisterWorker { info: WorkerInfo { queues: queues.clone(), ..info("large") } };
+    let registered = (0..800).map(|_| bench.node.consensus().propose(register()));
+    assert!(join_all(registered).await.iter().all(Result::is_ok));
+    let (mut listed, mut pages): (Vec<WorkerView>, _) = (Vec::new(), 0);
+    loop {
+        let after = listed.last().map(|worker| worker.id);
+        let page = session.workers_page(after, u32::MAX, Consistency::Linearizable).await;
+        if page.is_empty() {
+            break;
+        }
+        pages += 1;
+        listed.extend(page);
+    }
+    assert!((3..=8).contains(&pages), "{pages}");
+    assert_eq!(listed.iter().map(|worker| worker.id.0).collect::<Vec<_>>(), (1..=800).collect::<Vec<_>>());
+    let few = session.workers_page(Some(WorkerId(798)), 1, Consistency::Linearizable).await;
+    assert_eq!(few, listed[798..799]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ pub(super) async fn answer(session: &Session, request: Request, room: &mut Room)
         }
         Request::Configure { settings } => settings::configure(api, settings).await,
         Request::GetSettings { consistency } => settings::get(api, consistency).await,
-        Request::ListWorkers { consistency } => fleet::list(api, consistency, room).await,
+        Request::ListWorkers { after, limit, consistency } => fleet::list(api, after, limit, consistency, room).await,
         Request::OrderWorker { worker, order } => fleet::order(api, worker, order).await,
         Request::GetState { key, consistency } => state::get(api, &key, consistency).await,
         Request::ListState { prefix, after, limit, consistency } => {

@@ -17,9 +17,15 @@ pub(super) const JOB_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX
     + limits::LOG_TAIL_BYTES_MAX
     + limits::ATTEMPT_ERRORS_MAX * limits::FAILURE_MESSAGE_BYTES_MAX;
 
+/// Bytes in one page of a list after which nothing further is taken into it.
+pub(super) const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The most that a list takes that comes whole: a larger one fits into no frame.
 pub(super) const LIST_BYTES_MAX: usize = limits::CLIENT_FRAME_BYTES_MAX;
 
+const _: () = assert!(
+    2 * PAGE_BYTES_MAX <= LIST_BYTES_MAX,
+    "a page fits into a frame, its last part and the names of fields too"
+);
 const _: () = assert!(LIST_BYTES_MAX <= SESSION_ANSWER_BYTES_MAX, "a list always finds room");
 const _: () = assert!(JOB_BYTES_MAX <= SESSION_ANSWER_BYTES_MAX, "one job always finds room");
 
@@ -78,6 +84,17 @@ fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }
 
+/// Of what there is, as much as it takes to reach `bytes_max`, one at least: a page of a list.
+pub(super) fn page<T>(all: impl IntoIterator<Item = T>, bytes: impl Fn(&T) -> usize, bytes_max: usize) -> Vec<T> {
+    let mut taken = 0;
+    let fits = all.into_iter().take_while(|one| {
+        let has_room = taken < bytes_max;
+        taken += bytes(one);
+        has_room
+    });
+    fits.collect()
+}
+
 /// What an answer takes, for those that may be large.
 fn bytes(response: &Response) -> usize {
     match response {
@@ -99,13 +116,14 @@ fn job_bytes(view: &JobView) -> usize {
     size_of_val(view) + view.payload.len() + view.result.len() + view.log.len() + errors.sum::<usize>()
 }
 
-fn value_bytes(value: &StateValue) -> usize {
+pub(super) fn value_bytes(value: &StateValue) -> usize {
     size_of_val(value) + value.key.as_str().len() + value.value.len()
 }
 
-fn worker_bytes(worker: &WorkerView) -> usize {
+pub(super) fn worker_bytes(worker: &WorkerView) -> usize {
     let WorkerView { info, jobs, .. } = worker;
-    size_of_val(worker) + info.name.len() + info.agent.len() + size_of_val(jobs.as_slice())
+    let queues = info.queues.iter().map(|queue| size_of_val(queue) + queue.as_str().len()).sum::<usize>();
+    size_of_val(worker) + info.name.len() + info.agent.len() + queues + size_of_val(jobs.as_slice())
 }
 
 fn module_bytes(module: &ModuleManifest) -> usize {
@@ -117,6 +135,13 @@ fn module_bytes(module: &ModuleManifest) -> usize {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+
+    #[test]
+    fn a_page_ends_where_it_is_full_and_has_one_part_at_least() {
+        for (bytes_max, expected) in [(1, 1), (100, 1), (101, 2), (200, 2), (300, 3), (1_000, 3)] {
+            assert_eq!(page([100; 3], |bytes| *bytes, bytes_max).len(), expected, "{bytes_max}");
+        }
+    }
 
     #[tokio::test]
     async fn an_answer_keeps_only_the_room_that_it_needs_until_it_is_written() {
