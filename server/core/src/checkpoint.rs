@@ -6,6 +6,12 @@ use crate::record::{self, Header, QueueRecord};
 use crate::{Changes, Core, JobRow, Row, Table};
 
 impl Core {
+    /// How many jobs [`Self::take_changes`] would have to write or delete now.
+    #[must_use]
+    pub fn changed_jobs(&self) -> usize {
+        self.dirty.len() + self.deleted.len()
+    }
+
     /// Everything that changed since the last call, to be written in one transaction. Ended jobs leave memory; their
     /// ids stay known for as long as log time says.
     ///

@@ -12,9 +12,9 @@ use super::upkeep::Upkeep;
 use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use jobraft_core::command::{Event, Outcome, Table};
+use jobraft_core::command::{Event, Table};
 use jobraft_core::{Core, RestingJob, RestoreError};
-use jobraft_protocol::{Error, JobFilter, JobId, JobPage, JobView, limits};
+use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
@@ -25,9 +25,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Steps of jobs after which a checkpoint is asked for before its time: what changed is encoded while nothing can be
-/// applied, so it must not become much.
-const CHECKPOINT_STEPS: usize = 8_192;
+/// Jobs that changed since the last checkpoint beyond which one is asked for before its time: what changed is encoded while
+/// nothing can be applied, so it must not become much.
+const CHECKPOINT_JOBS: usize = 8_192;
 
 /// Hears what happened, after each entry. Must not block.
 pub(crate) type Observer = Arc<dyn Fn(Vec<Event>) + Send + Sync>;
@@ -76,8 +76,6 @@ struct Applied {
     membership: StoredMembership,
     /// What the last checkpoint holds.
     checkpoint: Option<LogId>,
-    /// How many steps jobs made since, roughly: some are of the same job.
-    steps: usize,
 }
 
 /// Why the state cannot be loaded or read.
@@ -105,7 +103,6 @@ impl Applied {
                 last: None,
                 membership: StoredMembership::default(),
                 checkpoint: None,
-                steps: 0,
             });
         };
         let membership =
@@ -120,7 +117,7 @@ impl Applied {
         })?;
         db.each_dead(|body| restore.dead(body).map_err(StateError::from))?;
         let last = Some(log_id(meta.term, meta.index));
-        Ok(Self { core: restore.finish()?, last, membership, checkpoint: last, steps: 0 })
+        Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })
     }
 
     fn meta(&self) -> Option<CheckpointMeta> {
@@ -252,7 +249,6 @@ impl StateMachine {
                 return Ok(Some(covered));
             }
             let changes = applied.core.take_changes();
-            applied.steps = 0;
             let ended = changes.jobs.iter().filter(|row| row.state.is_terminal());
             let ended = ended.map(|row| (row.id, Some(row.body.clone())));
             let gone = changes.deleted.iter().map(|id| (*id, None));
@@ -292,10 +288,9 @@ impl StateMachine {
         match &entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Normal(proposal) => {
+                let before = applied.core.changed_jobs();
                 let done = applied.core.apply(proposal.entry().map_err(io::Error::other)?);
-                let before = applied.steps;
-                applied.steps += done.outcomes.iter().map(steps).sum::<usize>();
-                if (before..applied.steps).contains(&CHECKPOINT_STEPS) {
+                if (before..applied.core.changed_jobs()).contains(&CHECKPOINT_JOBS) {
                     self.shared.pressure.notify_one();
                 }
                 answers.outcomes = done.outcomes;
@@ -309,18 +304,6 @@ impl StateMachine {
         drop(applied);
         (self.shared.observer)(events);
         Ok(answers)
-    }
-}
-
-/// How many steps of jobs a command was.
-fn steps(outcome: &Result<Outcome, Error>) -> usize {
-    match outcome {
-        Err(_) => 0,
-        Ok(Outcome::Enqueued(jobs)) => jobs.len(),
-        Ok(Outcome::Leased(jobs)) => jobs.len(),
-        Ok(Outcome::Extended(leases)) => leases.len(),
-        Ok(Outcome::Acted(targets)) => targets.len(),
-        Ok(Outcome::Done | Outcome::Registered(_) | Outcome::Failed { .. }) => 1,
     }
 }
 

@@ -10,7 +10,7 @@ use jobraft_core::command::{Command, Entry, Outcome, Target};
 use jobraft_core::{Core, RestingJob};
 use jobraft_protocol::{
     Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName,
-    QueueSetting, Retention, Setting, Task, TaskName, WorkerInfo, limits,
+    QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
 };
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
@@ -360,21 +360,41 @@ fn damage_found_by_a_sweep_stops_checkpoints_too() {
     assert!(matches!(node.state.sweep(), Err(StorageError::Stopped { .. })));
 }
 
+/// Whether no checkpoint is asked for before its time.
+async fn waits(node: &Node) -> bool {
+    tokio::time::timeout(Duration::from_millis(50), node.state.pressure()).await.is_err()
+}
+
 #[tokio::test]
 async fn a_checkpoint_is_asked_for_before_its_time_once_much_has_changed() {
     let mut node = Node::new();
-    let waits = |node: &Node| {
-        let state = node.state.clone();
-        async move { tokio::time::timeout(Duration::from_millis(50), state.pressure()).await.is_err() }
-    };
     for round in 0..8 {
         let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), round * 1_000 + number)).collect();
         node.enqueue(at(round), &ids);
     }
     assert!(waits(&node).await);
+    node.complete_all(at(8));
+    assert!(waits(&node).await, "steps of jobs that changed before are written no second time");
     let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), 8_000 + number)).collect();
     node.enqueue(at(8), &ids);
     assert!(!waits(&node).await);
     node.enqueue(at(9), &ids);
     assert!(waits(&node).await, "told twice");
+}
+
+#[tokio::test]
+async fn what_falls_due_counts_towards_a_checkpoint_though_no_command_did_it() {
+    let mut node = Node::new();
+    let later = (9_000..18_000).map(|number| NewJob { start: Start::AfterMs(1_000), ..new_job(job_id(at(9), number)) });
+    for jobs in later.collect::<Vec<_>>().chunks(1_000) {
+        node.apply(at(10), vec![Command::Enqueue { jobs: jobs.to_vec() }]);
+        node.state.checkpoint().unwrap();
+    }
+    assert!(waits(&node).await);
+    for _ in 0..8 {
+        node.apply(at(2_000), vec![]);
+    }
+    assert!(waits(&node).await);
+    node.apply(at(2_000), vec![]);
+    assert!(!waits(&node).await);
 }
