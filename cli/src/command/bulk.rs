@@ -1,7 +1,7 @@
 //! Something done to many jobs: found first, confirmed, then done in steps that can be interrupted.
 //!
-//! Each step is one request of at most [`ACTION_JOBS_MAX`] jobs and one entry of the log. Between two steps Ctrl-C is
-//! heard; whatever was done stays done, and the same command goes on with the rest, since what was acted on does not match
+//! Each step is one request of at most [`ACTION_JOBS_MAX`] jobs and one entry of the log. Ctrl-C stops after the step that
+//! is under way, and a second one without waiting for its answer; whatever was done stays done, and the same command goes on with the rest, since what was acted on does not match
 //! any more.
 
 use super::confirm::confirm;
@@ -13,7 +13,7 @@ use jobraft_protocol::{Error, ErrorCode, JobAction, JobFilter, JobId, JobState};
 use jobraft_sdk::{Client, Listing};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Live states: a job in one of them is not over.
 const LIVE: [JobState; 4] = [JobState::Scheduled, JobState::Blocked, JobState::Ready, JobState::Leased];
@@ -54,6 +54,8 @@ struct Summary {
     /// One refusal of them.
     #[serde(skip)]
     first: Option<Error>,
+    /// Sent to the cluster when the command was ended without waiting for the answer.
+    under_way: usize,
     /// Whether it was interrupted before all were tried.
     interrupted: bool,
 }
@@ -183,11 +185,11 @@ impl Deed {
         let what = format!("{} {}", self.verb(), human::count(ids.len(), "job"));
         confirm(&what, self.yes)?;
         let progress = Progress::counting(self.verb(), ids.len() as u64);
-        let interrupt = async {
+        let mut signals = signal(SignalKind::interrupt()).ok();
+        let interrupt = async || match &mut signals {
+            Some(signals) => drop(signals.recv().await),
             // Without a handler for the signal it ends the process, which is as good.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            None => std::future::pending().await,
         };
         let stepped = summary.in_steps(&ids, interrupt, &progress, async |part| {
             client.act(part, self.action.clone(), &states).await.map_err(|error| failed(&what, &error))
@@ -239,23 +241,31 @@ async fn matching(client: &Client, filter: JobFilter) -> Result<Vec<JobId>, Fail
 
 impl Summary {
     /// Calls `step` for one part after the other until all are done, one fails, or `interrupt` comes; then no further one
-    /// is begun.
+    /// is begun. A second `interrupt` does not wait for the one that is under way either.
     async fn in_steps(
         &mut self,
         ids: &[JobId],
-        interrupt: impl Future<Output = ()>,
+        mut interrupt: impl AsyncFnMut(),
         progress: &Progress,
         step: impl AsyncFn(&[JobId]) -> Result<Vec<Result<(), Error>>, Failure>,
     ) -> Result<(), Failure> {
-        let mut interrupt = std::pin::pin!(interrupt);
         for part in ids.chunks(ACTION_JOBS_MAX) {
             let mut acting = std::pin::pin!(step(part));
             let outcomes = tokio::select! {
                 outcomes = &mut acting => outcomes?,
-                () = &mut interrupt, if !self.interrupted => {
+                () = interrupt() => {
                     self.interrupted = true;
+                    progress.remark("stopping after this step; Ctrl-C again ends at once");
                     // What was sent is being done: its outcome belongs into the count.
-                    acting.await?
+                    tokio::select! {
+                        outcomes = &mut acting => outcomes?,
+                        () = interrupt() => {
+                            self.under_way = part.len();
+                            let what = format!("{} {}", self.action, human::count(self.matched, "job"));
+                            let cause = format!("interrupted: whether the last {} were done is not known", part.len());
+                            return Err(Failure::new(what, cause));
+                        }
+                    }
                 }
             };
             self.count(outcomes);
@@ -295,7 +305,10 @@ impl Summary {
             text.push_str(&format!("; {count} refused ({code})"));
         }
         if self.interrupted {
-            text.push_str(&format!("; {} not tried", self.matched - self.tried()));
+            if self.under_way > 0 {
+                text.push_str(&format!("; {} under way", self.under_way));
+            }
+            text.push_str(&format!("; {} not tried", self.matched - self.tried() - self.under_way));
         }
         text
     }
@@ -324,7 +337,7 @@ mod tests {
     use super::*;
     use jobraft_protocol::LogTime;
     use std::cell::Cell;
-    use std::future::{pending, ready};
+    use std::future::pending;
 
     fn ids(count: usize) -> Vec<JobId> {
         (0..count).map(|n| JobId::new(LogTime::from_ms(n as u64 + 1), [0; 10])).collect()
@@ -338,12 +351,21 @@ mod tests {
         Summary { action: "delete", matched, ..Summary::default() }
     }
 
+    /// So many interrupts come at once, and no further one.
+    fn interrupts(count: usize) -> impl AsyncFnMut() {
+        let mut left = count;
+        async move || match left {
+            0 => pending().await,
+            _ => left -= 1,
+        }
+    }
+
     #[tokio::test]
     async fn every_job_is_in_one_step_and_no_step_is_too_large() {
         let (all, steps) = (ids(2 * ACTION_JOBS_MAX + 1), Cell::new(0));
         let mut summary = summary(all.len());
         let bar = Progress::counting("test", 0);
-        let stepped = summary.in_steps(&all, pending(), &bar, async |part| {
+        let stepped = summary.in_steps(&all, pending, &bar, async |part| {
             steps.set(steps.get() + 1);
             assert!(part.len() <= ACTION_JOBS_MAX);
             Ok(vec![Ok(()); part.len()])
@@ -358,7 +380,7 @@ mod tests {
         let all = ids(2 * ACTION_JOBS_MAX);
         let mut summary = summary(all.len());
         let bar = Progress::counting("test", 0);
-        let stepped = summary.in_steps(&all, ready(()), &bar, async |part| {
+        let stepped = summary.in_steps(&all, interrupts(1), &bar, async |part| {
             tokio::task::yield_now().await;
             Ok(vec![Ok(()); part.len()])
         });
@@ -367,6 +389,17 @@ mod tests {
         assert!(summary.told("deleted").contains("1000 not tried"), "{}", summary.told("deleted"));
         let failure = summary.verdict("delete 2000 jobs").unwrap_err();
         assert!(failure.to_string().contains("1000 of 2000"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_second_interrupt_does_not_wait_for_the_step_that_is_under_way() {
+        let all = ids(2 * ACTION_JOBS_MAX);
+        let mut summary = summary(all.len());
+        let bar = Progress::counting("test", 0);
+        let failure = summary.in_steps(&all, interrupts(2), &bar, async |_| pending().await).await.unwrap_err();
+        assert_eq!(failure.exit_code(), Exit::Failed);
+        assert!(failure.to_string().contains("the last 1000"), "{failure}");
+        assert_eq!(summary.told("deleted"), "0 jobs: deleted; 1000 under way; 1000 not tried");
     }
 
     #[tokio::test]

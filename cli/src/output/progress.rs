@@ -35,6 +35,11 @@ impl Progress {
         self.bar.set_message(message.into());
     }
 
+    /// Says something above it, if somebody sees it; that stays.
+    pub(crate) fn remark(&self, text: &str) {
+        self.bar.println(text);
+    }
+
     /// Whether somebody sees it.
     pub(crate) fn is_shown(&self) -> bool {
         !self.bar.is_hidden()
