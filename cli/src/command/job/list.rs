@@ -4,10 +4,10 @@ use crate::command::filter::FilterArgs;
 use crate::command::value;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
-use crate::output::{Mood, Output, SummaryJson, Table, human};
+use crate::output::{Mood, Output, Progress, SummaryJson, Table, human};
 use clap::Args;
 use jobraft_protocol::limits::LIST_JOBS_MAX;
-use jobraft_protocol::{Consistency, JobFilter, JobId, JobSummary, LogTime, Task};
+use jobraft_protocol::{Consistency, JobId, JobPage, JobSummary, LogTime, Task};
 use jobraft_sdk::{Client, Listing};
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -49,12 +49,6 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
-/// The jobs that are shown, and whether there are more.
-struct Page {
-    jobs: Vec<JobSummary>,
-    more: bool,
-}
-
 impl ListArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
         // Before connecting: what is wrong with the filter is wrong anywhere.
@@ -89,42 +83,67 @@ impl ListArgs {
 
     async fn show(&self, client: &Client, output: &Output) -> Result<(), Failure> {
         let now = client.log_time();
-        let page = self.page(client, self.filter.filter(now)?).await?;
-        if self.json {
-            page.jobs.iter().try_for_each(|job| output.json_line(&SummaryJson::from(job)))?;
-        } else {
-            output.table(table(&page.jobs, now), "no job matches")?;
-        }
-        match page.jobs.last() {
-            Some(last) if page.more => {
-                output.note(format!("there are more: go on with --after {}, or see all with --limit 0", last.id))
+        let filter = self.filter.filter(now)?;
+        let fetch = async |listing| {
+            client.list_jobs(filter.clone(), listing).await.map_err(|error| failed("list jobs", &error))
+        };
+        // A list that is watched is there already; to make it flicker would not help.
+        let mut spinner = self.watch.is_none().then(|| Progress::spinner("finding jobs"));
+        // The columns of a table are as wide as their widest cell: that needs all rows.
+        let mut rows = Vec::new();
+        let more = self.pages(fetch, |page| {
+            if self.json {
+                if !page.is_empty() {
+                    spinner = None;
+                }
+                page.iter().try_for_each(|job| output.json_line(&SummaryJson::from(job)))?;
+            } else {
+                rows.extend(page);
             }
-            _ => Ok(()),
+            if let Some(spinner) = &spinner {
+                spinner.reach(rows.len() as u64);
+            }
+            Ok(())
+        });
+        let more = more.await?;
+        drop(spinner);
+        if !self.json {
+            output.table(table(&rows, now), "no job matches")?;
+        }
+        match more {
+            Some(last) => output.note(format!("there are more: go on with --after {last}, or see all with --limit 0")),
+            None => Ok(()),
         }
     }
 
-    /// Asks for one job more than is shown, to know whether there is one.
-    async fn page(&self, client: &Client, filter: JobFilter) -> Result<Page, Failure> {
-        let wanted = if self.limit == 0 { usize::MAX } else { self.limit };
+    /// Gives page after page to `show` as it comes, until as many jobs are shown as are wanted; the last one of them, if
+    /// there are more.
+    async fn pages(
+        &self,
+        fetch: impl AsyncFn(Listing) -> Result<JobPage, Failure>,
+        mut show: impl FnMut(Vec<JobSummary>) -> Result<(), Failure>,
+    ) -> Result<Option<JobId>, Failure> {
+        let mut wanted = if self.limit == 0 { usize::MAX } else { self.limit };
+        let mut last = None;
         let mut listing = Listing {
             after: self.after,
             oldest_first: self.oldest_first,
             limit: LIST_JOBS_MAX,
             consistency: if self.stale { Consistency::Stale } else { Consistency::Linearizable },
         };
-        let mut jobs: Vec<JobSummary> = Vec::new();
         loop {
-            let missing = wanted.saturating_add(1) - jobs.len();
-            listing.limit = u32::try_from(missing).unwrap_or(LIST_JOBS_MAX).min(LIST_JOBS_MAX);
-            let page = client.list_jobs(filter.clone(), listing).await.map_err(|error| failed("list jobs", &error))?;
-            jobs.extend(page.jobs);
-            if jobs.len() > wanted {
-                jobs.truncate(wanted);
-                return Ok(Page { jobs, more: true });
-            }
+            // One job more than is shown, to know whether there is one.
+            listing.limit = u32::try_from(wanted.saturating_add(1)).unwrap_or(LIST_JOBS_MAX).min(LIST_JOBS_MAX);
+            let mut page = fetch(listing).await?;
+            let more = page.jobs.len() > wanted;
+            page.jobs.truncate(wanted);
+            wanted -= page.jobs.len();
+            last = page.jobs.last().map(|job| job.id).or(last);
+            show(page.jobs)?;
             match page.next {
+                _ if more => return Ok(last),
                 Some(next) => listing.after = Some(next),
-                None => return Ok(Page { jobs, more: false }),
+                None => return Ok(None),
             }
         }
     }
@@ -171,6 +190,7 @@ mod tests {
     use super::*;
     use crate::output::Paint;
     use jobraft_protocol::{EndReason, JobState, Progress};
+    use std::cell::{Cell, RefCell};
 
     fn job() -> JobSummary {
         let made = LogTime::from_ms(1_769_860_800_250);
@@ -191,6 +211,45 @@ mod tests {
             progress: None,
             error: None,
         }
+    }
+
+    fn args(limit: usize) -> ListArgs {
+        ListArgs {
+            filter: FilterArgs::default(),
+            oldest_first: false,
+            limit,
+            after: None,
+            stale: false,
+            watch: None,
+            json: true,
+        }
+    }
+
+    /// Three pages of two jobs each; the second is empty. How many jobs had been shown when each was asked for, how many
+    /// in the end, and whether there are more.
+    async fn shown(limit: usize) -> (Vec<usize>, usize, bool) {
+        let (asked, shown) = (RefCell::new(Vec::new()), Cell::new(0));
+        let fetch = async |listing: Listing| {
+            asked.borrow_mut().push(shown.get());
+            let number = if asked.borrow().len() == 2 { 0 } else { 2.min(listing.limit as usize) };
+            let next = (asked.borrow().len() < 3).then(|| job().id);
+            Ok(JobPage { jobs: vec![job(); number], next })
+        };
+        let show = |page: Vec<JobSummary>| {
+            shown.set(shown.get() + page.len());
+            Ok(())
+        };
+        let more = args(limit).pages(fetch, show).await.unwrap();
+        (asked.into_inner(), shown.get(), more.is_some())
+    }
+
+    #[tokio::test]
+    async fn each_page_is_shown_before_the_next_is_asked_for() {
+        assert_eq!(shown(0).await, (vec![0, 2, 2], 4, false));
+        assert_eq!(shown(4).await, (vec![0, 2, 2], 4, false));
+        assert_eq!(shown(3).await, (vec![0, 2, 2], 3, true));
+        assert_eq!(shown(2).await, (vec![0, 2, 2], 2, true));
+        assert_eq!(shown(1).await, (vec![0], 1, true));
     }
 
     #[test]
