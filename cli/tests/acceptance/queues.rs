@@ -98,6 +98,9 @@ async fn a_full_queue_refuses_with_a_hint_and_is_waited_for_on_request() {
     let first = waiting(&cluster).await;
     let enqueue = ["job", "enqueue", "--queue", "q", "--task", "t"];
     cluster.jobraft(&enqueue).await.fails(1, &["queue_full", "--wait-when-full"]);
+    // For ever, or nearly so, is a time too.
+    let for_ever = ["job", "enqueue", "--queue", "other", "--task", "t", "--wait-when-full", "500000000000years"];
+    cluster.jobraft(&for_ever).await.ok();
     let patient = [&enqueue[..], &["--wait-when-full", "1m"]].concat();
     let (second, ()) = tokio::join!(cluster.jobraft(&patient), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
