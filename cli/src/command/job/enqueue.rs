@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Progress};
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
-use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, CRASHES_MAX, PRIORITY_MAX};
+use jobraft_protocol::limits::{ATTEMPTS_MAX, BULK_BYTES_MAX, BULK_JOBS_MAX, CRASHES_MAX, PRIORITY_MAX};
 use jobraft_protocol::{
     Backoff, EnqueueOutcome, Error, JobId, LogTime, ModuleRef, NewJob, QueueName, Start, Task, TaskName,
 };
@@ -69,7 +69,7 @@ pub(super) struct EnqueueArgs {
     #[arg(long, value_name = "DURATION", value_parser = value::wait)]
     start_deadline: Option<Duration>,
     /// How often it is tried at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ATTEMPTS_MAX)))]
     max_attempts: Option<u32>,
     /// How long it waits between two attempts: standard, exponential:1s, linear:30s, fixed:1m or list:1s,5s,30s; then
     /// perhaps ,factor=2 ,max=1h ,jitter=10%

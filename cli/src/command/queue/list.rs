@@ -7,7 +7,11 @@ use crate::output::{Mood, Output, Table, human};
 use clap::Args;
 use jobraft_protocol::{Consistency, QueueMode, QueueStats};
 
-/// List queues: their modes, their counts of jobs by state, and the limits that were set
+/// List queues: their modes, their counts of jobs by state, and the limits on what waits that were set
+///
+/// Jobs that are not over are counted as they stand. COMPLETED, DEAD, CANCELLED and EXPIRED count how often jobs of the queue
+/// ended so since it exists, whether or not they are still kept, deleted or retried; `jobraft job list` shows those that are
+/// there. WAITING is the bytes that waiting jobs hold. What is kept for how long is in the --json output.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
