@@ -188,3 +188,15 @@ async fn retention_makes_a_completed_job_unreadable() {
     assert_eq!(job(&client, gone.parse().unwrap()).await.unwrap_err().code(), Some(ErrorCode::NotFound));
     assert_eq!(count(&client, &["q"], |stats| stats.completed).await.unwrap(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_jobs_are_enqueued_though_nobody_reads_their_ids() {
+    let cluster = TestCluster::start(1).await;
+    let program = env!("CARGO_BIN_EXE_jobraft");
+    let line = format!("{program} job enqueue --context client.toml --queue q --task t --count 3000 | head -1");
+    let run = tokio::process::Command::new("sh").args(["-c", &line]).current_dir(cluster.directory()).output();
+    assert_eq!(run.await.unwrap().stdout.len(), 37, "an id");
+    let listed = cluster.jobraft(&["queue", "list", "--json"]).await.ok();
+    let queues: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(queues[0]["ready"], 3_000);
+}

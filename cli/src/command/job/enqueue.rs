@@ -181,6 +181,8 @@ impl EnqueueArgs {
             .map(|payload| self.job(&client, &task, payload.clone()))
             .peekable();
         let mut shown = Vec::new();
+        // Whoever reads the ids may have read enough: all jobs are enqueued nevertheless.
+        let mut written = Ok(());
         while jobs.peek().is_some() {
             let mut bytes = 0;
             let mut batch = Vec::new();
@@ -227,8 +229,8 @@ impl EnqueueArgs {
                     (true, None) => ids.push(outcome.id),
                     (true, Some(error)) if self.json => refused.push(MissedJson { id, error: error.clone() }),
                     (false, _) if self.json => shown.push(outcome),
-                    (false, None) => output.line(outcome.id)?,
-                    (_, Some(_)) => {}
+                    (false, None) if written.is_ok() => written = output.line(outcome.id),
+                    (false, None) | (_, Some(_)) => {}
                 }
             }
             if let Some(progress) = &progress {
@@ -241,7 +243,7 @@ impl EnqueueArgs {
             (false, true) => output.json(&shown),
             _ => Ok(()),
         };
-        Failure::of_all([printed, refusals.verdict(total), broke])
+        Failure::of_all([printed, written, refusals.verdict(total), broke])
     }
 
     fn payloads(&self) -> Result<Vec<Bytes>, Failure> {
