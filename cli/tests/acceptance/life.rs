@@ -38,7 +38,8 @@ async fn a_handler_that_does_not_stop_is_dropped_when_its_grace_is_over() {
     let cluster = TestCluster::start(1).await;
     let client = cluster.client().await;
     let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let worker = Worker::builder(client.clone()).queues(["q"]).handler("deaf", move |context: JobContext, (): ()| {
+    let worker = Worker::builder(client.clone()).queues(["q"]).concurrency(1);
+    let worker = worker.handler("deaf", move |context: JobContext, (): ()| {
         let told = told.clone();
         async move {
             context.cancelled().cancelled().await;
@@ -56,7 +57,7 @@ async fn a_handler_that_does_not_stop_is_dropped_when_its_grace_is_over() {
     let view = client.wait_job(id, DEADLINE).await.unwrap();
     assert_eq!((view.state, view.end_reason), (JobState::Cancelled, Some(EndReason::CancelGraceOver)));
     assert!(asked.elapsed() >= Duration::from_secs(2), "it had its grace");
-    // Its code is gone too: the sender lives in the handler, and in the one that waits.
+    // Its code is gone too: it had the only slot.
     let next = Producer::<()>::new(client.clone(), "q", "deaf").unwrap().enqueue(&()).await.unwrap();
     running(&client, next).await;
 }

@@ -479,23 +479,7 @@ async fn a_cancellation_whose_push_was_lost_comes_with_the_heartbeat() {
 
 #[tokio::test]
 async fn a_grace_without_end_is_no_mistake() {
-    let (finish, finished) = oneshot::channel::<()>();
-    let finished = std::sync::Mutex::new(Some(finished));
-    let Run { mut node, shutdown: _running, worker } = run(|builder| {
-        builder.grace(Duration::MAX).handler("wait", move |_, (): ()| {
-            let finished = finished.lock().unwrap().take().unwrap();
-            async move { finished.await.map_err(JobError::from) }
-        })
-    })
-    .await;
-    let (session, _) = node.subscribed().await;
-    session.push(vec![leased("wait", 1, 30_000, "")]);
-    session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order: WorkerOrder::Stop }));
-    node.until(|request| matches!(request, Request::Unsubscribe { .. })).await.answer(Ok(Response::Done));
-    finish.send(()).unwrap();
-    node.until(is_report).await.answer(Ok(Response::Done));
-    node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
-    assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport { completed: 1, ..WorkerReport::default() });
+    drained(|builder| builder.grace(Duration::MAX), &[WorkerOrder::Stop]).await;
 }
 
 #[tokio::test]
@@ -652,12 +636,12 @@ async fn a_long_word_of_progress_is_cut_and_not_dropped() {
     assert_eq!(*message, "é".repeat(limits::PROGRESS_MESSAGE_BYTES_MAX / 2));
 }
 
-#[tokio::test]
-async fn a_worker_that_is_told_to_stop_finishes_what_it_has_and_ends() {
+/// A worker that runs one job is given `orders`, finishes the job, and ends.
+async fn drained(change: impl FnOnce(WorkerBuilder) -> WorkerBuilder, orders: &[WorkerOrder]) {
     let (finish, finished) = oneshot::channel::<()>();
     let finished = std::sync::Mutex::new(Some(finished));
     let Run { mut node, shutdown: _running, worker } = run(|builder| {
-        builder.handler("wait", move |_, (): ()| {
+        change(builder).handler("wait", move |_, (): ()| {
             let finished = finished.lock().unwrap().take().unwrap();
             async move { finished.await.map_err(JobError::from) }
         })
@@ -665,13 +649,19 @@ async fn a_worker_that_is_told_to_stop_finishes_what_it_has_and_ends() {
     .await;
     let (session, _) = node.subscribed().await;
     session.push(vec![leased("wait", 1, 30_000, "")]);
-    session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order: WorkerOrder::Quiet }));
-    session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order: WorkerOrder::Stop }));
+    for &order in orders {
+        session.send(&ServerFrame::Push(Push::Ordered { worker: WORKER, order }));
+    }
     node.until(|request| matches!(request, Request::Unsubscribe { .. })).await.answer(Ok(Response::Done));
     finish.send(()).unwrap();
     node.until(is_report).await.answer(Ok(Response::Done));
     node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
     assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport { completed: 1, ..WorkerReport::default() });
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_finishes_what_it_has_and_ends() {
+    drained(|builder| builder, &[WorkerOrder::Quiet, WorkerOrder::Stop]).await;
 }
 
 #[tokio::test]

@@ -213,8 +213,8 @@ impl EnqueueArgs {
             for (job, outcome) in batch.iter().zip(outcomes) {
                 let id = job.id;
                 let outcome = EnqueuedJson::new(id, outcome);
-                if let Some(remark) = outcome.remark() {
-                    output.note(remark)?;
+                if let Some(remark) = outcome.remark().filter(|_| written.is_ok()) {
+                    written = output.note(remark);
                 }
                 if let Some(error) = &outcome.error {
                     let place = enqueued + refusals.count as u64;
