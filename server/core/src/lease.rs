@@ -169,16 +169,16 @@ impl Core {
         let job = self.job(id);
         let run_timeout_ms = job.run_timeout_ms;
         let lease = job.lease.as_ref().expect("callers name a leased job");
-        if let Some(cancel) = &lease.cancel {
-            if lease.expires_at >= cancel.hard_at {
-                return self.end_cancelled(id, EndReason::CancelGraceOver);
-            }
-            self.events.push(Event::LeaseExpired { worker: lease.worker });
-            return self.end_cancelled(id, EndReason::Cancelled);
+        if lease.cancel.as_ref().is_some_and(|cancel| lease.expires_at >= cancel.hard_at) {
+            return self.end_cancelled(id, EndReason::CancelGraceOver);
         }
+        let is_to_stop = lease.cancel.is_some();
         // Only a worker that was heard of after that has let it run on; one that was not has died before.
         let ran_too_long = lease.heard_at >= lease.granted_at.plus_ms(run_timeout_ms);
         self.events.push(Event::LeaseExpired { worker: lease.worker });
+        if is_to_stop {
+            return self.end_cancelled(id, EndReason::Cancelled);
+        }
         if ran_too_long {
             let text = format!("it ran longer than the {run_timeout_ms} ms it may, and its worker did not stop it");
             self.fail_attempt(id, FailureKind::Timeout, text, true);

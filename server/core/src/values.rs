@@ -123,3 +123,30 @@ fn view(key: &StateKey, value: &ValueRecord) -> StateValue {
     let ValueRecord { value, version, written_at } = value;
     StateValue { key: key.clone(), value: value.clone(), version: *version, written_at: *written_at }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn values_beyond_their_bytes_are_refused_unless_they_become_less() {
+        let write = |key: &str, bytes: Option<usize>| StateWrite {
+            key: key.parse().unwrap(),
+            value: bytes.map(|bytes| vec![0; bytes].into()),
+            if_version: None,
+        };
+        let mut core = Core::new();
+        core.write_values(&[write("a", Some(10)), write("b", Some(10))]);
+        // As if the others were large.
+        core.values.bytes += limits::STATE_BYTES_MAX - 20;
+        assert_eq!(core.check_writes(&[write("a", Some(11))]).unwrap_err().code, ErrorCode::TooLarge);
+        core.check_writes(&[write("a", Some(11)), write("b", Some(9))]).unwrap();
+        core.values.bytes += 100;
+        core.check_writes(&[write("a", Some(9))]).unwrap();
+        core.check_writes(&[write("a", None)]).unwrap();
+        core.write_values(&[write("a", None)]);
+        assert_eq!(core.values.bytes, limits::STATE_BYTES_MAX + 90, "what goes is taken off");
+    }
+}

@@ -8,7 +8,8 @@ use jobraft_protocol::JobAction;
 
 /// Delete jobs that wait or have ended; nothing is left to read of them
 ///
-/// A filter must say in which state, and --all means all that can be deleted: there is no way back. Jobs that run cannot be deleted; cancel them.
+/// A filter must say in which state, and --all means all that can be deleted: there is no way back. Jobs that run cannot
+/// be deleted; cancel them.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

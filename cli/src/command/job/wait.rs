@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 const WAITS_AT_ONCE: usize = 256;
 /// Of a failure's message this much is shown.
 const MESSAGE_BYTES: usize = 500;
-/// As good as for ever, and still a time that clocks can add to.
-pub(super) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// From this many jobs on there is a bar that counts those that have ended.
 const PROGRESS_FROM: usize = 20;
 
@@ -145,7 +143,7 @@ fn show_progress(bar: &Progress, job: &JobView) {
 /// The job once it has ended. One that is `watched` shows meanwhile how far it is, if there is a terminal.
 async fn end_of(client: &Client, id: JobId, deadline: Option<Instant>, watched: bool) -> Result<End, Failure> {
     let doing = || format!("wait for job {id}");
-    let left = deadline.map_or(FOR_EVER, |deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
     let bar = watched.then(|| Progress::percent("job")).filter(Progress::is_shown);
     let ended = match &bar {
         Some(bar) => client.wait_job_watching(id, left, |job| show_progress(bar, job)).await,
