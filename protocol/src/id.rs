@@ -70,14 +70,34 @@ impl FromStr for JobId {
     }
 }
 
+/// A batch: a UUIDv7, made by the client like a [`JobId`] and by the same rules, so that a batch that is created again is the
+/// same batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BatchId(pub JobId);
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for BatchId {
+    type Err = IdError;
+
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        s.parse().map(Self)
+    }
+}
+
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not a UUID at all.
-    #[error("not a UUID; a job id looks like 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d")]
+    #[error("not a UUID; an id of a job or batch looks like 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d")]
     NotUuid,
     /// A UUID of another version.
-    #[error("not a UUID of version 7; job ids carry the time at which they were made")]
+    #[error("not a UUID of version 7; ids of jobs and batches carry the time at which they were made")]
     NotVersion7,
     /// Not 64 hexadecimal digits.
     #[error("not a SHA-256 digest: expected 64 hexadecimal digits")]

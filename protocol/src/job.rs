@@ -1,8 +1,8 @@
 //! The job model: what is enqueued, what a worker gets, what a reader sees.
 
 use crate::{
-    Backoff, Digest, FencingToken, JobId, LogTime, QueueName, QueueSettings, StateWrite, TaskName, Unique, WorkerId,
-    limits,
+    After, Backoff, BatchId, Digest, FencingToken, GroupKey, JobId, Label, LogTime, OnFailure, Predecessor, QueueName,
+    QueueSettings, ScheduleTick, StateWrite, TaskName, Unique, WorkerId, limits,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,18 @@ pub struct NewJob {
     /// The key that no other job may hold at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
+    /// With which jobs of its queue it shares a turn and limits; absent: with all those that do not say either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupKey>,
+    /// What it waits for; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
+    /// The batch to which it belongs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// What it is called within its workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
 }
 
 impl NewJob {
@@ -70,6 +82,10 @@ impl NewJob {
             backoff: None,
             max_crashes: None,
             unique: None,
+            group: None,
+            after: None,
+            batch: None,
+            label: None,
         }
     }
 }
@@ -220,6 +236,21 @@ pub struct LeasedJob {
     /// What an earlier attempt left by a checkpoint.
     #[serde(default, skip_serializing_if = "Bytes::is_empty")]
     pub checkpoint: Bytes,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupKey>,
+    /// The jobs that it waited for, in the order in which it named them, and how they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Predecessor>,
+    /// The batch to which it belongs, or whose callback it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// What it is called within its workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+    /// The tick for which a schedule enqueued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<ScheduleTick>,
 }
 
 impl LeasedJob {
@@ -299,6 +330,8 @@ pub enum EndReason {
     CancelGraceOver,
     /// Cancelled: it was deleted while it waited.
     Deleted,
+    /// Cancelled: a job that it waited for did not complete.
+    DependencyFailed,
     /// A reason of a newer version.
     #[serde(other)]
     Unknown,
@@ -317,6 +350,7 @@ impl EndReason {
             Self::Cancelled => "cancelled",
             Self::CancelGraceOver => "cancel_grace_over",
             Self::Deleted => "deleted",
+            Self::DependencyFailed => "dependency_failed",
             Self::Unknown => "unknown",
         }
     }
@@ -515,6 +549,32 @@ pub struct JobView {
     /// There while it is asked to stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelNotice>,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupKey>,
+    /// The jobs that it waits or waited for, in the order in which it named them, and how they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Predecessor>,
+    /// What becomes of it if one of them does not complete.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure: OnFailure,
+    /// The batch to which it belongs, or whose callback it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// Whether it is a callback of that batch, and no part of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_callback: bool,
+    /// What it is called within its workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+    /// The tick for which a schedule enqueued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<ScheduleTick>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_default(on_failure: &OnFailure) -> bool {
+    *on_failure == OnFailure::default()
 }
 
 const fn crashes_default() -> u32 {

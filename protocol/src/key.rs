@@ -53,6 +53,13 @@ text!(
     KeyError
 );
 text!(
+    /// What jobs of one queue have in common that are to share it with the others: a tenant, an account, a host that is
+    /// called. Groups of one queue take turns, and each can be limited.
+    GroupKey,
+    "group key",
+    KeyError
+);
+text!(
     /// The name of a value in the cluster's state: see [`crate::StateWrite`].
     StateKey,
     "state key",

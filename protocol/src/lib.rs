@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod cluster;
 pub mod error;
 pub mod frame;
+pub mod group;
 pub mod id;
 pub mod job;
 pub mod key;
@@ -16,33 +17,38 @@ pub mod list;
 pub mod module;
 pub mod name;
 pub mod request;
+pub mod schedule;
 pub mod settings;
 pub mod state;
 mod text;
 pub mod time;
 pub mod unique;
 pub mod worker;
+pub mod workflow;
 
 pub use backoff::{Backoff, BackoffCurve};
 pub use cluster::{ClusterStatus, MemberStatus, NodeAddress, Role};
 pub use error::{Error, ErrorCode, LeaderHint, Retry};
-pub use id::{Digest, FencingToken, JobId, LeaseRef, NodeId, WorkerId};
+pub use group::{GroupSetting, GroupSettings, GroupView, Rate};
+pub use id::{BatchId, Digest, FencingToken, JobId, LeaseRef, NodeId, WorkerId};
 pub use job::{
     AttemptError, CancelNotice, Completion, EndReason, EnqueueOutcome, Extended, Failure, FailureKind, JobState,
     JobView, LeaseView, LeasedJob, NewJob, Progress, QueueStats, Start, Task,
 };
-pub use key::{KeyError, StateKey, UniqueKey};
+pub use key::{GroupKey, KeyError, StateKey, UniqueKey};
 pub use list::{JobAction, JobFilter, JobPage, JobSummary};
 pub use module::{ModuleManifest, ModuleRef};
-pub use name::{ModuleName, NameError, QueueName, TaskName};
+pub use name::{Label, ModuleName, NameError, QueueName, ScheduleName, TaskName};
 pub use request::{
     ClientFrame, ClientHello, Consistency, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
 };
+pub use schedule::{CatchUp, JobTemplate, Overlap, Schedule, ScheduleTick, ScheduleView};
 pub use settings::{ClusterSettings, QueueMode, QueueSetting, QueueSettings, Retention, Setting};
 pub use state::{StateValue, StateWrite};
 pub use time::LogTime;
 pub use unique::{OnConflict, Unique, UniqueScope};
 pub use worker::{WorkerInfo, WorkerOrder, WorkerView};
+pub use workflow::{After, BatchState, BatchView, NewBatch, OnFailure, Predecessor};
 
 /// ALPN of connections between nodes.
 pub const ALPN_PEER: &[u8] = b"jobraft-peer/1";

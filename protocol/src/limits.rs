@@ -148,6 +148,51 @@ pub const ACTION_JOBS_MAX: usize = 1_000;
 /// The most queues of a cluster; a job that would make one more is refused with `too_many`.
 pub const QUEUES_MAX: usize = 10_000;
 
+/// The most jobs that one job waits for; more are refused with `too_many`.
+pub const AFTER_JOBS_MAX: usize = 1_000;
+/// The most jobs that wait for one job; one more is refused with `too_many`.
+pub const DEPENDENTS_MAX: usize = 10_000;
+/// Predecessors that a list of jobs names with each of them.
+pub const SUMMARY_AFTER_MAX: usize = 16;
+/// The most jobs of one batch; more are refused with `too_many`.
+pub const BATCH_JOBS_MAX: u64 = 1_000_000;
+/// The most batches that the cluster knows; when there are as many, the one that ended longest ago is forgotten for a new one,
+/// and if none has ended, the new one is refused with `too_many`.
+pub const BATCHES_MAX: usize = 100_000;
+/// How long a batch is known after its end.
+pub const BATCH_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The most batches in one page of a list of them.
+pub const BATCH_LIST_MAX: u32 = 1_000;
+
+/// The most jobs at once that a limit of concurrency can allow.
+pub const CONCURRENCY_MAX: u64 = 1_000_000;
+/// The most attempts in a period, and the largest burst, of a rate.
+pub const RATE_COUNT_MAX: u64 = 1_000_000;
+/// The longest period of a rate.
+pub const RATE_PERIOD_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// The greatest weight of a group.
+pub const GROUP_WEIGHT_MAX: u32 = 1_000;
+/// The most groups of all queues together that have jobs, had their turn lately, or are set to something of their own; a job
+/// that would make one more is refused with `too_many`.
+pub const GROUPS_MAX: usize = 100_000;
+/// The most groups in one page of a list of them.
+pub const GROUP_LIST_MAX: u32 = 1_000;
+
+/// The most schedules of a cluster; one more is refused with `too_many`.
+pub const SCHEDULES_MAX: usize = 10_000;
+/// The most schedules in one page of a list of them.
+pub const SCHEDULE_LIST_MAX: u32 = 1_000;
+/// The longest cron expression, and the longest name of a time zone.
+pub const CRON_BYTES_MAX: usize = 256;
+/// Ticks of one schedule that one command deals with; what is left goes with the next.
+pub const TICKS_MAX: usize = 100;
+/// A tick that is so late is dealt with as its schedule's policy for late ones says.
+pub const TICK_LATE_MS: u64 = 60_000;
+/// The most next ticks that are shown of a schedule.
+pub const NEXT_TICKS_MAX: u32 = 1_000;
+/// The longest error kept with a batch or a schedule; cut.
+pub const KEPT_ERROR_BYTES_MAX: usize = 512;
+
 /// How long after it ended a job's id is remembered, and how old an id may be at enqueue.
 pub const IDEMPOTENCY_WINDOW_MS_DEFAULT: u64 = 5 * 60 * 1_000;
 /// How far ahead of log time a new job's id may be.

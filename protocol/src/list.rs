@@ -1,7 +1,9 @@
 //! Lists of jobs: which, in which order, page by page; and what can be done to jobs that are named.
 
 use crate::job::EndReason;
-use crate::{JobId, JobState, LogTime, Progress, QueueName, Task, UniqueKey, WorkerId, limits};
+use crate::{
+    BatchId, GroupKey, JobId, JobState, Label, LogTime, Progress, QueueName, Task, UniqueKey, WorkerId, limits,
+};
 use serde::{Deserialize, Serialize};
 
 /// Which jobs. All conditions must hold; one that is empty or absent always does.
@@ -19,6 +21,9 @@ pub struct JobFilter {
     /// With this unique key, whether or not they hold it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<UniqueKey>,
+    /// Of this batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
     /// Enqueued at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enqueued_from: Option<LogTime>,
@@ -96,6 +101,29 @@ pub struct JobSummary {
     /// Its last error, cut at [`limits::SUMMARY_ERROR_BYTES_MAX`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupKey>,
+    /// The batch to which it belongs, or whose callback it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+    /// Whether it is a callback of that batch, and no part of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_callback: bool,
+    /// What it is called within its workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+    /// The jobs that it waits or waited for, the first [`limits::SUMMARY_AFTER_MAX`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
+    /// How many these are in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after_count: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A part of a list. Jobs are in the order of their ids, which is that of their making: it never changes, so that no

@@ -1,8 +1,8 @@
-//! Names that people choose: of queues, tasks and modules. Bounded, printable, safe in logs and on a shell line.
+//! Names that people choose: of queues, tasks, modules, schedules, and of jobs within a workflow. Bounded, printable, safe in logs and on a shell line.
 
 use crate::text::text;
 
-/// The longest queue, task or module name, in bytes.
+/// The longest name of any kind, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
 /// Why a text is not a name.
@@ -57,4 +57,13 @@ text! {
 text! {
     /// A movable pointer to a module, such as `wordcount@1.2.0`; resolved and pinned at enqueue.
     ModuleName, "module name", NameError
+}
+text! {
+    /// What a job or a batch is called within a workflow, for people and for the jobs that come after it: `part-7`. Need not
+    /// be unique.
+    Label, "label", NameError
+}
+text! {
+    /// The name of a schedule, such as `nightly-report`.
+    ScheduleName, "schedule name", NameError
 }

@@ -4,10 +4,11 @@
 //! receives [`ServerFrame`]s; many requests are under way at once and answers come in any order, matched by id.
 
 use crate::{
-    CancelNotice, ClusterSettings, ClusterStatus, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
-    JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint, LeaseRef, LeasedJob, LogTime, ModuleManifest,
-    ModuleName, ModuleRef, NewJob, NodeAddress, NodeId, Progress, QueueName, QueueStats, Setting, StateKey, StateValue,
-    WorkerId, WorkerInfo, WorkerOrder, WorkerView,
+    BatchId, BatchView, CancelNotice, ClusterSettings, ClusterStatus, Completion, Digest, EnqueueOutcome, Error,
+    Extended, Failure, GroupKey, GroupView, JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint,
+    LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NewBatch, NewJob, NodeAddress, NodeId,
+    Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue, WorkerId, WorkerInfo,
+    WorkerOrder, WorkerView,
 };
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,87 @@ pub enum Request {
     Enqueue {
         /// The jobs.
         jobs: Vec<NewJob>,
+        /// Whether one that is refused refuses them all: the request then fails with that refusal, which names the job. Only
+        /// then may a job come after one that stands behind it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all_or_none: bool,
+    },
+    /// Creates a batch with its first jobs, all or nothing; answers [`Response::Batch`]. Idempotent by the batch's id.
+    CreateBatch {
+        /// The batch.
+        batch: Box<NewBatch>,
+    },
+    /// Lets a batch take no more jobs from outside; answers [`Response::Batch`]. Idempotent.
+    SealBatch {
+        /// Which.
+        batch: BatchId,
+        /// Whether it also takes none from its own jobs, and calls nobody when it ends: its jobs are about to be cancelled.
+        #[serde(default)]
+        cancel: bool,
+    },
+    /// Reads a batch; answers [`Response::Batch`].
+    GetBatch {
+        /// Which.
+        batch: BatchId,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+        /// Waits up to this long until it has ended.
+        #[serde(default)]
+        wait_ms: u64,
+    },
+    /// Lists batches from the newest back; answers [`Response::Batches`].
+    ListBatches {
+        /// Only ids less than this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<BatchId>,
+        /// How many at most; at most [`crate::limits::BATCH_LIST_MAX`].
+        limit: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Lists the groups of a queue by key; answers [`Response::Groups`].
+    ListGroups {
+        /// The queue.
+        queue: QueueName,
+        /// Only keys greater than this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<GroupKey>,
+        /// How many at most; at most [`crate::limits::GROUP_LIST_MAX`].
+        limit: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Lists schedules by name, each with its next tick; answers [`Response::Schedules`]. They are put, paused and removed by
+    /// [`Request::Configure`].
+    ListSchedules {
+        /// Only names greater than this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<ScheduleName>,
+        /// How many at most; at most [`crate::limits::SCHEDULE_LIST_MAX`].
+        limit: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Reads a schedule; answers [`Response::Schedule`].
+    GetSchedule {
+        /// Which.
+        name: ScheduleName,
+        /// How many of its next ticks; at most [`crate::limits::NEXT_TICKS_MAX`].
+        next: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// Enqueues a schedule's job now, whether or not it is paused; answers [`Response::Enqueued`]. Idempotent by the job's id.
+    RunSchedule {
+        /// Which.
+        name: ScheduleName,
+        /// The id of the job, made by the client.
+        job: JobId,
     },
     /// Mints a worker incarnation; answers [`Response::Registered`].
     RegisterWorker {
@@ -385,6 +467,17 @@ pub enum Response {
     Done,
     /// For each job of the enqueue, in order.
     Enqueued(Vec<EnqueueOutcome>),
+    /// The batch.
+    Batch(Box<BatchView>),
+    /// Batches, from the newest back; fewer than were asked for only at the end.
+    Batches(Vec<BatchView>),
+    /// Groups, by key; fewer than were asked for only at the end.
+    Groups(Vec<GroupView>),
+    /// The schedule.
+    Schedule(Box<ScheduleView>),
+    /// Schedules, by name; fewer than were asked for only at the end, or where a page has as many bytes as one answer takes:
+    /// an empty page is the end.
+    Schedules(Vec<ScheduleView>),
     /// The worker's incarnation.
     Registered(WorkerId),
     /// The leased jobs.

@@ -1,6 +1,7 @@
 //! What can be set while the cluster runs: replicated, and the same on every node from the same log entry on.
 
-use crate::{QueueName, limits};
+use crate::group::{check_concurrency, check_rate};
+use crate::{GroupKey, GroupSetting, QueueName, Rate, Schedule, ScheduleName, limits};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -79,6 +80,19 @@ pub struct QueueSettings {
     /// Of expired jobs; absent: [`limits::RETENTION_EXPIRED_MS_DEFAULT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_expired: Option<Retention>,
+    /// How many of its jobs may be leased at once, in the whole cluster; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u64>,
+    /// How many of its attempts may begin in how much time; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// How many jobs of each of its groups may be leased at once, unless the group is set otherwise; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_concurrency: Option<u64>,
+    /// How many attempts of each of its groups may begin in how much time, unless the group is set otherwise; absent: any
+    /// number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_rate: Option<Rate>,
 }
 
 impl QueueSettings {
@@ -104,6 +118,10 @@ impl QueueSettings {
             QueueSetting::KeepDead(retention) => self.keep_dead = retention,
             QueueSetting::KeepCancelled(retention) => self.keep_cancelled = retention,
             QueueSetting::KeepExpired(retention) => self.keep_expired = retention,
+            QueueSetting::Concurrency(concurrency) => self.concurrency = concurrency,
+            QueueSetting::Rate(rate) => self.rate = rate,
+            QueueSetting::GroupConcurrency(concurrency) => self.group_concurrency = concurrency,
+            QueueSetting::GroupRate(rate) => self.group_rate = rate,
         }
     }
 }
@@ -126,6 +144,14 @@ pub enum QueueSetting {
     KeepCancelled(Option<Retention>),
     /// How long expired jobs are kept.
     KeepExpired(Option<Retention>),
+    /// How many of its jobs may be leased at once; 1 to [`limits::CONCURRENCY_MAX`].
+    Concurrency(Option<u64>),
+    /// How many of its attempts may begin in how much time.
+    Rate(Option<Rate>),
+    /// How many jobs of each group may be leased at once; 1 to [`limits::CONCURRENCY_MAX`].
+    GroupConcurrency(Option<u64>),
+    /// How many attempts of each group may begin in how much time.
+    GroupRate(Option<Rate>),
 }
 
 impl QueueSetting {
@@ -152,6 +178,10 @@ impl QueueSetting {
             Self::KeepDead(retention) => keep("keep_dead", retention),
             Self::KeepCancelled(retention) => keep("keep_cancelled", retention),
             Self::KeepExpired(retention) => keep("keep_expired", retention),
+            Self::Concurrency(concurrency) => check_concurrency("concurrency", concurrency),
+            Self::Rate(rate) => check_rate("rate", rate),
+            Self::GroupConcurrency(concurrency) => check_concurrency("group_concurrency", concurrency),
+            Self::GroupRate(rate) => check_rate("group_rate", rate),
         }
     }
 }
@@ -165,6 +195,15 @@ pub enum Setting {
     /// Whether an enqueue makes a queue that is not there. If not, such a job is refused with
     /// [`crate::ErrorCode::QueueUnknown`].
     CreateQueues(bool),
+    /// Of a group of a queue, each of which is made if there is none.
+    Group(QueueName, GroupKey, GroupSetting),
+    /// Puts a schedule, in the place of another of its name if there is one. Ticks count from then on, or, if neither its
+    /// expression nor its time zone changed, from where the former one was.
+    PutSchedule(Box<Schedule>),
+    /// Whether a schedule's ticks are passed over from now on. Refused with [`crate::ErrorCode::NotFound`] if there is none.
+    PauseSchedule(ScheduleName, bool),
+    /// Removes a schedule; what it enqueued lives on. Refused with [`crate::ErrorCode::NotFound`] if there is none.
+    RemoveSchedule(ScheduleName),
 }
 
 /// What the cluster as a whole is set to. Queues carry their own settings.

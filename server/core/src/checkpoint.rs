@@ -32,6 +32,7 @@ impl Core {
                 ended_seq: past.and_then(|past| past.ended_seq),
                 task: job.task.to_string(),
                 key: job.unique().map(|unique| unique.key.clone()),
+                batch: None,
                 error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
                 body: record::encode(&job.record(id, queue, self.holds_key(id, job))),
             });

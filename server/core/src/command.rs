@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use jobraft_protocol::{
-    BackoffCurve, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure, JobAction, JobId,
-    JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, NewJob, Progress, QueueName, Setting, Start,
-    Task, UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
+    BackoffCurve, BatchId, BatchView, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
+    JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, NewBatch, NewJob, Progress,
+    QueueName, ScheduleName, Setting, Start, Task, UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,52 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Enqueues jobs, each on its own: one may be refused and the next accepted. Answers [`Outcome::Enqueued`].
+    /// Enqueues jobs. Answers [`Outcome::Enqueued`].
     Enqueue {
         /// The jobs.
         jobs: Vec<NewJob>,
+        /// Whether one that is refused refuses the command; else each is on its own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all_or_none: bool,
+        /// Those that they come after and that have ended, read by the leader.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        known: Vec<Target>,
+    },
+    /// Creates a batch with its first jobs, all or nothing. Answers [`Outcome::Batch`].
+    CreateBatch {
+        /// The batch.
+        batch: Box<NewBatch>,
+        /// As in [`Command::Enqueue`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        known: Vec<Target>,
+    },
+    /// Lets a batch take no more jobs. Answers [`Outcome::Batch`].
+    SealBatch {
+        /// Which.
+        batch: BatchId,
+        /// Whether it is cancelled: takes none from its own jobs either, and calls nobody.
+        cancel: bool,
+    },
+    /// Enqueues a schedule's job now. Answers [`Outcome::Enqueued`].
+    RunSchedule {
+        /// Which.
+        name: ScheduleName,
+        /// The id of the job.
+        job: JobId,
+    },
+    /// Ticks of a schedule fell due: the leader read the calendar. Those that were dealt with are passed over, as are all if
+    /// the schedule is another by now. Answers [`Outcome::Done`].
+    Tick {
+        /// Which.
+        name: ScheduleName,
+        /// What was read: see [`crate::Plan`].
+        revision: u64,
+        /// The ticks, oldest first; at most [`jobraft_protocol::limits::TICKS_MAX`].
+        ticks: Vec<LogTime>,
+        /// How many came before them that need not be told one by one, for they are late and passed over.
+        passed_over: u64,
+        /// Whether more are due behind them.
+        more: bool,
     },
     /// Mints a worker incarnation. Answers [`Outcome::Registered`].
     RegisterWorker {
@@ -85,6 +127,9 @@ pub enum Command {
         lease: LeaseRef,
         /// With what.
         completion: Completion,
+        /// As in [`Command::Enqueue`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        known: Vec<Target>,
     },
     /// Fails an attempt. Answers [`Outcome::Failed`].
     Fail {
@@ -136,6 +181,8 @@ const ENVELOPE_BYTES: usize = 128;
 const FIELD_BYTES: usize = 40;
 /// What a number in a list takes, at most.
 const NUMBER_BYTES: usize = 9;
+/// What an id in a list takes.
+const ID_BYTES: usize = 17;
 
 impl Command {
     /// How many bytes this command takes in an entry, at most: what batching counts, so that no entry outgrows the frames
@@ -144,13 +191,19 @@ impl Command {
     pub fn weight_bytes(&self) -> usize {
         ENVELOPE_BYTES
             + match self {
-                Self::Enqueue { jobs } => jobs_bytes(jobs),
-                Self::Complete { completion, .. } => {
+                Self::Enqueue { jobs, known, .. } => jobs_bytes(jobs) + targets_bytes(known),
+                Self::CreateBatch { batch, known } => {
+                    let callbacks = batch.on_complete.iter().chain(&batch.on_failure);
+                    let callbacks = callbacks.map(|job| jobs_bytes(std::slice::from_ref(job))).sum::<usize>();
+                    let label = batch.label.as_ref().map_or(0, |label| label.as_str().len());
+                    ENVELOPE_BYTES + label + callbacks + jobs_bytes(&batch.jobs) + targets_bytes(known)
+                }
+                Self::Complete { completion, known, .. } => {
                     let Completion { result, log, jobs, state } = completion;
                     let state = state.iter().map(|write| {
                         ENVELOPE_BYTES + write.key.as_str().len() + write.value.as_ref().map_or(0, |value| value.len())
                     });
-                    result.len() + log.len() + jobs_bytes(jobs) + state.sum::<usize>()
+                    result.len() + log.len() + jobs_bytes(jobs) + state.sum::<usize>() + targets_bytes(known)
                 }
                 Self::Fail { failure, .. } => failure.message.len() + failure.log.len(),
                 Self::Extend { leases, progress, .. } => {
@@ -165,13 +218,23 @@ impl Command {
                         JobAction::Move { queue } => queue.as_str().len(),
                         JobAction::Delete | JobAction::Retry | JobAction::Prioritize { .. } => 0,
                     };
-                    let target = |target: &Target| FIELD_BYTES + target.row.as_ref().map_or(0, Bytes::len);
-                    said + ENVELOPE_BYTES + targets.iter().map(target).sum::<usize>()
+                    said + ENVELOPE_BYTES + targets_bytes(targets)
                 }
                 Self::Configure { settings } => settings
                     .iter()
                     .map(|setting| match setting {
-                        Setting::Queue(queue, _) => ENVELOPE_BYTES + queue.as_str().len(),
+                        Setting::Queue(queue, _) => 2 * ENVELOPE_BYTES + queue.as_str().len(),
+                        Setting::Group(queue, group, _) => {
+                            2 * ENVELOPE_BYTES + queue.as_str().len() + group.as_str().len()
+                        }
+                        Setting::PutSchedule(schedule) => {
+                            let job = schedule.job.job(JobId::new(LogTime::ZERO, [0; 10]), LogTime::ZERO);
+                            let texts = schedule.name.as_str().len() + schedule.cron.len() + schedule.time_zone.len();
+                            2 * ENVELOPE_BYTES + texts + jobs_bytes(&[job])
+                        }
+                        Setting::PauseSchedule(name, _) | Setting::RemoveSchedule(name) => {
+                            ENVELOPE_BYTES + name.as_str().len()
+                        }
                         Setting::CreateQueues(_) => FIELD_BYTES,
                     })
                     .sum(),
@@ -182,14 +245,16 @@ impl Command {
                     ENVELOPE_BYTES + manifest.owner.len() + imports + names.sum::<usize>()
                 }
                 Self::RegisterWorker { info } => names_bytes(&info.queues) + info.name.len() + info.agent.len(),
-                Self::OrderWorker { .. } | Self::Release { .. } | Self::Disconnect { .. } => 0,
+                Self::Tick { name, ticks, .. } => ENVELOPE_BYTES + name.as_str().len() + ticks.len() * NUMBER_BYTES,
+                Self::RunSchedule { name, .. } => name.as_str().len(),
+                Self::OrderWorker { .. } | Self::Release { .. } | Self::Disconnect { .. } | Self::SealBatch { .. } => 0,
             }
     }
 }
 
 fn jobs_bytes(jobs: &[NewJob]) -> usize {
     let bytes = |job: &NewJob| {
-        let NewJob { queue, task, payload, backoff, unique, .. } = job;
+        let NewJob { queue, task, payload, backoff, unique, group, after, label, .. } = job;
         let task = match task {
             Task::Handler(name) => name.as_str().len(),
             Task::Module(_) => FIELD_BYTES,
@@ -199,13 +264,22 @@ fn jobs_bytes(jobs: &[NewJob]) -> usize {
             _ => ENVELOPE_BYTES,
         });
         let unique = unique.as_ref().map_or(0, |unique| ENVELOPE_BYTES + unique.key.as_str().len());
+        let workflow = group.as_ref().map_or(0, |group| FIELD_BYTES + group.as_str().len())
+            + after.as_ref().map_or(0, |after| ENVELOPE_BYTES + after.jobs.len() * ID_BYTES)
+            + label.as_ref().map_or(0, |label| FIELD_BYTES + label.as_str().len())
+            + job.batch.map_or(0, |_| FIELD_BYTES);
         let numbers = [job.run_timeout_ms, job.ttl_ms, job.start_deadline_ms].iter().flatten().count()
             + [job.max_attempts, job.max_crashes].iter().flatten().count()
             + job.priority.iter().count()
             + usize::from(job.start != Start::Now);
-        ENVELOPE_BYTES + queue.as_str().len() + task + payload.len() + backoff + unique + numbers * FIELD_BYTES
+        let texts = queue.as_str().len() + task + payload.len() + backoff + unique + workflow;
+        ENVELOPE_BYTES + texts + numbers * FIELD_BYTES
     };
     jobs.iter().map(bytes).sum()
+}
+
+fn targets_bytes(targets: &[Target]) -> usize {
+    targets.iter().map(|target| FIELD_BYTES + target.row.as_ref().map_or(0, Bytes::len)).sum()
 }
 
 fn names_bytes(names: &[QueueName]) -> usize {
@@ -230,6 +304,8 @@ pub enum Outcome {
     Done,
     /// For each job, in order.
     Enqueued(Vec<EnqueueOutcome>),
+    /// The batch.
+    Batch(Box<BatchView>),
     /// The new incarnation.
     Registered(WorkerId),
     /// The leased jobs; may be none.
@@ -263,6 +339,10 @@ pub enum Event {
     Ready(QueueName),
     /// The job reached a terminal state.
     Ended(JobId),
+    /// The batch has ended.
+    BatchEnded(BatchId),
+    /// A schedule was put, paused, resumed or removed.
+    Scheduled,
     /// A worker is to stop a job that it holds.
     CancelRequested {
         /// The worker.
@@ -328,6 +408,8 @@ pub struct JobRow {
     pub task: String,
     /// For listings: its unique key.
     pub key: Option<UniqueKey>,
+    /// For listings: its batch.
+    pub batch: Option<BatchId>,
     /// For listings: the message of its last error.
     pub error: Option<String>,
     /// CBOR of the job.
@@ -362,12 +444,28 @@ pub enum Table {
     State,
     /// Jobs whose rows are gone while their ids are still remembered.
     Tombstone,
+    /// Groups of queues, by queue and key.
+    Group,
+    /// Batches.
+    Batch,
+    /// Schedules, by name.
+    Schedule,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 7] =
-        [Self::Queue, Self::Module, Self::ModuleName, Self::UniqueKey, Self::Worker, Self::State, Self::Tombstone];
+    pub const ALL: [Self; 10] = [
+        Self::Queue,
+        Self::Module,
+        Self::ModuleName,
+        Self::UniqueKey,
+        Self::Worker,
+        Self::State,
+        Self::Tombstone,
+        Self::Group,
+        Self::Batch,
+        Self::Schedule,
+    ];
 
     /// The table's name on disk.
     #[must_use]
@@ -380,8 +478,28 @@ impl Table {
             Self::Worker => "worker",
             Self::State => "state",
             Self::Tombstone => "tombstone",
+            Self::Group => "group",
+            Self::Batch => "batch",
+            Self::Schedule => "schedule",
         }
     }
+}
+
+/// What the leader reads the calendar for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The schedule.
+    pub name: ScheduleName,
+    /// Another one each time that the schedule is put or resumed.
+    pub revision: u64,
+    /// Its expression.
+    pub cron: String,
+    /// Its time zone.
+    pub time_zone: String,
+    /// Whether each late tick is made up for; else the leader need not tell them one by one.
+    pub tells_all: bool,
+    /// Every tick up to here is dealt with.
+    pub ticked_to: LogTime,
 }
 
 /// Which of a queue's ended jobs are still kept: those that ended at `from` or later and are numbered above `above`.
@@ -402,7 +520,10 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use jobraft_protocol::{Backoff, FencingToken, OnConflict, StateKey, StateWrite, Unique, UniqueScope, limits};
+    use jobraft_protocol::{
+        After, Backoff, FencingToken, GroupSetting, JobTemplate, OnConflict, OnFailure, QueueSetting, Rate, Schedule,
+        StateKey, StateWrite, Unique, UniqueScope, limits,
+    };
 
     fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(bytes: usize) -> T {
         "n".repeat(bytes).parse().unwrap()
@@ -426,6 +547,10 @@ mod tests {
                 scope: UniqueScope::ForMs(u64::MAX),
                 on_conflict: OnConflict::Replace { payload: true, start: true },
             }),
+            group: Some("g".repeat(256).parse().unwrap()),
+            after: Some(After { jobs: vec![id; 100], on_failure: OnFailure::Cancel }),
+            batch: Some(BatchId(id)),
+            label: Some(name(128)),
             ..NewJob::new(id, name(128), Task::Handler(name(128)), vec![0xff; payload])
         }
     }
@@ -444,11 +569,55 @@ mod tests {
         };
         let progress = Progress { percent: 100, message: "m".repeat(256) };
         let target = Target { job: lease.job, row: Some(vec![0xff; 1_000].into()) };
+        let rate = Rate { count: u64::MAX, per_ms: u64::MAX, burst: Some(u64::MAX) };
         let info = WorkerInfo { name: name(128), agent: name(128), queues: vec![name(128); 64], concurrency: u32::MAX };
         let (worker, lease_ms) = (WorkerId(u64::MAX), u64::MAX);
         let commands = [
-            Command::Enqueue { jobs: vec![largest(70_000); 3] },
-            Command::Enqueue { jobs: vec![plain, module.clone(), NewJob { backoff, ..module }] },
+            Command::Enqueue { jobs: vec![largest(70_000); 3], all_or_none: true, known: vec![target.clone(); 9] },
+            Command::Enqueue {
+                jobs: vec![plain, module.clone(), NewJob { backoff, ..module }],
+                all_or_none: false,
+                known: Vec::new(),
+            },
+            Command::CreateBatch {
+                batch: Box::new(NewBatch {
+                    label: Some(name(128)),
+                    on_complete: Some(Box::new(largest(3))),
+                    on_failure: Some(Box::new(largest(3))),
+                    open: true,
+                    ..NewBatch::new(BatchId(lease.job), vec![largest(3)])
+                }),
+                known: vec![target.clone()],
+            },
+            Command::SealBatch { batch: BatchId(lease.job), cancel: true },
+            Command::RunSchedule { name: name(128), job: lease.job },
+            Command::Tick {
+                name: name(128),
+                revision: u64::MAX,
+                ticks: vec![LogTime::from_ms(u64::MAX); limits::TICKS_MAX],
+                passed_over: u64::MAX,
+                more: true,
+            },
+            Command::Configure {
+                settings: vec![
+                    Setting::Queue(name(128), QueueSetting::GroupRate(Some(rate))),
+                    Setting::Group(name(128), "g".repeat(256).parse().unwrap(), GroupSetting::Rate(Some(rate))),
+                    Setting::PutSchedule(Box::new(Schedule {
+                        name: name(128),
+                        cron: "*".repeat(256),
+                        time_zone: "z".repeat(256),
+                        job: JobTemplate {
+                            group: largest(0).group,
+                            label: largest(0).label,
+                            unique: largest(0).unique,
+                            ..JobTemplate::new(name(128), Task::Handler(name(128)), vec![0xff; 10])
+                        },
+                        catch_up: jobraft_protocol::CatchUp::All,
+                        overlap: jobraft_protocol::Overlap::Replace,
+                    })),
+                    Setting::PauseSchedule(name(128), true),
+                ],
+            },
             Command::Complete {
                 lease,
                 completion: Completion {
@@ -457,6 +626,7 @@ mod tests {
                     jobs: vec![largest(1); 100],
                     state: vec![write; 64],
                 },
+                known: vec![target.clone(); 3],
             },
             Command::Fail { lease, failure: Failure::retryable("m".repeat(4_096)) },
             Command::Extend { leases: vec![lease; 500], lease_ms, progress: vec![(lease, progress); 500] },

@@ -31,6 +31,7 @@ impl Core {
                     self.index.queues.set(index, *setting, self.now);
                 }
                 Setting::CreateQueues(create) => self.settings.create_queues = *create,
+                _ => {}
             }
         }
         Ok(Outcome::Done)

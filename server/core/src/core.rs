@@ -85,7 +85,11 @@ impl Core {
 
     fn run(&mut self, command: &Command) -> Result<Outcome, Error> {
         match command {
-            Command::Enqueue { jobs } => self.enqueue(jobs),
+            Command::Enqueue { jobs, .. } => self.enqueue(jobs),
+            Command::CreateBatch { .. }
+            | Command::SealBatch { .. }
+            | Command::RunSchedule { .. }
+            | Command::Tick { .. } => Err(Error::new(jobraft_protocol::ErrorCode::Internal, "under construction")),
             Command::RegisterWorker { info } => self.register_worker(info),
             Command::WorkersSeen { workers } => Ok(self.workers_seen(workers)),
             Command::OrderWorker { worker, order } => self.order_worker(*worker, *order),
@@ -94,7 +98,7 @@ impl Core {
             }
             Command::Extend { leases, lease_ms, progress } => self.extend(leases, *lease_ms, progress),
             Command::Checkpoint { lease, data } => self.checkpoint(*lease, data),
-            Command::Complete { lease, completion } => self.complete(*lease, completion),
+            Command::Complete { lease, completion, .. } => self.complete(*lease, completion),
             Command::Fail { lease, failure } => self.fail(*lease, failure),
             Command::Release { lease, delay_ms } => self.release(*lease, *delay_ms),
             Command::Disconnect { worker } => self.disconnect(*worker),

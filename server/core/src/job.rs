@@ -212,6 +212,13 @@ impl Job {
             progress: past.progress,
             checkpoint_bytes: past.checkpoint.len() as u64,
             cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
+            group: None,
+            after: Vec::new(),
+            on_failure: jobraft_protocol::OnFailure::Wait,
+            batch: None,
+            is_callback: false,
+            label: None,
+            tick: None,
         }
     }
 
@@ -298,6 +305,12 @@ pub(crate) fn summary(view: JobView) -> JobSummary {
         key: view.unique.map(|unique| unique.key),
         progress: view.progress,
         error,
+        group: view.group,
+        batch: view.batch,
+        is_callback: view.is_callback,
+        label: view.label,
+        after_count: u32::try_from(view.after.len()).unwrap_or(u32::MAX),
+        after: view.after.iter().take(limits::SUMMARY_AFTER_MAX).map(|one| one.job).collect(),
     }
 }
 

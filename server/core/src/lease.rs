@@ -100,6 +100,11 @@ impl Core {
             run_timeout_ms,
             enqueued_at,
             checkpoint,
+            group: None,
+            after: Vec::new(),
+            batch: None,
+            label: None,
+            tick: None,
         }
     }
 

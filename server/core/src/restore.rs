@@ -167,6 +167,7 @@ impl Restore {
                 self.core.values.put(parse("state key", key)?, Some(value));
             }
             Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
+            Table::Group | Table::Batch | Table::Schedule => {}
             Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),
         }
         Ok(())
