@@ -55,9 +55,10 @@ impl Queue {
     }
 
     /// Whether the end of a lease may let another job be leased.
-    const fn is_limited(&self) -> bool {
+    fn is_limited(&self, group: GroupIndex) -> bool {
         let QueueSettings { concurrency, rate, group_concurrency, group_rate, .. } = &self.stats.settings;
-        concurrency.is_some() || rate.is_some() || group_concurrency.is_some() || group_rate.is_some()
+        let is_limited = concurrency.is_some() || rate.is_some() || group_concurrency.is_some() || group_rate.is_some();
+        is_limited || self.groups.is_limited(group)
     }
 
     /// When something opens that now waits for a token.
@@ -145,12 +146,19 @@ impl Queues {
     /// Counts the job in its state; a ready one can be leased from now on.
     pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
         self.count(id, job);
-        let queue = self.get_mut(job.queue);
-        queue.groups.refresh(job.group, &queue.stats.settings, now);
-        self.rewake(job.queue, now);
-        if job.state == JobState::Ready || job.state != JobState::Leased && self.get(job.queue).is_limited() {
+        self.changed(job.queue, job.group, now);
+        if job.state == JobState::Ready || job.state != JobState::Leased && self.get(job.queue).is_limited(job.group) {
             self.announce(job.queue, now);
         }
+    }
+
+    /// Jobs of the group came, went or changed their state.
+    fn changed(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
+        self.counting(index, |queue| {
+            queue.groups.refresh(group, &queue.stats.settings, now);
+            queue.groups.clear();
+        });
+        self.rewake(index, now);
     }
 
     /// The same for a state that is being restored: [`Self::restored`] is to follow.
@@ -188,9 +196,7 @@ impl Queues {
 
     /// A job left for another queue or group.
     pub(crate) fn left_group(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
-        let queue = self.get_mut(index);
-        queue.groups.refresh(group, &queue.stats.settings, now);
-        self.rewake(index, now);
+        self.changed(index, group, now);
     }
 
     /// Whose turn it is in a queue, and its first job, if one may be leased now.
@@ -203,6 +209,7 @@ impl Queues {
     pub(crate) fn charge(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
         self.counting(index, |queue| {
             queue.groups.charge(group, &queue.stats.settings, now);
+            queue.groups.clear();
             if let Some(rate) = queue.stats.settings.rate {
                 queue.bucket.take(&rate, now);
             }
@@ -217,8 +224,10 @@ impl Queues {
         while let Some(&(at, index)) = self.wakes.first()
             && at <= now
         {
-            let queue = self.get_mut(index);
-            queue.groups.wake(&queue.stats.settings, now);
+            self.counting(index, |queue| {
+                queue.groups.wake(&queue.stats.settings, now);
+                queue.groups.clear();
+            });
             self.rewake(index, now);
             self.announce(index, now);
         }
