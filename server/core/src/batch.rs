@@ -365,3 +365,114 @@ impl Core {
 fn not_found(id: BatchId) -> Error {
     Error::new(ErrorCode::NotFound, format!("no batch {id}: it never was, or it ended long ago"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Command, Entry, JobRow};
+    use jobraft_protocol::{Failure, JobAction, LeasedJob, Task, WorkerId, WorkerInfo};
+
+    fn id(seed: u8) -> JobId {
+        JobId::new(LogTime::ZERO, [seed; 10])
+    }
+
+    fn job(seed: u8, queue: &str) -> NewJob {
+        NewJob::new(id(seed), queue.parse().unwrap(), Task::Handler("t".parse().unwrap()), "")
+    }
+
+    fn batch(seed: u8, jobs: Vec<NewJob>) -> Command {
+        Command::CreateBatch { batch: Box::new(NewBatch::new(BatchId(id(seed)), jobs)), known: Vec::new() }
+    }
+
+    fn run(core: &mut Core, command: Command) -> Result<Outcome, Error> {
+        core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0)
+    }
+
+    fn lease(core: &mut Core) -> LeasedJob {
+        let queues = vec!["q".parse().unwrap()];
+        let lease = Command::Lease { worker: WorkerId(1), queues, shares: vec![], max: 1, lease_ms: 1_000 };
+        match run(core, lease).unwrap() {
+            Outcome::Leased(mut jobs) => jobs.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn core() -> Core {
+        let mut core = Core::new();
+        run(&mut core, Command::RegisterWorker { info: WorkerInfo::default() }).unwrap();
+        core
+    }
+
+    /// What comes back of its rows.
+    fn restored(core: &Core) -> Core {
+        let mut all = core.clone();
+        let header = all.take_changes().header;
+        let mut restore = Core::restore(&header).unwrap();
+        // As if nothing had ever been written before.
+        for (&id, job) in &core.jobs {
+            let record = job.record(id, core.index.queues.get(job.queue), false);
+            restore.job(&encode(&record)).unwrap();
+        }
+        for (id, record) in core.batches.records() {
+            restore.row(Table::Batch, &id.to_string(), &encode(record)).unwrap();
+        }
+        restore.finish().unwrap()
+    }
+
+    #[test]
+    fn a_batch_that_is_created_again_does_not_count_the_jobs_of_the_former() {
+        let mut core = core();
+        core.bounds.batches = 1;
+        run(&mut core, batch(1, vec![job(10, "q"), job(11, "q")])).unwrap();
+        for _ in 0..2 {
+            let lease = lease(&mut core).lease();
+            run(&mut core, Command::Fail { lease, failure: Failure::final_error("broken") }).unwrap();
+        }
+        let rows: Vec<JobRow> = core.take_changes().jobs;
+        run(&mut core, batch(2, Vec::new())).unwrap();
+        let again = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), Vec::new()) };
+        run(&mut core, Command::CreateBatch { batch: Box::new(again), known: Vec::new() }).unwrap();
+        assert_eq!(core.batches(None, 9).len(), 1, "one made room for the other");
+        let target = |row: &JobRow| Target { job: row.id, row: Some(row.body.clone().into()) };
+        let (targets, action) = (rows.iter().map(target).collect(), JobAction::Retry);
+        run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
+        assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);
+        restored(&core);
+        let lease = lease(&mut core).lease();
+        run(&mut core, Command::complete(lease, jobraft_protocol::Completion::default())).unwrap();
+        let targets = vec![Target { job: id(11), row: None }];
+        let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
+        run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
+        assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);
+        restored(&core);
+    }
+
+    #[test]
+    fn one_batch_too_many_is_refused_unless_one_has_ended() {
+        let mut core = core();
+        core.bounds.batches = 1;
+        run(&mut core, batch(1, vec![job(10, "q")])).unwrap();
+        assert_eq!(run(&mut core, batch(2, vec![job(11, "q")])).unwrap_err().code, ErrorCode::TooMany);
+        assert!(!core.remembers(id(11)));
+        run(&mut core, batch(1, vec![job(10, "q")])).unwrap();
+    }
+
+    #[test]
+    fn the_queues_of_callbacks_are_within_the_bound() {
+        let mut core = core();
+        core.bounds.queues = 2;
+        let calling = |seed: u8, queue: &str, other: &str| {
+            let on_complete = Some(Box::new(job(seed + 1, queue)));
+            let on_failure = Some(Box::new(job(seed + 2, other)));
+            let new =
+                NewBatch { on_complete, on_failure, ..NewBatch::new(BatchId(id(seed)), vec![job(seed + 3, "q")]) };
+            Command::CreateBatch { batch: Box::new(new), known: Vec::new() }
+        };
+        assert_eq!(run(&mut core, calling(10, "r", "s")).unwrap_err().code, ErrorCode::TooMany);
+        assert_eq!(core.queues().len(), 0, "a refused batch makes no queue");
+        run(&mut core, calling(20, "r", "r")).unwrap();
+        assert_eq!(run(&mut core, calling(30, "s", "r")).unwrap_err().code, ErrorCode::TooMany);
+        assert_eq!(core.queues().len(), 2);
+    }
+}

@@ -73,7 +73,7 @@ impl Core {
         self.counters.seq += 1;
         let waits = new.after.as_ref().filter(|after| !after.jobs.is_empty()).map(|after| {
             let noted = |&job: &JobId| Predecessor { job, ended: self.how_ended(job, circumstances).flatten() };
-            Waits { on_failure: after.on_failure, jobs: after.jobs.iter().map(noted).collect() }
+            Waits::new(after.on_failure, after.jobs.iter().map(noted).collect())
         });
         let state = match waits.as_ref().map_or(Verdict::Free, Waits::verdict) {
             Verdict::Free if run_at > self.now => JobState::Scheduled,

@@ -115,6 +115,8 @@ impl Restore {
         let after = &record.view.after;
         check(*state != JobState::Blocked || !after.is_empty(), "it waits for jobs and names none")?;
         check(after.len() <= limits::AFTER_JOBS_MAX, "it comes after too many jobs")?;
+        let named: BTreeSet<_> = after.iter().map(|one| one.job).collect();
+        check(named.len() == after.len(), "it comes after one job twice")?;
         check(after.iter().all(|one| one.ended.is_none_or(JobState::is_terminal)), "it takes a live job for ended")?;
         check((1..=limits::ATTEMPTS_MAX).contains(max_attempts), "its limit of attempts is out of range")?;
         let leased = *state == JobState::Leased;
