@@ -59,18 +59,18 @@ impl Index {
 
     /// A job begins to live.
     pub(crate) fn link(&mut self, id: JobId, job: &Job) {
-        for (place, one) in job.waits().into_iter().flat_map(|waits| waits.jobs().iter().enumerate()) {
-            self.dependents.entry(one.job).or_default().insert(id, place);
+        for (place, before) in job.waits().into_iter().flat_map(Waits::held) {
+            self.dependents.entry(before).or_default().insert(id, place);
         }
     }
 
     /// Its life is over.
     pub(crate) fn unlink(&mut self, id: JobId, job: &Job) {
-        for one in job.waits().into_iter().flat_map(Waits::jobs) {
-            if let Some(dependents) = self.dependents.get_mut(&one.job) {
+        for (_, before) in job.waits().into_iter().flat_map(Waits::held) {
+            if let Some(dependents) = self.dependents.get_mut(&before) {
                 dependents.remove(&id);
                 if dependents.is_empty() {
-                    self.dependents.remove(&one.job);
+                    self.dependents.remove(&before);
                 }
             }
         }

@@ -71,7 +71,10 @@ impl World {
                 .trio
                 .plain
                 .next_timer()
-                .map_or(now, |at| at.as_ms().saturating_add_signed(beside).min(now + 100_000_000)),
+                .map(|at| at.as_ms().saturating_add_signed(beside).min(now + 100_000_000))
+                // A far one is worth a try now and then.
+                .filter(|at| *at < now + 1_000_000 || beside == 0)
+                .unwrap_or(now),
         };
         self.apply(leader_change, Vec::new());
         let present: BTreeSet<u64> = self.trio.plain.workers(None).map(|worker| worker.id.0).collect();
@@ -107,15 +110,30 @@ impl World {
         LeaseRef { job: id, token: FencingToken(newest.saturating_sub(age)) }
     }
 
-    fn new_job(&mut self, plan: &Plan) -> NewJob {
-        if plan.anew || !self.ids.contains_key(&plan.job) {
+    fn is_outside_window(&self, id: JobId) -> bool {
+        self.trio.plain.now().ms_since(id.minted_at()) > jobraft_protocol::limits::IDEMPOTENCY_WINDOW_MS_DEFAULT
+    }
+
+    fn new_jobs(&mut self, plans: &[Plan]) -> Vec<NewJob> {
+        // Twice: so that a job may come after one behind it.
+        for plan in plans.iter().filter(|plan| plan.anew) {
+            let id = self.mint(plan.job);
+            self.ids.insert(plan.job, id);
+        }
+        let asked: Vec<JobId> = plans.iter().map(|plan| self.id(plan.job)).collect();
+        plans.iter().map(|plan| self.new_job(&Plan { anew: false, ..plan.clone() }, &asked)).collect()
+    }
+
+    fn new_job(&mut self, plan: &Plan, asked: &[JobId]) -> NewJob {
+        let is_old = |id: &JobId| !self.trio.plain.remembers(*id) && self.is_outside_window(*id);
+        if plan.anew || self.ids.get(&plan.job).is_none_or(|id| is_old(id) && !plan.is_careless) {
             let id = self.mint(plan.job);
             self.ids.insert(plan.job, id);
         }
         let mut after: Vec<JobId> = plan.after.iter().map(|job| self.id(*job)).collect();
-        if plan.after.len() < 3 {
-            // To name itself, or another twice, is worth a try now and then.
-            after.retain(|id| *id != self.ids[&plan.job]);
+        if !plan.is_careless {
+            after.retain(|id| *id != self.ids[&plan.job] && (self.model.find(*id).is_some() || asked.contains(id)));
+            after.sort_unstable();
             after.dedup();
         }
         NewJob {
@@ -185,6 +203,19 @@ impl World {
         }
     }
 
+    /// One that is known, mostly: they are forgotten where time passes quickly.
+    fn worker(&mut self, at: u64) -> WorkerId {
+        let mut ids: Vec<WorkerId> = self.trio.plain.workers(None).map(|worker| worker.id).collect();
+        if at > 3 {
+            return WorkerId(at);
+        }
+        if ids.is_empty() {
+            self.command(Command::RegisterWorker { info: WorkerInfo::default() }, &[]);
+            ids = self.trio.plain.workers(None).map(|worker| worker.id).collect();
+        }
+        ids[at as usize % ids.len()]
+    }
+
     /// What a leader reads of the job, and the same in the model.
     fn read(&self, id: JobId) -> (Target, Option<Job>) {
         let target = self.trio.target(id);
@@ -197,17 +228,18 @@ impl World {
         let mut rows = Vec::new();
         let command = match step {
             Step::Enqueue { plans, all, row } => {
-                let jobs: Vec<NewJob> = plans.iter().map(|plan| self.new_job(plan)).collect();
+                let jobs = self.new_jobs(plans);
                 let (known, read) = self.known(&jobs, *row);
                 rows = read;
                 Command::Enqueue { jobs, all_or_none: *all, known }
             }
             Step::CreateBatch { batch, anew, open, plans, row, calls } => {
-                if *anew || !self.batches.contains_key(batch) {
+                let is_old = |id: &BatchId| self.trio.plain.batch(*id).is_none() && self.is_outside_window(id.0);
+                if *anew || self.batches.get(batch).is_none_or(is_old) {
                     let id = self.mint(0xb0);
                     self.batches.insert(*batch, BatchId(id));
                 }
-                let jobs: Vec<NewJob> = plans.iter().map(|plan| self.new_job(plan)).collect();
+                let jobs = self.new_jobs(plans);
                 let (known, read) = self.known(&jobs, *row);
                 rows = read;
                 let mut callback = |at: Option<usize>| {
@@ -255,7 +287,7 @@ impl World {
                 order: [WorkerOrder::Quiet, WorkerOrder::Stop].get(*order as usize).copied().unwrap_or_default(),
             },
             Step::Lease { worker, queues, max, lease_ms } => Command::Lease {
-                worker: WorkerId(*worker),
+                worker: self.worker(*worker),
                 queues: queues.iter().map(|at| queue(*at)).collect(),
                 shares: Vec::new(),
                 max: *max,
@@ -276,7 +308,7 @@ impl World {
                     value: value.map(|bytes| vec![7; bytes].into()),
                     if_version: *if_version,
                 };
-                let jobs: Vec<NewJob> = children.iter().map(|plan| self.new_job(plan)).collect();
+                let jobs = self.new_jobs(children);
                 let (known, read) = self.known(&jobs, 2);
                 rows = read;
                 let state = writes.iter().map(write).collect();

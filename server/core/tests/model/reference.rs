@@ -55,6 +55,8 @@ pub(crate) struct Job {
     gone: bool,
     /// What it comes after, and how those ended.
     pub(crate) after: Vec<(JobId, Option<JobState>)>,
+    /// Those of them that were kept no longer when it was retried.
+    lost: Vec<JobId>,
     /// The batch for which it was called.
     pub(crate) calls: Option<BatchId>,
     pub(crate) tick: Option<ScheduleTick>,
@@ -177,9 +179,17 @@ impl Reference {
         &mut self.queues[at]
     }
 
-    /// Whether a live job comes after it.
+    /// Whether a job that lives, or may by its own retention be retried, comes after it.
     pub(crate) fn is_pinned(&self, id: JobId) -> bool {
-        self.jobs.iter().any(|job| !job.state.is_terminal() && job.after.iter().any(|one| one.0 == id))
+        let may_be_retried = |job: &Job| job.state == JobState::Dead && !job.deleted && self.is_retained(job);
+        let holds = |job: &Job| job.after.iter().any(|one| one.0 == id) && !job.lost.contains(&id);
+        self.jobs.iter().any(|job| holds(job) && (!job.state.is_terminal() || may_be_retried(job)))
+    }
+
+    /// Whether a live job comes after it.
+    fn is_waited_for(&self, id: JobId) -> bool {
+        let holds = |job: &Job| job.after.iter().any(|one| one.0 == id) && !job.lost.contains(&id);
+        self.jobs.iter().any(|job| holds(job) && !job.state.is_terminal())
     }
 
     fn is_kept(&self, job: &Job) -> bool {
@@ -615,6 +625,7 @@ impl Reference {
             deleted: false,
             gone: false,
             after,
+            lost: Vec::new(),
             calls,
             tick,
         });
@@ -821,7 +832,7 @@ impl Reference {
                     Some(_) => return Err(ErrorCode::WrongState),
                     None => {
                         let at = self.ended(id, row)?;
-                        if self.is_pinned(id) {
+                        if self.is_waited_for(id) {
                             return Err(ErrorCode::WrongState);
                         }
                         at
@@ -846,6 +857,14 @@ impl Reference {
                     }
                     self.claim(&unique.key, id, None);
                 }
+                // What is surely there: it lives, ended lately, may be retried, or others hold it.
+                let is_there = |id: &JobId| {
+                    let lately = self.remembered(*id).is_some_and(|at| !self.jobs[at].deleted);
+                    self.live(*id).is_some() || lately || self.is_pinned(*id) || self.is_dead(*id)
+                };
+                let after = self.jobs[at].after.iter().map(|one| one.0);
+                let lost: Vec<JobId> = after.filter(|id| !is_there(id)).collect();
+                self.jobs[at].lost.extend(lost);
                 let job = &mut self.jobs[at];
                 (job.state, job.run_at, job.attempt) = (JobState::Ready, now, 0);
                 (job.ttl_at, job.start_by, job.reported, job.finished_at, job.reason) = (None, None, None, None, None);

@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) after: Vec<u8>,
     pub(crate) on_failure: OnFailure,
     pub(crate) batch: Option<u8>,
+    /// Whether its id may be old, and those that it comes after unknown or named twice.
+    pub(crate) is_careless: bool,
 }
 
 /// A schedule to be put.
@@ -135,10 +137,11 @@ pub(crate) enum Pass {
 
 pub(crate) fn pass() -> impl Strategy<Value = Pass> {
     prop_oneof![
-        6 => Just(Pass::Ms(0)),
-        4 => prop_oneof![Just(1_i64), Just(999), Just(1_000), Just(5_000), -2_000..0_i64, 0..10_000_i64].prop_map(Pass::Ms),
-        6 => prop_oneof![Just(-1_i64), Just(0), Just(1)].prop_map(Pass::Timer),
-        1 => prop_oneof![Just(300_000_i64), Just(300_001), Just(3_600_001), Just(3_700_000), Just(86_400_000), Just(259_200_000), Just(2_592_000_000)]
+        12 => Just(Pass::Ms(0)),
+        10 => prop_oneof![Just(1_i64), Just(999), Just(1_000), Just(5_000), -2_000..0_i64, 0..10_000_i64].prop_map(Pass::Ms),
+        12 => prop_oneof![Just(-1_i64), Just(0), Just(1)].prop_map(Pass::Timer),
+        1 => prop_oneof![Just(60_000_i64), Just(299_999), Just(300_000), Just(300_001), Just(400_000), Just(600_000)].prop_map(Pass::Ms),
+        1 => prop_oneof![Just(3_600_001_i64), Just(3_700_000), Just(86_400_000), Just(259_200_000), Just(2_592_000_000), Just(2_592_000_001)]
             .prop_map(Pass::Ms),
     ]
 }
@@ -168,12 +171,13 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop_oneof![2 => Just(Vec::new()), 2 => vec(0..JOBS, 1..2), 1 => vec(0..JOBS, 2..4)],
         policy,
         option::weighted(0.2, 0..BATCHES),
+        prop::bool::weighted(0.1),
     );
     (first, second, ties).prop_map(
         |(
             (job, anew, queue, start, priority),
             (max_attempts, timeout, ttl, deadline, max_crashes, unique, payload),
-            (group, after, on_failure, batch),
+            (group, after, on_failure, batch, is_careless),
         )| Plan {
             job,
             anew,
@@ -191,6 +195,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             after,
             on_failure,
             batch,
+            is_careless,
         },
     )
 }
