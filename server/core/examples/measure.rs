@@ -1,12 +1,16 @@
 //! What the state machine itself costs: time per command, in batches as the log carries them, with a short and a long
 //! backlog side by side. What a command costs must not follow from how much waits.
 //!
-//! `cargo run --release -p jobraft-core --example measure [SHORT [LONG]]`
+//! With a number of groups, the long backlog is spread over so many and the short one is of one group; each of them is
+//! limited in concurrency and rate.
+//!
+//! `cargo run --release -p jobraft-core --example measure [SHORT [LONG [GROUPS]]]`
 #![expect(clippy::print_stdout, reason = "prints a measurement")]
 
 use jobraft_core::{Command, Core, Entry, Outcome};
 use jobraft_protocol::{
-    Completion, JobId, LeasedJob, LogTime, NewJob, QueueName, QueueSetting, Setting, Task, WorkerId, WorkerInfo,
+    Completion, GroupKey, JobId, LeasedJob, LogTime, NewJob, QueueName, QueueSetting, Rate, Setting, Task, WorkerId,
+    WorkerInfo,
 };
 use std::time::{Duration, Instant};
 
@@ -27,8 +31,10 @@ struct Costs {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backlog = |place: usize, default: u64| std::env::args().nth(place).map_or(Ok(default), |text| text.parse());
     let (short, long) = (backlog(1, 1_000)?, backlog(2, 1_000_000)?);
-    let (few, many) = (measure(short)?, measure(long)?);
+    let groups = backlog(3, 0)?;
+    let (few, many) = (measure(short, groups.min(1))?, measure(long, groups)?);
     println!("waiting jobs              {short:>10} {long:>10}");
+    println!("groups                    {:>10} {groups:>10}", groups.min(1));
     for (name, few, many) in [
         ("enqueue", few.enqueue, many.enqueue),
         ("lease", few.lease, many.lease),
@@ -41,21 +47,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The costs of [`MEASURED`] jobs while `backlog` others wait.
-fn measure(backlog: u64) -> Result<Costs, Box<dyn std::error::Error>> {
+/// The costs of [`MEASURED`] jobs while `backlog` others wait, all of them in so many groups, or in none.
+fn measure(backlog: u64, groups: u64) -> Result<Costs, Box<dyn std::error::Error>> {
     let mut core = Core::new();
     core.apply(&entry(vec![Command::RegisterWorker { info: WorkerInfo::default() }]));
     let queue: QueueName = "q".parse()?;
     // Room for the backlog, and for what is measured on top of it.
-    let depth = QueueSetting::DepthMax(Some(backlog + 2 * MEASURED));
-    core.apply(&entry(vec![Command::Configure { settings: vec![Setting::Queue(queue.clone(), depth)] }]));
+    let mut settings = vec![QueueSetting::DepthMax(Some(backlog + 2 * MEASURED))];
+    if groups > 0 {
+        // As many as are leased here before one is completed: even by one group.
+        settings.push(QueueSetting::GroupConcurrency(Some(2 * MEASURED)));
+        settings.push(QueueSetting::GroupRate(Some(Rate::new(2 * MEASURED, 1_000))));
+    }
+    let settings = settings.into_iter().map(|setting| Setting::Queue(queue.clone(), setting)).collect();
+    core.apply(&entry(vec![Command::Configure { settings }]));
+    let keys = (0..groups).map(|number| format!("customer/{number}").parse());
+    let keys: Vec<GroupKey> = keys.collect::<Result<_, _>>()?;
     let task = Task::Handler("t".parse()?);
     let jobs = |first: u64| -> Vec<Command> {
         let job = |number: u64| {
             let mut random = [0; 10];
             random[2..].copy_from_slice(&number.to_be_bytes());
             let id = JobId::new(LogTime::from_ms(1), random);
-            Command::enqueue(vec![NewJob::new(id, queue.clone(), task.clone(), vec![7; PAYLOAD_BYTES])])
+            let group = keys.get((number % groups.max(1)) as usize).cloned();
+            let job = NewJob::new(id, queue.clone(), task.clone(), vec![7; PAYLOAD_BYTES]);
+            Command::enqueue(vec![NewJob { group, ..job }])
         };
         (first..first + BATCH).map(job).collect()
     };

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// The beyond-its-payload limit of a waiting job.
 const JOB_BYTES_MAX: isize = 600;
+/// The limit of a group with one job, beyond that job.
+const GROUP_BYTES_MAX: isize = 900;
 const JOBS: u64 = 20_000;
 const PAYLOAD_BYTES: usize = 256;
 
@@ -40,13 +42,14 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// The entries as they come from the log: decoded, so that nothing is shared between jobs.
-fn entry(first: u64, start: Start) -> Entry {
+fn entry(first: u64, start: Start, groups: u64) -> Entry {
     let jobs = (first..first + 1_000).map(|number| {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&number.to_be_bytes());
         let id = JobId::new(LogTime::from_ms(1), random);
         let task = Task::Handler("send_invoice".parse().unwrap());
-        NewJob { start, ..NewJob::new(id, "tenant/42:mail".parse().unwrap(), task, vec![7; PAYLOAD_BYTES]) }
+        let group = (groups > 0).then(|| format!("customer/{:06}", number % groups).parse().unwrap());
+        NewJob { start, group, ..NewJob::new(id, "tenant/42:mail".parse().unwrap(), task, vec![7; PAYLOAD_BYTES]) }
     });
     let entry = Entry { at: LogTime::from_ms(1), commands: vec![Command::enqueue(jobs.collect())], ..Entry::default() };
     let mut bytes = Vec::new();
@@ -54,16 +57,28 @@ fn entry(first: u64, start: Start) -> Entry {
     ciborium::from_reader(&*bytes).unwrap()
 }
 
+/// What each of [`JOBS`] waiting jobs costs beyond its payload, spread over so many groups.
+fn each(start: Start, groups: u64) -> isize {
+    let before = HELD.load(Ordering::Relaxed);
+    let mut core = Core::new();
+    for first in (0..JOBS).step_by(1_000) {
+        core.apply(&entry(first, start, groups));
+    }
+    drop(core.take_changes());
+    (HELD.load(Ordering::Relaxed) - before) / JOBS as isize - PAYLOAD_BYTES as isize
+}
+
 #[test]
 fn a_waiting_job_costs_less_than_its_limit() {
     for start in [Start::Now, Start::AfterMs(60_000)] {
-        let before = HELD.load(Ordering::Relaxed);
-        let mut core = Core::new();
-        for first in (0..JOBS).step_by(1_000) {
-            core.apply(&entry(first, start));
+        let in_one = each(start, 1);
+        for (groups, each) in [(0, each(start, 0)), (1, in_one), (JOBS / 100, each(start, JOBS / 100))] {
+            assert!(
+                (100..JOB_BYTES_MAX).contains(&each),
+                "a waiting job ({start:?}, {groups} groups) costs {each} bytes"
+            );
         }
-        drop(core.take_changes());
-        let each = (HELD.load(Ordering::Relaxed) - before) / JOBS as isize - PAYLOAD_BYTES as isize;
-        assert!((100..JOB_BYTES_MAX).contains(&each), "a waiting job ({start:?}) costs {each} bytes");
+        let with_its_own = each(start, JOBS) - in_one;
+        assert!((100..GROUP_BYTES_MAX).contains(&with_its_own), "a group ({start:?}) costs {with_its_own} bytes");
     }
 }
