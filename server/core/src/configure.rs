@@ -51,6 +51,7 @@ impl Core {
                 Setting::RemoveSchedule(name) => self.remove_schedule(name),
             }
         }
+        self.index.queues.settle(self.now);
         Ok(Outcome::Done)
     }
 

@@ -10,6 +10,7 @@
 
 use crate::Core;
 use crate::bucket::Bucket;
+use crate::job::Job;
 use crate::record::GroupRecord;
 use jobraft_protocol::{
     GroupKey, GroupSetting, GroupSettings, GroupView, JobId, LogTime, QueueName, QueueSettings, Rate,
@@ -40,8 +41,8 @@ pub(crate) struct Group {
     /// `None`: the jobs without a group.
     key: Option<GroupKey>,
     settings: GroupSettings,
-    /// Ready jobs by priority, then by the order of their enqueues.
-    ready: BTreeMap<(u8, u64), JobId>,
+    /// Ready jobs by priority, then by the order of their enqueues. Two of one place can come from a disk only.
+    ready: BTreeSet<(u8, u64, JobId)>,
     leased: u64,
     /// Jobs that wait for something else than a worker.
     waiting: u64,
@@ -181,15 +182,14 @@ impl Groups {
     }
 
     /// Counts a job that became ready.
-    pub(crate) fn add_ready(&mut self, index: GroupIndex, place: (u8, u64), id: JobId) {
-        let displaced = self.slots[index.place()].ready.insert(place, id);
-        assert!(displaced.is_none(), "defect: two jobs of one place in a queue");
-        self.ready += 1;
+    pub(crate) fn add_ready(&mut self, id: JobId, job: &Job) {
+        let is_new = self.slots[job.group.place()].ready.insert((job.priority, job.seq, id));
+        self.ready += usize::from(is_new);
     }
 
-    pub(crate) fn remove_ready(&mut self, index: GroupIndex, place: (u8, u64)) {
-        let removed = self.slots[index.place()].ready.remove(&place);
-        self.ready -= usize::from(removed.is_some());
+    pub(crate) fn remove_ready(&mut self, id: JobId, job: &Job) {
+        let was_there = self.slots[job.group.place()].ready.remove(&(job.priority, job.seq, id));
+        self.ready -= usize::from(was_there);
     }
 
     pub(crate) fn leased(&mut self, index: GroupIndex) -> &mut u64 {
@@ -274,7 +274,7 @@ impl Groups {
     /// Whose turn it is, and its first job.
     pub(crate) fn next(&self) -> Option<(GroupIndex, JobId)> {
         let &(_, _, index) = self.turns.first()?;
-        let (_, &id) = self.slots[index.place()].ready.first_key_value()?;
+        let &(_, _, id) = self.slots[index.place()].ready.first()?;
         Some((index, id))
     }
 

@@ -43,7 +43,7 @@ impl Index {
     }
 
     pub(crate) fn leave(&mut self, id: JobId, job: &Job) {
-        self.queues.leave(job);
+        self.queues.leave(id, job);
         if let Some(at) = job.timer() {
             self.timers.remove(&(at, id));
         }

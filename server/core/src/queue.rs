@@ -103,6 +103,8 @@ pub(crate) struct Queues {
     announced: Vec<QueueIndex>,
     /// Of all queues together.
     group_count: usize,
+    /// Those whose groups are to be looked at again.
+    unsettled: BTreeSet<QueueIndex>,
     /// Of each queue in which something waits for a token, when the first of it has one.
     wakes: BTreeSet<(LogTime, QueueIndex)>,
 }
@@ -171,7 +173,7 @@ impl Queues {
             queue.stats.waiting_bytes += job.waiting_bytes();
         }
         match job.state {
-            JobState::Ready => queue.groups.add_ready(job.group, (job.priority, job.seq), id),
+            JobState::Ready => queue.groups.add_ready(id, job),
             JobState::Leased => *queue.groups.leased(job.group) += 1,
             JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) += 1,
             _ => {}
@@ -180,14 +182,14 @@ impl Queues {
 
     /// The reverse of [`Self::enter`], before the job changes. Unless it enters the same group again,
     /// [`Self::left_group`] is to follow.
-    pub(crate) fn leave(&mut self, job: &Job) {
+    pub(crate) fn leave(&mut self, id: JobId, job: &Job) {
         let queue = self.get_mut(job.queue);
         *queue.counter(job.state) -= 1;
         if job.is_waiting() {
             queue.stats.waiting_bytes -= job.waiting_bytes();
         }
         match job.state {
-            JobState::Ready => queue.groups.remove_ready(job.group, (job.priority, job.seq)),
+            JobState::Ready => queue.groups.remove_ready(id, job),
             JobState::Leased => *queue.groups.leased(job.group) -= 1,
             JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) -= 1,
             _ => {}
@@ -232,9 +234,7 @@ impl Queues {
             self.rewake(index, now);
             woken.push(index);
         }
-        // In an order that is the same on every node.
-        woken.sort_unstable_by(|one, other| self.get(*one).stats.queue.cmp(&self.get(*other).stats.queue));
-        woken.into_iter().for_each(|index| self.announce(index, now));
+        self.announce_all(woken, now);
     }
 
     /// When the next of it has its token.
@@ -261,7 +261,13 @@ impl Queues {
         }
     }
 
-    /// Changes a setting of a queue.
+    /// The same of several, in an order that is the same on every node.
+    fn announce_all(&mut self, mut indexes: Vec<QueueIndex>, now: LogTime) {
+        indexes.sort_unstable_by(|one, other| self.get(*one).stats.queue.cmp(&self.get(*other).stats.queue));
+        indexes.into_iter().for_each(|index| self.announce(index, now));
+    }
+
+    /// Changes a setting of a queue; [`Self::settle`] is to follow.
     pub(crate) fn set(&mut self, index: QueueIndex, setting: QueueSetting, now: LogTime) {
         let queue = self.get_mut(index);
         queue.raise_floors(now);
@@ -274,12 +280,25 @@ impl Queues {
         if settings.group_rate != former.group_rate {
             queue.groups.common_rate_changed();
         }
-        if settings.group_rate != former.group_rate || settings.group_concurrency != former.group_concurrency {
-            queue.groups.refresh_all(settings, now);
-        }
+        let is_common =
+            settings.group_rate != former.group_rate || settings.group_concurrency != former.group_concurrency;
         queue.dirty = true;
+        if is_common {
+            self.unsettled.insert(index);
+        }
         self.rewake(index, now);
         self.announce(index, now);
+    }
+
+    /// Works out what follows for groups from what [`Self::set`] changed: once, however many settings one step makes.
+    pub(crate) fn settle(&mut self, now: LogTime) {
+        let unsettled: Vec<QueueIndex> = std::mem::take(&mut self.unsettled).into_iter().collect();
+        for &index in &unsettled {
+            let queue = self.get_mut(index);
+            queue.groups.refresh_all(&queue.stats.settings, now);
+            self.rewake(index, now);
+        }
+        self.announce_all(unsettled, now);
     }
 
     /// Changes a setting of a group; the caller has checked that there may be one more.

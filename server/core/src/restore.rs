@@ -52,7 +52,6 @@ pub enum RestoreError {
 #[derive(Debug)]
 pub struct Restore {
     core: Core,
-    seqs: BTreeSet<u64>,
     names: Vec<(ModuleName, Digest)>,
 }
 
@@ -64,13 +63,13 @@ impl Core {
     pub fn restore(header: &[u8]) -> Result<Restore, RestoreError> {
         let header: Header = record::decode("header", header)?;
         let Counters { seq, token, worker, version, revision } = header.counters;
-        if [seq, token, worker, version, revision].into_iter().any(|count| count > COUNTER_MAX) {
-            return Err(inconsistent("a counter of the header is beyond all reason".to_owned()));
+        if [seq, token, worker, version, revision, header.now.as_ms()].into_iter().any(|count| count > COUNTER_MAX) {
+            return Err(inconsistent("a counter or the time of the header is beyond all reason".to_owned()));
         }
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
         core.ended.digest = header.ended_digest;
         core.settings = header.settings;
-        Ok(Restore { core, seqs: BTreeSet::new(), names: Vec::new() })
+        Ok(Restore { core, names: Vec::new() })
     }
 }
 
@@ -83,9 +82,6 @@ impl Restore {
         let record: JobRecord = record::decode("job", body)?;
         let id = record.view.id;
         self.check_job(&record).map_err(|reason| inconsistent(format!("job {id}: {reason}")))?;
-        if !self.seqs.insert(record.seq) {
-            return Err(inconsistent(format!("job {id} has the place of another")));
-        }
         let queue = self.intern(&record.view.queue)?;
         if record.holds_key
             && let Some(unique) = &record.view.unique

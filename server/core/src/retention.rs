@@ -34,7 +34,7 @@ impl Queue {
         let Retention { age_ms, count } = retention(&self.stats.settings, state);
         let past = self.floors[place(state)];
         Floor {
-            from: past.from.max(LogTime::from_ms((now.as_ms() + 1).saturating_sub(age_ms))),
+            from: past.from.max(LogTime::from_ms(now.plus_ms(1).as_ms().saturating_sub(age_ms))),
             above: past.above.max(count.map_or(0, |count| self.ended(state).saturating_sub(count))),
         }
     }

@@ -170,7 +170,7 @@ fn a_newcomer_is_served_within_one_round() {
         let tenants: Vec<String> = (0..50).map(|number| format!("t{number}")).collect();
         tenants.iter().for_each(|tenant| cluster.enqueue(tenant, 40));
         let active = tenants.len() + TENANTS.len();
-        for round in 0..20 {
+        for round in 0..8 {
             (0..20).for_each(|_| drop(cluster.lease(at_once.min(5))));
             if round % 7 == 3 {
                 cluster.restart();

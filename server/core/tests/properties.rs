@@ -3,10 +3,12 @@
 
 mod support;
 
-use jobraft_core::{Command, Core, Entry, Outcome};
+use ciborium::Value;
+use jobraft_core::{Command, Core, Entry, Outcome, Target};
 use jobraft_protocol::{
-    Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, JobAction, JobId, JobState, LeaseRef, LogTime,
-    NewJob, Start, Task, WorkerId, WorkerInfo,
+    After, BatchId, CatchUp, Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, GroupSetting, JobAction,
+    JobId, JobState, JobTemplate, LeaseRef, LogTime, NewBatch, NewJob, OnFailure, Overlap, QueueName, QueueSetting,
+    Rate, Schedule, Setting, Start, Task, WorkerId, WorkerInfo,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +57,13 @@ fn step() -> impl Strategy<Value = Step> {
 fn log() -> impl Strategy<Value = Vec<(i64, bool, Step)>> {
     let passed = prop_oneof![6 => 0..3_000_i64, 2 => 3_000..60_000_i64, 1 => 60_000..400_000_i64, 1 => -5_000..0_i64];
     prop::collection::vec((passed, prop::bool::weighted(0.05), step()), 1..80)
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        2 => Just(0_u64), 2 => Just(1), 2 => Just(u64::MAX), 2 => Just(u64::MAX / 2), 1 => Just(u64::from(u32::MAX)),
+        1 => 2..20_u64, 1 => any::<u64>(),
+    ]
 }
 
 /// The world outside: which ids and tokens were given, and what must stay true about them.
@@ -248,6 +257,158 @@ fn corrupted(disk: &Disk, choose: impl FnOnce(usize) -> usize, flip: u8) -> Disk
     copy
 }
 
+/// Another number in place of one in the body: the one that `choose` picks of all.
+fn renumbered(body: &[u8], choose: impl FnOnce(usize) -> usize, number: u64) -> Vec<u8> {
+    fn numbers<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
+        match value {
+            Value::Integer(_) => found.push(value),
+            Value::Array(values) => values.iter_mut().for_each(|value| numbers(value, found)),
+            Value::Map(pairs) => pairs.iter_mut().for_each(|(_, value)| numbers(value, found)),
+            _ => {}
+        }
+    }
+    let mut value: Value = ciborium::from_reader(&body[1..]).unwrap();
+    let mut found = Vec::new();
+    numbers(&mut value, &mut found);
+    if !found.is_empty() {
+        let place = choose(found.len());
+        *found[place] = Value::Integer(number.into());
+    }
+    let mut bytes = vec![body[0]];
+    ciborium::into_writer(&value, &mut bytes).unwrap();
+    bytes
+}
+
+/// A disk with something of everything, on top of what a log left.
+fn with_all(world: &mut World) -> Disk {
+    let (at, now) = (world.at as u64, LogTime::from_ms(world.at as u64));
+    let id = |seed: u8| JobId::new(now, [seed; 10]);
+    let new = |seed: u8| NewJob {
+        group: Some(["g", "h"][usize::from(seed % 2)].parse().unwrap()),
+        max_attempts: Some(1),
+        ..NewJob::new(id(seed), "even".parse().unwrap(), Task::Handler("t".parse().unwrap()), "")
+    };
+    let after = |seed: u8, before: &[u8]| NewJob {
+        after: Some(After { jobs: before.iter().map(|&seed| id(seed)).collect(), ..After::default() }),
+        ..new(seed)
+    };
+    let queue: QueueName = "even".parse().unwrap();
+    let rate = Some(Rate { burst: Some(2), ..Rate::new(3, 1_000) });
+    let task = Task::Handler("t".parse().unwrap());
+    let schedule = Schedule {
+        name: "n".parse().unwrap(),
+        cron: "* * * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+        job: JobTemplate { ttl_ms: Some(9_000), ..JobTemplate::new(queue.clone(), task, "") },
+        catch_up: CatchUp::One,
+        overlap: Overlap::Queue,
+    };
+    let batch = |seed: u8, open: bool, jobs: Vec<NewJob>| {
+        let call = |seed| Some(Box::new(NewJob { group: None, ..new(seed) }));
+        let (on_complete, on_failure) = (call(seed + 1), call(seed + 2));
+        let batch = NewBatch { open, on_complete, on_failure, ..NewBatch::new(BatchId(id(seed)), jobs) };
+        Command::CreateBatch { batch: Box::new(batch), known: Vec::new() }
+    };
+    let lease = Command::Lease {
+        worker: WorkerId(1),
+        queues: vec![queue.clone()],
+        shares: Vec::new(),
+        max: 3,
+        lease_ms: 5_000,
+    };
+    world.apply(
+        false,
+        vec![
+            Command::Configure {
+                settings: vec![
+                    Setting::Queue(queue.clone(), QueueSetting::GroupRate(rate)),
+                    Setting::Queue(queue.clone(), QueueSetting::Concurrency(Some(9))),
+                    Setting::Queue(queue.clone(), QueueSetting::Rate(rate)),
+                    Setting::Group(queue.clone(), "g".parse().unwrap(), GroupSetting::Weight(Some(3))),
+                    Setting::Group(queue.clone(), "h".parse().unwrap(), GroupSetting::Rate(rate)),
+                    Setting::PutSchedule(Box::new(schedule)),
+                ],
+            },
+            batch(100, false, vec![new(110), after(111, &[110]), new(112)]),
+            batch(120, true, vec![new(130), after(131, &[130, 112])]),
+            Command::RunSchedule { name: "n".parse().unwrap(), job: id(140) },
+            lease,
+        ],
+    );
+    world.at = at as i64 + 400;
+    let tick = LogTime::from_ms(world.at as u64);
+    let tick =
+        Command::Tick { name: "n".parse().unwrap(), revision: 1, ticks: vec![tick], passed_over: 0, more: false };
+    let leased: Vec<LeaseRef> = world
+        .trio
+        .disk
+        .jobs
+        .keys()
+        .filter_map(|&id| {
+            let lease = world.trio.plain.view(id)?.lease?;
+            Some(LeaseRef { job: id, token: lease.token })
+        })
+        .collect();
+    let mut commands = vec![tick];
+    for (place, &lease) in leased.iter().enumerate() {
+        commands.push(if place % 2 == 0 {
+            Command::Fail { lease, failure: Failure::final_error("broken") }
+        } else {
+            Command::complete(lease, Completion::default())
+        });
+    }
+    world.apply(false, commands);
+    world.trio.disk.clone()
+}
+
+/// Whatever the rows made of the state: it takes commands of every kind, for a long time.
+fn live_on(mut core: Core, disk: &Disk) {
+    let queues: Vec<QueueName> = core.queues().into_iter().map(|stats| stats.queue).take(60).collect();
+    for ms in [0, 100, 10_000, 100_000, 86_400_000, 40 * 86_400_000] {
+        let at = core.now().plus_ms(ms);
+        let lease =
+            Command::Lease { worker: WorkerId(1), queues: queues.clone(), shares: Vec::new(), max: 9, lease_ms: 1_000 };
+        let mut commands = vec![Command::RegisterWorker { info: WorkerInfo::default() }, lease];
+        let read = |(&job, row): (&JobId, &jobraft_core::JobRow)| Target {
+            job,
+            row: (!core.is_live(job)).then(|| row.body.clone().into()),
+        };
+        let targets: Vec<Target> = disk.jobs.iter().map(read).collect();
+        let act = |action| Command::Act { targets: targets.clone(), action, only_in: Vec::new() };
+        commands.push(act(JobAction::Retry));
+        let ids: Vec<JobId> = targets.iter().map(|target| target.job).collect();
+        let mut job =
+            NewJob::new(JobId::new(at, [0xaa; 10]), "even".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        job.group = Some("g".parse().unwrap());
+        job.after = Some(After { jobs: ids, on_failure: OnFailure::Run });
+        for view in core.batches(None, 100) {
+            let id = JobId::new(at, [0xbb; 10]);
+            let jobs = vec![NewJob { id, batch: Some(view.id), after: None, ..job.clone() }];
+            commands.push(Command::enqueue(jobs));
+            commands.push(Command::SealBatch { batch: view.id, cancel: ms % 3 == 1 });
+        }
+        commands.push(Command::Enqueue { jobs: vec![job], all_or_none: true, known: targets.clone() });
+        for plan in core.plans() {
+            let (name, revision) = (plan.name, plan.revision);
+            commands.push(Command::Tick { name, revision, ticks: vec![at], passed_over: 3, more: false });
+        }
+        let held = core.workers(None).flat_map(|worker| worker.jobs).filter_map(|id| Some((id, core.view(id)?.lease?)));
+        let held: Vec<LeaseRef> = held.map(|(job, lease)| LeaseRef { job, token: lease.token }).collect();
+        commands.extend(held.iter().take(2).map(|lease| Command::complete(*lease, Completion::default())));
+        commands.extend(held.iter().skip(2).map(|lease| Command::Release { lease: *lease, delay_ms: 0 }));
+        if ms > 10_000 {
+            commands.push(act(JobAction::Move { queue: "odd".parse().unwrap() }));
+            commands.push(act(JobAction::Cancel { reason: String::new(), grace_ms: 0 }));
+        }
+        core.apply(&Entry { at, leader_change: ms == 100, commands });
+        drop(core.take_changes());
+        let _ = (core.state_hash(), core.pinned(), core.next_timer(), core.horizons(None, 99));
+        for queue in &queues {
+            let _ = (core.groups(queue, None, 99), core.ready_count(queue));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").map_or(48, |text| text.parse().unwrap()), ..ProptestConfig::default() })]
 
@@ -283,12 +444,32 @@ proptest! {
             world.run(*passed, *leader_change, step);
         }
         // Whatever a flipped byte makes of the rows: an error, or a state that applies entries.
-        if let Ok(mut core) = corrupted(&world.trio.disk, |total| place.index(total), flip).try_load() {
-            for ms in 0..3 {
-                let queues = vec!["odd".parse().unwrap(), "even".parse().unwrap()];
-                let lease = Command::Lease { worker: WorkerId(1), queues, shares: Vec::new(), max: 9, lease_ms: 1_000 };
-                core.apply(&Entry { at: core.now().plus_ms(ms * 100_000), leader_change: true, commands: vec![lease] });
-                let _ = core.state_hash();
+        let disk = with_all(&mut world);
+        let corrupt = corrupted(&disk, |total| place.index(total), flip);
+        if let Ok(core) = corrupt.try_load() {
+            live_on(core, &corrupt);
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused_without_panic(
+        log in prop::collection::vec((0..3_000_i64, step()), 0..10),
+        rows in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), number()), 1..40),
+    ) {
+        let mut world = World::new();
+        for (passed, step) in &log {
+            world.run(*passed, false, step);
+        }
+        let disk = with_all(&mut world);
+        for (row, place, number) in &rows {
+            let mut corrupt = disk.clone();
+            let jobs = corrupt.jobs.values_mut().map(|row| &mut row.body);
+            let mut bodies: Vec<&mut Vec<u8>> = jobs.chain(corrupt.rows.values_mut()).collect();
+            bodies.push(&mut corrupt.header);
+            let body = &mut bodies[row.index(disk.jobs.len() + disk.rows.len() + 1)];
+            **body = renumbered(body, |count| place.index(count), *number);
+            if let Ok(core) = corrupt.try_load() {
+                live_on(core, &corrupt);
             }
         }
     }

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use steps::{Act, Calendar, GROUPS, Held, KEYS, Pass, Plan, QUEUES, SCHEDULES, Step};
 use support::{Disk, Trio};
 
-const CASES: u32 = 200;
+const CASES: u32 = 100;
 
 #[derive(Default)]
 struct World {
