@@ -8,9 +8,12 @@ use super::{
     field::{self, Field},
     nearest::nearest,
 };
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, Time, date};
 use jobraft_protocol::limits;
 use std::str::FromStr;
+
+/// Log time begins here.
+const FIRST_DAY: Date = date(1970, 1, 1);
 
 /// Without the one of seconds.
 const FIELDS: usize = 5;
@@ -88,10 +91,10 @@ impl FromStr for Expression {
             return Err(CronError::TooLong { what: "expression", bytes: text.len() });
         }
         let text = text.trim();
-        if text.starts_with('@') {
-            return Self::of_fields(&fields(nickname(text)?));
-        }
-        Self::of_fields(&fields(text))
+        let read = if text.starts_with('@') { nickname(text)? } else { text };
+        let expression = Self::of_fields(&fields(read))?;
+        let ever = expression.at_or_after(FIRST_DAY.to_datetime(Time::midnight()));
+        ever.map(|_| expression).ok_or_else(|| CronError::Never { expression: shown(text) })
     }
 }
 

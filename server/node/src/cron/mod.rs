@@ -27,7 +27,7 @@
 //!
 //! # Bounds
 //! Years end with [`YEAR_LAST`]. An expression with no tick until then, such as the 30th of February, is refused, so
-//! that a search always has an end: it takes one step a month, and for an interval one a change of clocks. The time
+//! that a search is short: it takes at most one step a month, and for an interval one a change of clocks besides. The time
 //! zones are part of the binary: all nodes of one version compute the same ticks, whatever is installed beside them.
 
 mod clock;
@@ -51,7 +51,7 @@ pub use field::Field;
 pub use nearest::nearest;
 
 use expression::Expression;
-use jiff::{SignedDuration, Timestamp, civil::DateTime};
+use jiff::{SignedDuration, Timestamp};
 use jobraft_protocol::LogTime;
 use zone::Zone;
 
@@ -84,9 +84,7 @@ impl Cron {
     /// # Errors
     /// What is wrong, where, and the nearest that would be right. Also for an expression that never fires.
     pub fn parse(expression: &str, time_zone: &str) -> Result<Self, CronError> {
-        let cron = Self { expression: expression.parse()?, zone: Zone::find(time_zone)? };
-        cron.next_after(LogTime::ZERO).ok_or_else(|| CronError::Never { expression: error::shown(expression) })?;
-        Ok(cron)
+        Ok(Self { expression: expression.parse()?, zone: Zone::find(time_zone)? })
     }
 
     /// The first tick that is strictly later than `after`; none if there is none until the end of [`YEAR_LAST`].
@@ -117,19 +115,21 @@ impl Cron {
     fn next_of_interval(&self, after: Timestamp) -> Option<Timestamp> {
         let mut start = after;
         let mut from = self.zone.wall(after).checked_add(SECOND).ok()?;
+        let mut wall = self.expression.at_or_after(from);
         while from.year() <= YEAR_LAST {
             let change = self.zone.change_after(start);
-            if let Some(tick) = self.tick_before(from, start, change) {
-                return Some(tick);
+            let tick = wall.and_then(|wall| self.zone.instant_beside(start, wall));
+            if tick.is_some() && change.is_none_or(|change| tick < Some(change)) {
+                return tick;
             }
             start = change?;
-            from = self.zone.wall(start);
+            let again_from = self.zone.wall(start);
+            // Else what was found is still ahead, and the first to be.
+            if again_from < from || wall.is_some_and(|wall| wall < again_from) {
+                wall = self.expression.at_or_after(again_from);
+            }
+            from = again_from;
         }
         None
-    }
-
-    fn tick_before(&self, from: DateTime, start: Timestamp, change: Option<Timestamp>) -> Option<Timestamp> {
-        let tick = self.zone.instant_beside(start, self.expression.at_or_after(from)?)?;
-        change.is_none_or(|change| tick < change).then_some(tick)
     }
 }
