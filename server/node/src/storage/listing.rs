@@ -123,7 +123,7 @@ fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
 
 /// What a row must be like: what the indexes hold first.
 fn condition(filter: &JobFilter, values: &mut Vec<Value>) -> String {
-    let JobFilter { queues, states, task, key: _, enqueued_from, enqueued_before, error } = filter;
+    let JobFilter { queues, states, task, key: _, batch: _, enqueued_from, enqueued_before, error } = filter;
     let mut conditions = vec!["TRUE".to_owned()];
     if !queues.is_empty() {
         let queues: Vec<_> = queues.iter().map(|queue| push(values, QueueName::as_str(queue).to_owned())).collect();
