@@ -99,11 +99,14 @@ mod modules;
 pub mod producer;
 pub mod requests;
 mod router;
+mod schedules;
 mod session;
 mod settings;
 mod sync;
 pub mod tls;
+mod waiting;
 pub mod worker;
+mod workflows;
 
 pub use backoff::{BackoffError, parse_backoff};
 pub use client::Client;

@@ -285,7 +285,7 @@ impl<T: Serialize + ?Sized> Producer<T> {
 }
 
 /// The job that stands for one that was to be enqueued.
-fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jobraft_protocol::Error> {
+pub(crate) fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jobraft_protocol::Error> {
     match outcome {
         EnqueueOutcome::Created | EnqueueOutcome::Existing => Ok(id),
         EnqueueOutcome::Duplicate(holder) | EnqueueOutcome::Replaced(holder) => Ok(holder),
