@@ -18,6 +18,8 @@ const ENQUEUES_UNDER_WAY: usize = 4;
 /// How long a change of the members may take: a new node first receives everything.
 pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// What a job's predecessor takes on the wire.
+const PREDECESSOR_BYTES: usize = 17;
 /// When to come back to a full queue that does not say, in milliseconds.
 const FULL_PAUSE_MS: u64 = 1_000;
 
@@ -347,11 +349,20 @@ impl Client {
 /// The place of a job that a full queue refused, and when to come back.
 fn refused_as_full((place, outcome): (usize, &EnqueueOutcome)) -> Option<(usize, u64)> {
     match outcome {
-        EnqueueOutcome::Refused(error) if error.code == ErrorCode::QueueFull => {
-            Some((place, error.retry_after_ms.unwrap_or(FULL_PAUSE_MS)))
-        }
+        EnqueueOutcome::Refused(error) => full_pause_ms(error).map(|pause| (place, pause)),
         _ => None,
     }
+}
+
+fn full_pause_ms(error: &Error) -> Option<u64> {
+    (error.code == ErrorCode::QueueFull).then(|| error.retry_after_ms.unwrap_or(FULL_PAUSE_MS))
+}
+
+/// How long to wait before what a full queue refused is sent again; `None` if it is refused for another reason, or there is
+/// no time for that.
+pub(crate) fn full_pause(error: &Error, deadline: Instant) -> Option<Duration> {
+    let pause = Duration::from_millis(full_pause_ms(error)?);
+    (deadline.saturating_duration_since(Instant::now()) > pause).then_some(pause)
 }
 
 /// A duration as the wire has it.
@@ -380,7 +391,8 @@ pub(crate) fn split(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
     let mut parts: Vec<Vec<NewJob>> = Vec::new();
     let mut bytes = 0;
     for job in jobs {
-        let size = job.payload.len();
+        let predecessors = job.after.as_ref().map_or(0, |after| after.jobs.len());
+        let size = job.payload.len() + predecessors * PREDECESSOR_BYTES;
         match parts.last_mut() {
             Some(part) if part.len() < BULK_JOBS_MAX && bytes + size <= BULK_BYTES_MAX => {
                 bytes += size;
