@@ -291,17 +291,10 @@ pub(crate) fn extended(leases: usize, lease_ms: u64) -> Response {
 
 /// A job of task `task`, leased under `token` for `lease_ms`.
 pub(crate) fn leased(task: &str, token: u64, lease_ms: u64, payload: &str) -> LeasedJob {
+    let (id, queue) = (JobId::new(now(), rand::random()), QueueName::new("q").unwrap());
     LeasedJob {
-        id: JobId::new(now(), rand::random()),
-        queue: QueueName::new("q").unwrap(),
-        task: Task::Handler(TaskName::new(task).unwrap()),
-        payload: payload.to_owned().into(),
-        attempt: 1,
-        max_attempts: 25,
         token: FencingToken(token),
         expires_at: now().plus_ms(lease_ms),
-        run_timeout_ms: 600_000,
-        enqueued_at: now(),
-        checkpoint: bytes::Bytes::new(),
+        ..LeasedJob::new(id, queue, Task::Handler(TaskName::new(task).unwrap()), payload.to_owned())
     }
 }
