@@ -19,7 +19,7 @@ pub(super) async fn create(api: &Api, batch: Box<NewBatch>) -> Answer {
     for callback in callbacks.clone() {
         bounds::new_jobs(std::slice::from_ref(callback))?;
     }
-    let known = known::known(api, batch.jobs.iter().chain(callbacks)).await?;
+    let known = known::known(&api.consensus, batch.jobs.iter().chain(callbacks)).await?;
     propose(api, Command::CreateBatch { batch, known }).await
 }
 
