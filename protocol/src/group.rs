@@ -64,6 +64,17 @@ impl GroupSettings {
         self.weight.unwrap_or(1)
     }
 
+    /// Whether every value is within its domain.
+    ///
+    /// # Errors
+    /// A fragment that names the value that is not, and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { weight, concurrency, rate } = *self;
+        [GroupSetting::Weight(weight), GroupSetting::Concurrency(concurrency), GroupSetting::Rate(rate)]
+            .iter()
+            .try_for_each(GroupSetting::check)
+    }
+
     /// Takes over one setting.
     pub fn set(&mut self, setting: GroupSetting) {
         match setting {

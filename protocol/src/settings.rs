@@ -108,6 +108,17 @@ impl QueueSettings {
         self.bytes_max.unwrap_or(limits::QUEUE_BYTES_DEFAULT)
     }
 
+    /// Whether every limit is within its domain.
+    ///
+    /// # Errors
+    /// A fragment that names the limit that is not, its value and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        check_concurrency("concurrency", self.concurrency)?;
+        check_rate("rate", self.rate)?;
+        check_concurrency("group_concurrency", self.group_concurrency)?;
+        check_rate("group_rate", self.group_rate)
+    }
+
     /// Takes over one setting.
     pub fn set(&mut self, setting: QueueSetting) {
         match setting {

@@ -68,7 +68,8 @@ pub struct NewBatch {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
-    /// Enqueued in the step in which the last of its jobs completes, if all of them have.
+    /// Enqueued in the step in which the last of its jobs completes, if all of them have. No callback is refused for want of
+    /// room, nor because its queue drains; none can have a unique key, come after other jobs, or belong to a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_complete: Option<Box<NewJob>>,
     /// Enqueued in the step in which the first of its jobs ends otherwise than completed; once in the batch's life, and not
@@ -167,9 +168,6 @@ pub struct BatchView {
     /// Whether the job of its failure was enqueued.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failure_called: bool,
-    /// Why a callback could not be enqueued, if so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub callback_error: Option<String>,
 }
 
 impl BatchView {

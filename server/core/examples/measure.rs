@@ -55,7 +55,7 @@ fn measure(backlog: u64) -> Result<Costs, Box<dyn std::error::Error>> {
             let mut random = [0; 10];
             random[2..].copy_from_slice(&number.to_be_bytes());
             let id = JobId::new(LogTime::from_ms(1), random);
-            Command::Enqueue { jobs: vec![NewJob::new(id, queue.clone(), task.clone(), vec![7; PAYLOAD_BYTES])] }
+            Command::enqueue(vec![NewJob::new(id, queue.clone(), task.clone(), vec![7; PAYLOAD_BYTES])])
         };
         (first..first + BATCH).map(job).collect()
     };
@@ -82,7 +82,7 @@ fn measure(backlog: u64) -> Result<Costs, Box<dyn std::error::Error>> {
     }
     for chunk in leased.chunks(BATCH as usize) {
         let completion = Completion { result: vec![1; 64].into(), ..Completion::default() };
-        let commands = chunk.iter().map(|job| Command::Complete { lease: job.lease(), completion: completion.clone() });
+        let commands = chunk.iter().map(|job| Command::complete(job.lease(), completion.clone()));
         complete += timed(&mut core, commands.collect()).0;
     }
     let end_checkpoint = checkpoint(&mut core);

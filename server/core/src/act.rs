@@ -3,7 +3,8 @@
 //! A job that ended is on disk only. What an action needs of it the leader has read and put into the entry; it is believed
 //! only as far as the state still agrees: a dead job can be brought back once, however many entries carry its row.
 
-use crate::enqueue::invalid;
+use crate::admission::invalid;
+use crate::group::GroupIndex;
 use crate::job::{Job, cut};
 use crate::record::{EndedRecord, JobRecord, decode};
 use crate::retention::DeadJob;
@@ -72,7 +73,7 @@ impl Core {
     }
 
     /// What the entry carries of a job that is not live, if it is kept.
-    fn ended_record(&self, target: &Target) -> Result<EndedRecord, Error> {
+    pub(crate) fn ended_record(&self, target: &Target) -> Result<EndedRecord, Error> {
         let id = target.job;
         let Some(row) = &target.row else {
             return match self.ended.get(id, self.now) {
@@ -150,6 +151,10 @@ impl Core {
 
     fn delete_ended(&mut self, target: &Target) -> Result<(), Error> {
         self.ended_record(target)?;
+        if let Some(dependents) = self.index.dependents.get(&target.job) {
+            let text = format!("{} live jobs come after job {}: cancel them first", dependents.len(), target.job);
+            return Err(Error::new(ErrorCode::WrongState, text));
+        }
         self.drop_row(target.job);
         Ok(())
     }
@@ -178,7 +183,11 @@ impl Core {
         if !is_sound {
             return Err(unreadable("its values are out of range"));
         }
-        let mut job = Box::new(Job::from_record(record, queue));
+        let group = record.view.group.clone();
+        let is_new = group.as_ref().is_some_and(|key| self.index.queues.get(queue).groups.index_of(key).is_none());
+        self.check_groups(usize::from(is_new))?;
+        // Its group is found once nothing can be refused any more.
+        let mut job = Box::new(Job::from_record(record, queue, GroupIndex::PLAIN));
         let name = self.index.queues.get(queue).stats.queue.clone();
         self.check_room(&name, 1, job.waiting_bytes())?;
         let claim = job.unique().filter(|unique| !matches!(unique.scope, UniqueScope::ForMs(_))).cloned();
@@ -203,15 +212,21 @@ impl Core {
             options.start_by = None;
             job.options = options.boxed();
         }
+        job.group = self.index.queues.intern_group(queue, group.as_ref());
         self.dead.remove(id);
         self.departing.remove(&id);
         self.ended.revive(id);
         if let Some(unique) = claim {
             self.keys.claim(&unique.key, id, None);
         }
-        self.index.enter(id, &job);
+        if let Some(batch) = job.batch() {
+            self.batches.job_revived(batch);
+        }
+        self.index.link(id, &job);
+        self.index.enter(id, &job, self.now);
         self.jobs.insert(id, job);
         self.touch(id);
+        self.tell_dependents(id, None);
         Ok(())
     }
 
@@ -227,8 +242,17 @@ impl Core {
             return Ok(());
         }
         self.check_room(to, 1, job.waiting_bytes())?;
+        let key = self.index.queues.get(job.queue).groups.key(job.group).cloned();
+        let is_new = key.as_ref().is_some_and(|key| {
+            let queues = &self.index.queues;
+            queues.index_of(to).is_none_or(|index| queues.get(index).groups.index_of(key).is_none())
+        });
+        self.check_groups(usize::from(is_new))?;
+        let (former_queue, former_group) = (job.queue, job.group);
         let index = self.index.queues.intern(to);
-        self.amend(id, |job| job.queue = index);
+        let group = self.index.queues.intern_group(index, key.as_ref());
+        self.amend(id, |job| (job.queue, job.group) = (index, group));
+        self.index.queues.left_group(former_queue, former_group, self.now);
         Ok(())
     }
 
@@ -246,7 +270,7 @@ impl Core {
         let job = self.jobs.get_mut(&id).expect("callers name a live job");
         self.index.leave(id, job);
         change(job);
-        self.index.enter(id, job);
+        self.index.enter(id, job, self.now);
         self.touch(id);
     }
 }

@@ -1,25 +1,308 @@
-//! Batches.
+//! Batches: jobs that are looked at together, and what is enqueued when they have ended.
+//!
+//! A batch counts its jobs. What follows from the counts is settled after each command and after timers have fired, so that a
+//! job which completes together with its children does not end its batch in between. A callback is never refused: it was
+//! checked when the batch came to be.
 
-use crate::Core;
-use jobraft_protocol::{BatchId, BatchView, JobId};
-use std::collections::HashSet;
+use crate::admission::{Circumstances, Claimed, invalid};
+use crate::enqueue::Origin;
+use crate::job::Membership;
+use crate::record::{BatchRecord, Callback, encode};
+use crate::{Core, Event, Outcome, Row, Table, Target};
+use jobraft_protocol::{BatchId, BatchState, BatchView, Error, ErrorCode, JobState, LogTime, NewBatch, NewJob, limits};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// Batches that one entry forgets at most.
+const FORGOTTEN_PER_ENTRY_MAX: usize = 100;
+
+/// All batches that are known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batches {
+    by_id: BTreeMap<BatchId, BatchRecord>,
+    /// Those that have ended, by when.
+    ended: BTreeSet<(LogTime, BatchId)>,
+    /// Those whose counts changed since they were last settled.
+    unsettled: BTreeSet<BatchId>,
+    dirty: BTreeSet<BatchId>,
+}
+
+/// Which place a state in which a life ends has in [`BatchRecord::ended`].
+const fn place(state: JobState) -> usize {
+    match state {
+        JobState::Completed => 0,
+        JobState::Dead => 1,
+        JobState::Cancelled => 2,
+        _ => 3,
+    }
+}
+
+impl BatchRecord {
+    fn state(&self) -> BatchState {
+        match (self.sealed, self.live) {
+            (false, _) => BatchState::Open,
+            (true, 1..) => BatchState::Running,
+            (true, 0) if self.cancelled => BatchState::Cancelled,
+            (true, 0) if self.has_failed() => BatchState::Failed,
+            (true, 0) => BatchState::Completed,
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.ended[1..].iter().any(|&count| count > 0)
+    }
+
+    fn jobs(&self) -> u64 {
+        self.live + self.ended.iter().sum::<u64>()
+    }
+
+    fn view(&self, id: BatchId) -> BatchView {
+        let [completed, dead, cancelled, expired] = self.ended;
+        BatchView {
+            id,
+            label: self.label.clone(),
+            state: self.state(),
+            created_at: self.created_at,
+            ended_at: self.ended_at,
+            live: self.live,
+            completed,
+            dead,
+            cancelled,
+            expired,
+            on_complete: self.on_complete.as_ref().map(|callback| callback.id),
+            on_failure: self.on_failure.as_ref().map(|callback| callback.id),
+            failure_called: self.on_failure.as_ref().is_some_and(|callback| callback.job.is_none()),
+        }
+    }
+}
+
+impl Batches {
+    /// Refuses one more job, besides `claimed` others, unless the batch takes it.
+    pub(crate) fn check(&self, id: BatchId, is_of_own_job: bool, claimed: u64) -> Result<(), Error> {
+        let Some(batch) = self.by_id.get(&id) else { return Err(not_found(id)) };
+        if batch.cancelled || batch.sealed && !is_of_own_job {
+            let state = if batch.cancelled { "cancelled" } else { "sealed" };
+            let text = format!("batch {id} is {state} and takes no more jobs");
+            return Err(Error::new(ErrorCode::WrongState, text));
+        }
+        if batch.jobs() + claimed >= limits::BATCH_JOBS_MAX {
+            let text = format!("batch {id} has {} jobs, the most it takes", limits::BATCH_JOBS_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, id: BatchId, change: impl FnOnce(&mut BatchRecord)) {
+        if let Some(batch) = self.by_id.get_mut(&id) {
+            change(batch);
+            self.dirty.insert(id);
+            self.unsettled.insert(id);
+        }
+    }
+
+    /// A job of the batch came to be.
+    pub(crate) fn job_began(&mut self, id: BatchId) {
+        self.change(id, |batch| batch.live += 1);
+    }
+
+    /// One ended.
+    pub(crate) fn job_ended(&mut self, id: BatchId, state: JobState) {
+        self.change(id, |batch| {
+            batch.live -= 1;
+            batch.ended[place(state)] += 1;
+        });
+    }
+
+    /// A dead one lives again.
+    pub(crate) fn job_revived(&mut self, id: BatchId) {
+        self.change(id, |batch| {
+            batch.live += 1;
+            batch.ended[place(JobState::Dead)] -= 1;
+        });
+    }
+
+    /// Forgets those that ended long ago, a bounded number.
+    pub(crate) fn forget(&mut self, now: LogTime) {
+        for _ in 0..FORGOTTEN_PER_ENTRY_MAX {
+            match self.ended.first() {
+                Some((ended_at, _)) if now.ms_since(*ended_at) > limits::BATCH_KEPT_MS => self.forget_first(),
+                _ => break,
+            }
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, id)) = self.ended.pop_first() {
+            self.by_id.remove(&id);
+            self.dirty.insert(id);
+        }
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
+        for id in std::mem::take(&mut self.dirty) {
+            rows.push(Row { table: Table::Batch, key: id.to_string(), body: self.by_id.get(&id).map(encode) });
+        }
+    }
+
+    pub(crate) const fn records(&self) -> &BTreeMap<BatchId, BatchRecord> {
+        &self.by_id
+    }
+
+    pub(crate) fn restore(&mut self, id: BatchId, record: BatchRecord) {
+        self.ended.extend(record.ended_at.map(|at| (at, id)));
+        self.by_id.insert(id, record);
+    }
+}
 
 impl Core {
+    pub(crate) fn create_batch(&mut self, new: &NewBatch, known: &[Target]) -> Result<Outcome, Error> {
+        let id = new.id;
+        if self.batches.by_id.contains_key(&id) {
+            return self.batch_outcome(id);
+        }
+        self.check_id(id.0, None)?;
+        for (what, job) in [("on_complete", &new.on_complete), ("on_failure", &new.on_failure)] {
+            job.as_ref().map_or(Ok(()), |job| self.check_callback(job)).map_err(|mut error| {
+                error.message.insert_str(0, &format!("{what}: "));
+                error
+            })?;
+        }
+        let jobs: Vec<NewJob> = new.jobs.iter().map(|job| NewJob { batch: Some(id), ..job.clone() }).collect();
+        let mut circumstances = Circumstances { new_batch: Some(id), ..self.circumstances(known) };
+        self.check_all(&mut circumstances, "job", &jobs)?;
+        if let Some(job) = jobs.iter().find(|job| self.remembers(job.id)) {
+            let text = format!("job {} is there already: a new batch begins with new jobs", job.id);
+            return Err(Error::new(ErrorCode::Conflict, text));
+        }
+        if self.batches.by_id.len() >= self.bounds.batches {
+            if self.batches.ended.is_empty() {
+                let text = format!("the cluster has {} batches that have not ended, the most", self.bounds.batches);
+                return Err(Error::new(ErrorCode::TooMany, text));
+            }
+            self.batches.forget_first();
+        }
+        let callback = |job: &Option<Box<NewJob>>| job.clone().map(|job| Callback { id: job.id, job: Some(job) });
+        let record = BatchRecord {
+            label: new.label.clone(),
+            created_at: self.now,
+            ended_at: None,
+            sealed: !new.open,
+            cancelled: false,
+            live: 0,
+            ended: [0; 4],
+            on_complete: callback(&new.on_complete),
+            on_failure: callback(&new.on_failure),
+        };
+        self.batches.by_id.insert(id, record);
+        self.batches.change(id, |_| {});
+        self.enqueue_checked(&jobs, circumstances);
+        self.settle_batches();
+        self.batch_outcome(id)
+    }
+
+    /// What would keep a callback from being enqueued is found when its batch comes to be.
+    fn check_callback(&self, job: &NewJob) -> Result<(), Error> {
+        self.check_id(job.id, None)?;
+        self.check_values(job)?;
+        self.check_task(&job.task)?;
+        if self.remembers(job.id) {
+            return Err(Error::new(ErrorCode::Conflict, format!("job {} is there already", job.id)));
+        }
+        if job.unique.is_some() || job.after.is_some() || job.batch.is_some() {
+            let text = "a callback has no unique key, comes after no other jobs and belongs to no batch";
+            return Err(invalid(text.to_owned()));
+        }
+        self.check_room(&job.queue, 0, 0)?;
+        self.check_group(job, 1)
+    }
+
+    pub(crate) fn seal_batch(&mut self, id: BatchId, cancel: bool) -> Result<Outcome, Error> {
+        if !self.batches.by_id.contains_key(&id) {
+            return Err(not_found(id));
+        }
+        self.batches.change(id, |batch| {
+            batch.cancelled |= cancel && !batch.state().has_ended();
+            batch.sealed = true;
+        });
+        self.settle_batches();
+        self.batch_outcome(id)
+    }
+
+    fn batch_outcome(&self, id: BatchId) -> Result<Outcome, Error> {
+        self.batch(id).map(|view| Outcome::Batch(Box::new(view))).ok_or_else(|| not_found(id))
+    }
+
+    /// Does what follows from the counts that changed.
+    pub(crate) fn settle_batches(&mut self) {
+        while let Some(id) = self.batches.unsettled.pop_first() {
+            let Some(batch) = self.batches.by_id.get_mut(&id) else { continue };
+            let state = batch.state();
+            let called = if batch.cancelled {
+                None
+            } else if state == BatchState::Completed {
+                batch.on_complete.as_mut().and_then(|callback| callback.job.take())
+            } else if batch.has_failed() {
+                batch.on_failure.as_mut().and_then(|callback| callback.job.take())
+            } else {
+                None
+            };
+            match (batch.ended_at, state.has_ended()) {
+                (None, true) => {
+                    batch.ended_at = Some(self.now);
+                    self.batches.ended.insert((self.now, id));
+                    self.events.push(Event::BatchEnded(id));
+                }
+                (Some(at), false) => {
+                    batch.ended_at = None;
+                    self.batches.ended.remove(&(at, id));
+                }
+                _ => {}
+            }
+            if let Some(job) = called {
+                self.call(id, &job);
+            }
+        }
+    }
+
+    /// Enqueues a callback, whether or not its queue has room. Another job of its id stands for it.
+    fn call(&mut self, batch: BatchId, job: &NewJob) {
+        if self.remembers(job.id) {
+            return;
+        }
+        let run_at = self.check_values(job).unwrap_or(self.now);
+        let callback = Some(Membership { batch, is_callback: true });
+        self.create(job, run_at, &Claimed::default().circumstances, Origin { callback, tick: None });
+    }
+
     /// A batch that is known.
     #[must_use]
-    pub fn batch(&self, _id: BatchId) -> Option<BatchView> {
-        None
+    pub fn batch(&self, id: BatchId) -> Option<BatchView> {
+        self.batches.by_id.get(&id).map(|batch| batch.view(id))
     }
 
     /// Batches with ids less than `before`, from the newest back, at most `max`.
     #[must_use]
-    pub fn batches(&self, _before: Option<BatchId>, _max: usize) -> Vec<BatchView> {
-        Vec::new()
+    pub fn batches(&self, before: Option<BatchId>, max: usize) -> Vec<BatchView> {
+        let to = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let batches = self.batches.by_id.range((Bound::Unbounded, to)).rev();
+        batches.take(max).map(|(&id, batch)| batch.view(id)).collect()
     }
 
-    /// Ended jobs whose rows must stay, whatever their retention says.
-    #[must_use]
-    pub fn pinned(&self) -> HashSet<JobId> {
-        HashSet::new()
+    /// What was restored of batches agrees with their jobs.
+    pub(crate) fn check_batches(&self) -> Result<(), String> {
+        let mut live: BTreeMap<BatchId, u64> = BTreeMap::new();
+        for batch in self.jobs.values().filter_map(|job| job.batch()) {
+            *live.entry(batch).or_default() += 1;
+        }
+        let wrong = self.batches.by_id.iter().find(|(id, batch)| live.get(id).copied().unwrap_or(0) != batch.live);
+        match wrong {
+            Some((id, batch)) => Err(format!("batch {id} is said to have {} live jobs", batch.live)),
+            None => Ok(()),
+        }
     }
+}
+
+fn not_found(id: BatchId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no batch {id}: it never was, or it ended long ago"))
 }

@@ -4,6 +4,7 @@
 
 use crate::record::{self, Header, QueueRecord};
 use crate::{Changes, Core, JobRow, Row, Table};
+use jobraft_protocol::{GroupKey, QueueName};
 
 impl Core {
     /// How many jobs [`Self::take_changes`] would have to write or delete now.
@@ -21,18 +22,18 @@ impl Core {
         for id in std::mem::take(&mut self.dirty) {
             let departing = self.departing.remove(&id);
             let Some(job) = departing.as_ref().or_else(|| self.jobs.get(&id)) else { continue };
-            let queue = &self.index.queues.get(job.queue).stats.queue;
+            let queue = self.index.queues.get(job.queue);
             let past = job.past.as_ref();
             jobs.push(JobRow {
                 id,
-                queue: queue.clone(),
+                queue: queue.stats.queue.clone(),
                 state: job.state,
                 enqueued_at: job.enqueued_at,
                 finished_at: past.and_then(|past| past.finished_at),
                 ended_seq: past.and_then(|past| past.ended_seq),
                 task: job.task.to_string(),
                 key: job.unique().map(|unique| unique.key.clone()),
-                batch: None,
+                batch: job.options.as_ref().and_then(|options| options.batch).map(|membership| membership.batch),
                 error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
                 body: record::encode(&job.record(id, queue, self.holds_key(id, job))),
             });
@@ -41,11 +42,19 @@ impl Core {
             }
         }
         let mut rows = Vec::new();
-        for queue in self.index.queues.iter_mut().filter(|queue| queue.dirty) {
-            queue.dirty = false;
-            let body = record::encode(&QueueRecord::from(&*queue));
-            rows.push(Row { table: Table::Queue, key: queue.stats.queue.as_str().to_owned(), body: Some(body) });
+        for queue in self.index.queues.iter_mut() {
+            if std::mem::take(&mut queue.dirty) {
+                let body = record::encode(&QueueRecord::from(&*queue));
+                rows.push(Row { table: Table::Queue, key: queue.stats.queue.as_str().to_owned(), body: Some(body) });
+            }
+            let name = &queue.stats.queue;
+            rows.extend(queue.groups.take_changes().into_iter().map(|(key, record)| {
+                let body = record.map(|record| record::encode(&record));
+                Row { table: Table::Group, key: group_row_key(name, &key), body }
+            }));
         }
+        self.batches.take_rows(&mut rows);
+        self.schedules.take_rows(&mut rows);
         self.catalog.take_rows(&mut rows);
         self.keys.take_rows(&mut rows);
         self.workers.take_rows(&mut rows);
@@ -68,4 +77,14 @@ impl Core {
             settings: self.settings.clone(),
         }
     }
+}
+
+/// Under what a group's row stands: neither a queue's name nor a group's key holds the line feed between them.
+fn group_row_key(queue: &QueueName, group: &GroupKey) -> String {
+    format!("{queue}\n{group}")
+}
+
+/// The reverse.
+pub(crate) fn parse_group_row_key(key: &str) -> Option<(&str, &str)> {
+    key.split_once('\n')
 }

@@ -185,6 +185,18 @@ const NUMBER_BYTES: usize = 9;
 const ID_BYTES: usize = 17;
 
 impl Command {
+    /// Enqueues jobs, each on its own, that come after none that has ended.
+    #[must_use]
+    pub const fn enqueue(jobs: Vec<NewJob>) -> Self {
+        Self::Enqueue { jobs, all_or_none: false, known: Vec::new() }
+    }
+
+    /// Completes a job whose children come after none that had ended before.
+    #[must_use]
+    pub const fn complete(lease: LeaseRef, completion: Completion) -> Self {
+        Self::Complete { lease, completion, known: Vec::new() }
+    }
+
     /// How many bytes this command takes in an entry, at most: what batching counts, so that no entry outgrows the frames
     /// in which it travels.
     #[must_use]

@@ -1,9 +1,18 @@
 //! Settings: what queues and the cluster are set to, changed all at once or not at all.
 
-use crate::enqueue::invalid;
-use crate::{Core, Outcome};
-use jobraft_protocol::{ClusterSettings, Error, ErrorCode, QueueName, Setting, limits};
+use crate::admission::invalid;
+use crate::{Core, Outcome, schedule};
+use jobraft_protocol::{ClusterSettings, Error, ErrorCode, GroupKey, QueueName, ScheduleName, Setting, limits};
 use std::collections::BTreeSet;
+
+/// What the settings of one step make or remove, up to the one that is looked at.
+#[derive(Default)]
+struct Made<'a> {
+    queues: BTreeSet<&'a QueueName>,
+    groups: BTreeSet<(&'a QueueName, &'a GroupKey)>,
+    schedules: BTreeSet<&'a ScheduleName>,
+    removed: BTreeSet<&'a ScheduleName>,
+}
 
 impl Core {
     /// Checks all settings, then makes them.
@@ -12,17 +21,19 @@ impl Core {
             let text = format!("{} settings, at most {} at once; split them", settings.len(), limits::SETTINGS_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
         }
-        let mut made: BTreeSet<&QueueName> = BTreeSet::new();
+        let mut made = Made::default();
         for setting in settings {
-            if let Setting::Queue(queue, setting) = setting {
-                setting.check().map_err(|fault| invalid(format!("queue {queue}: {fault}")))?;
-                if self.index.queues.index_of(queue).is_none() {
-                    made.insert(queue);
-                }
-            }
+            self.check_setting(setting, &mut made)?;
         }
-        if !made.is_empty() && self.index.queues.len() + made.len() > self.bounds.queues {
+        let queues = &self.index.queues;
+        if !made.queues.is_empty() && queues.len() + made.queues.len() > self.bounds.queues {
             return Err(self.too_many_queues());
+        }
+        self.check_groups(made.groups.len())?;
+        let schedules = self.schedules.len() + made.schedules.len();
+        if schedules > limits::SCHEDULES_MAX {
+            let text = format!("there would be {schedules} schedules, at most {}", limits::SCHEDULES_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
         }
         for setting in settings {
             match setting {
@@ -30,11 +41,62 @@ impl Core {
                     let index = self.index.queues.intern(queue);
                     self.index.queues.set(index, *setting, self.now);
                 }
+                Setting::Group(queue, group, setting) => {
+                    let index = self.index.queues.intern(queue);
+                    self.index.queues.set_group(index, group, *setting, self.now);
+                }
                 Setting::CreateQueues(create) => self.settings.create_queues = *create,
-                _ => {}
+                Setting::PutSchedule(schedule) => self.put_schedule(schedule),
+                Setting::PauseSchedule(name, paused) => self.pause_schedule(name, *paused),
+                Setting::RemoveSchedule(name) => self.remove_schedule(name),
             }
         }
         Ok(Outcome::Done)
+    }
+
+    fn check_setting<'a>(&self, setting: &'a Setting, made: &mut Made<'a>) -> Result<(), Error> {
+        let queues = &self.index.queues;
+        match setting {
+            Setting::Queue(queue, setting) => {
+                setting.check().map_err(|fault| invalid(format!("queue {queue}: {fault}")))?;
+                if queues.index_of(queue).is_none() {
+                    made.queues.insert(queue);
+                }
+            }
+            Setting::Group(queue, group, setting) => {
+                let place = || format!("queue {queue}, group {group}");
+                setting.check().map_err(|fault| invalid(format!("{}: {fault}", place())))?;
+                let index = queues.index_of(queue);
+                if index.is_none() {
+                    made.queues.insert(queue);
+                }
+                if index.is_none_or(|index| queues.get(index).groups.index_of(group).is_none()) {
+                    made.groups.insert((queue, group));
+                }
+            }
+            Setting::CreateQueues(_) => {}
+            Setting::PutSchedule(schedule) => {
+                self.check_schedule(schedule).map_err(|mut error| {
+                    error.message.insert_str(0, &format!("schedule {}: ", schedule.name));
+                    error
+                })?;
+                if !self.schedules.contains(&schedule.name) {
+                    made.schedules.insert(&schedule.name);
+                }
+                made.removed.remove(&schedule.name);
+            }
+            Setting::PauseSchedule(name, _) | Setting::RemoveSchedule(name) => {
+                let was_there = self.schedules.contains(name) && !made.removed.contains(name);
+                if !was_there && !made.schedules.contains(name) {
+                    return Err(schedule::not_found(name));
+                }
+                if matches!(setting, Setting::RemoveSchedule(_)) {
+                    made.schedules.remove(name);
+                    made.removed.insert(name);
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn too_many_queues(&self) -> Error {

@@ -4,6 +4,7 @@
 //! calls for and no other; no token, worker id or place in the order of enqueues was given twice. Nothing here may ask
 //! what memory happens to hold of jobs that ended: only [`crate::ended::EndedJobs`] knows, by log time.
 
+use crate::batch::Batches;
 use crate::catalog::Catalog;
 use crate::ended::{EndedJob, EndedJobs};
 use crate::index::Index;
@@ -11,6 +12,7 @@ use crate::job::Job;
 use crate::keys::Keys;
 use crate::record::{self, Counters};
 use crate::retention::{DeadJob, DeadJobs};
+use crate::schedule::Schedules;
 use crate::transition::{Next, transition};
 use crate::values::Values;
 use crate::workers::Workers;
@@ -20,6 +22,9 @@ use jobraft_protocol::{
 };
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+
+/// The timer of what does not wait for a time: it falls due in the entry that set it.
+pub(crate) const AT_ONCE: LogTime = LogTime::ZERO;
 
 /// The replicated state machine of one Raft group.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +43,8 @@ pub struct Core {
     pub(crate) keys: Keys,
     pub(crate) ended: EndedJobs,
     pub(crate) dead: DeadJobs,
+    pub(crate) batches: Batches,
+    pub(crate) schedules: Schedules,
     pub(crate) workers: Workers,
     pub(crate) values: Values,
     pub(crate) catalog: Catalog,
@@ -51,11 +58,13 @@ pub struct Core {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) queues: usize,
+    pub(crate) groups: usize,
+    pub(crate) batches: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { queues: limits::QUEUES_MAX }
+        Self { queues: limits::QUEUES_MAX, groups: limits::GROUPS_MAX, batches: limits::BATCHES_MAX }
     }
 }
 
@@ -73,11 +82,19 @@ impl Core {
         if entry.leader_change {
             self.renew_leases(before);
         }
-        self.fire_timers();
+        self.index.queues.wake(self.now);
+        self.fire_timers(self.now);
         self.ended.forget(self.now);
         self.keys.clear(self.now);
         self.forget_workers();
-        let outcomes = entry.commands.iter().map(|command| self.run(command)).collect();
+        self.batches.forget(self.now);
+        let outcomes = entry.commands.iter().map(|command| {
+            let outcome = self.run(command);
+            self.settle_batches();
+            outcome
+        });
+        let outcomes = outcomes.collect();
+        self.fire_timers(AT_ONCE);
         let mut events = std::mem::take(&mut self.events);
         events.extend(self.index.queues.take_announced());
         Applied { outcomes, events }
@@ -85,11 +102,13 @@ impl Core {
 
     fn run(&mut self, command: &Command) -> Result<Outcome, Error> {
         match command {
-            Command::Enqueue { jobs, .. } => self.enqueue(jobs),
-            Command::CreateBatch { .. }
-            | Command::SealBatch { .. }
-            | Command::RunSchedule { .. }
-            | Command::Tick { .. } => Err(Error::new(jobraft_protocol::ErrorCode::Internal, "under construction")),
+            Command::Enqueue { jobs, all_or_none, known } => self.enqueue(jobs, *all_or_none, known),
+            Command::CreateBatch { batch, known } => self.create_batch(batch, known),
+            Command::SealBatch { batch, cancel } => self.seal_batch(*batch, *cancel),
+            Command::RunSchedule { name, job } => self.run_schedule(name, *job),
+            Command::Tick { name, revision, ticks, passed_over, more } => {
+                self.tick(name, *revision, ticks, *passed_over, *more)
+            }
             Command::RegisterWorker { info } => self.register_worker(info),
             Command::WorkersSeen { workers } => Ok(self.workers_seen(workers)),
             Command::OrderWorker { worker, order } => self.order_worker(*worker, *order),
@@ -98,7 +117,7 @@ impl Core {
             }
             Command::Extend { leases, lease_ms, progress } => self.extend(leases, *lease_ms, progress),
             Command::Checkpoint { lease, data } => self.checkpoint(*lease, data),
-            Command::Complete { lease, completion, .. } => self.complete(*lease, completion),
+            Command::Complete { lease, completion, known } => self.complete(*lease, completion, known),
             Command::Fail { lease, failure } => self.fail(*lease, failure),
             Command::Release { lease, delay_ms } => self.release(*lease, *delay_ms),
             Command::Disconnect { worker } => self.disconnect(*worker),
@@ -113,21 +132,23 @@ impl Core {
         }
     }
 
-    /// Does what fell due, oldest first, a bounded number; the rest falls to the entries that follow. Until then a
+    /// Does what fell due until then, oldest first, a bounded number; the rest falls to the entries that follow. Until then a
     /// lease that ran out is lost all the same, and a job that expired is not leased: both look at the time.
-    fn fire_timers(&mut self) {
+    fn fire_timers(&mut self, until: LogTime) {
         for _ in 0..limits::TIMERS_PER_ENTRY_MAX {
             let Some(&(at, id)) = self.index.timers.first() else { break };
-            if at > self.now {
+            if at > until {
                 break;
             }
             let job = self.job(id);
             match job.expired(self.now) {
                 _ if job.state == JobState::Leased => self.expire(id),
                 Some(reason) => self.end_expired(id, reason),
+                None if job.state == JobState::Blocked => self.unblock(id),
                 None => self.transition(id, Next::Ready(at)),
             }
         }
+        self.settle_batches();
     }
 
     /// Takes a live job to another state, and the indexes with it.
@@ -138,7 +159,7 @@ impl Core {
         let job = self.jobs.get_mut(&id).expect("callers name a live job");
         self.index.leave(id, job);
         transition(job, next);
-        self.index.enter(id, job);
+        self.index.enter(id, job, self.now);
         let has_key = job.unique().is_some();
         self.touch(id);
         if has_key {
@@ -162,8 +183,13 @@ impl Core {
             self.dead.insert(id, DeadJob { queue, seq, finished_at });
         }
         self.ended.add(id, ended, &job);
+        self.index.unlink(id, &job);
+        if let Some(batch) = job.batch() {
+            self.batches.job_ended(batch, state);
+        }
         self.departing.insert(id, job);
         self.events.push(Event::Ended(id));
+        self.tell_dependents(id, Some(state));
     }
 
     /// Notes that the job's row is behind.
@@ -191,18 +217,20 @@ impl Core {
         self.now
     }
 
-    /// When the next thing falls due: a scheduled job or the end of a lease. May be past, if an entry had more timers
-    /// to fire than it may: then another entry is due at once.
+    /// When the next thing falls due: a scheduled job, the end of a lease, a token that a ready job waits for. May be past, if
+    /// an entry had more timers to fire than it may: then another entry is due at once.
     #[must_use]
     pub fn next_timer(&self) -> Option<LogTime> {
-        self.index.timers.first().map(|&(at, _)| at)
+        let timer = self.index.timers.first().map(|&(at, _)| at);
+        timer.into_iter().chain(self.index.queues.next_wake()).min()
     }
 
-    /// How many jobs of the queue can be leased now.
+    /// How many jobs of the queue can be leased now, within its limits and those of their groups. At least one if any; where
+    /// rates are limited, there may be more by the time that these are leased.
     #[must_use]
     pub fn ready_count(&self, queue: &QueueName) -> usize {
         let queue = self.index.queues.index_of(queue).map(|index| self.index.queues.get(index));
-        queue.filter(|queue| queue.gives()).map_or(0, |queue| queue.ready.len())
+        queue.map_or(0, |queue| usize::try_from(queue.open(self.now)).unwrap_or(usize::MAX))
     }
 
     /// Whether the job is in a state that is not terminal.
@@ -215,14 +243,14 @@ impl Core {
     #[must_use]
     pub fn view(&self, id: JobId) -> Option<JobView> {
         let job = self.jobs.get(&id).map(AsRef::as_ref).or_else(|| self.departing(id))?;
-        Some(job.view(id, &self.index.queues.get(job.queue).stats.queue))
+        Some(job.view(id, self.index.queues.get(job.queue)))
     }
 
     /// The row of a job that ended, is kept, and was not yet taken by [`Self::take_changes`].
     #[must_use]
     pub fn row(&self, id: JobId) -> Option<Vec<u8>> {
         let job = self.departing(id)?;
-        Some(record::encode(&job.record(id, &self.index.queues.get(job.queue).stats.queue, false)))
+        Some(record::encode(&job.record(id, self.index.queues.get(job.queue), false)))
     }
 
     /// A job that ended and is kept, while memory has it.
@@ -230,7 +258,7 @@ impl Core {
         let job = self.departing.get(&id)?;
         let past = job.past.as_ref()?;
         let (finished_at, seq) = past.finished_at.zip(past.ended_seq)?;
-        self.is_kept(self.index.queues.get(job.queue), job.state, finished_at, seq).then_some(job)
+        self.is_kept(id, self.index.queues.get(job.queue), job.state, finished_at, seq).then_some(job)
     }
 
     /// Whether memory knows that nothing is left to read of the job, whatever its row still says: it was deleted, or ended

@@ -1,12 +1,387 @@
-//! Groups.
+//! Groups of one queue: which jobs have one, and whose turn it is.
+//!
+//! Groups take turns by *virtual time* (start-time fair queueing, Goyal, Vin and Cheng, 1996): each lease moves its group's
+//! pass on by a step that is the smaller the greater the group's weight, and the group with the least pass is next. A group
+//! that comes to have something to give begins where the others are: it neither makes up for the past nor waits for it.
+//! Between groups of one pass the key decides, so that it is the same on every node.
+//!
+//! A group is *open* if its own limits let a job of it be leased. Only open groups have turns. What closes for want of a
+//! token opens by a wake-up; all that are due have been heard before anything is leased.
 
 use crate::Core;
-use jobraft_protocol::{GroupKey, GroupView, QueueName};
+use crate::bucket::Bucket;
+use crate::record::GroupRecord;
+use jobraft_protocol::{
+    GroupKey, GroupSetting, GroupSettings, GroupView, JobId, LogTime, QueueName, QueueSettings, Rate,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The step of a group of weight 1: divided by most weights without a rest.
+const STEP: u64 = 720_720;
+/// Groups without jobs that one lease or one new group clears away at most.
+const CLEARED_MAX: usize = 2;
+
+/// A group's place in memory, within its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupIndex(u32);
+
+impl GroupIndex {
+    /// The jobs that name no group.
+    pub(crate) const PLAIN: Self = Self(0);
+
+    fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group {
+    /// `None`: the jobs without a group.
+    key: Option<GroupKey>,
+    settings: GroupSettings,
+    /// Ready jobs by priority, then by the order of their enqueues.
+    ready: BTreeMap<(u8, u64), JobId>,
+    leased: u64,
+    /// Jobs that wait for something else than a worker.
+    waiting: u64,
+    pass: u64,
+    bucket: Bucket,
+    /// How many of its ready jobs could be leased when it was last looked at; at least one if any.
+    open: u64,
+    wake: Option<LogTime>,
+    /// Whether it stands among those that have no jobs and are kept for a while.
+    /// By this pass.
+    rests: Option<u64>,
+}
+
+impl Group {
+    fn concurrency(&self, queue: &QueueSettings) -> Option<u64> {
+        let common = || queue.group_concurrency.filter(|_| self.key.is_some());
+        self.settings.concurrency.or_else(common)
+    }
+
+    fn rate(&self, queue: &QueueSettings) -> Option<Rate> {
+        let common = || queue.group_rate.filter(|_| self.key.is_some());
+        self.settings.rate.or_else(common)
+    }
+
+    /// How many more of its jobs could be leased at once.
+    fn room(&self, queue: &QueueSettings) -> u64 {
+        self.concurrency(queue).map_or(u64::MAX, |most| most.saturating_sub(self.leased))
+    }
+
+    fn tokens(&self, queue: &QueueSettings, now: LogTime) -> u64 {
+        self.rate(queue).map_or(u64::MAX, |rate| self.bucket.tokens(&rate, now))
+    }
+
+    fn has_jobs(&self) -> bool {
+        !self.ready.is_empty() || self.leased > 0 || self.waiting > 0
+    }
+}
+
+/// All groups of a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    slots: Vec<Group>,
+    free: Vec<GroupIndex>,
+    by_key: BTreeMap<GroupKey, GroupIndex>,
+    /// The open ones.
+    turns: BTreeSet<(u64, Option<GroupKey>, GroupIndex)>,
+    wakes: BTreeSet<(LogTime, GroupIndex)>,
+    /// Those without jobs and settings, whose buckets are full: to be cleared away once the others have come as far.
+    resting: BTreeSet<(u64, GroupKey)>,
+    /// The pass of the last lease.
+    pub(crate) virtual_time: u64,
+    /// The greatest pass of any group so far.
+    pub(crate) top: u64,
+    /// Of all groups.
+    open: u64,
+    ready: usize,
+    dirty: BTreeSet<GroupKey>,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            slots: vec![Group::default()],
+            free: Vec::new(),
+            by_key: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            virtual_time: 0,
+            top: 0,
+            open: 0,
+            ready: 0,
+            dirty: BTreeSet::new(),
+        }
+    }
+}
+
+impl Groups {
+    /// How many of the ready jobs the limits of their groups let run.
+    pub(crate) const fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// How many have a key.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(crate) fn index_of(&self, key: &GroupKey) -> Option<GroupIndex> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn key(&self, index: GroupIndex) -> Option<&GroupKey> {
+        self.slots[index.place()].key.as_ref()
+    }
+
+    /// The pass of the jobs without a group.
+    pub(crate) fn plain_pass(&self) -> u64 {
+        self.slots[0].pass
+    }
+
+    /// Takes back the pass of the jobs without a group.
+    pub(crate) fn set_plain_pass(&mut self, pass: u64) {
+        self.slots[0].pass = pass;
+    }
+
+    /// The group of that key, made if there is none; the caller has checked that there may be one more.
+    pub(crate) fn intern(&mut self, key: Option<&GroupKey>) -> GroupIndex {
+        let Some(key) = key else { return GroupIndex::PLAIN };
+        if let Some(index) = self.index_of(key) {
+            return index;
+        }
+        self.clear();
+        let group = Group { key: Some(key.clone()), ..Group::default() };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index.place()] = group;
+                index
+            }
+            None => {
+                self.slots.push(group);
+                GroupIndex(u32::try_from(self.slots.len() - 1).expect("groups are limited to far fewer"))
+            }
+        };
+        self.by_key.insert(key.clone(), index);
+        self.dirty.insert(key.clone());
+        index
+    }
+
+    /// Counts a job that became ready.
+    pub(crate) fn add_ready(&mut self, index: GroupIndex, place: (u8, u64), id: JobId) {
+        let displaced = self.slots[index.place()].ready.insert(place, id);
+        assert!(displaced.is_none(), "defect: two jobs of one place in a queue");
+        self.ready += 1;
+    }
+
+    pub(crate) fn remove_ready(&mut self, index: GroupIndex, place: (u8, u64)) {
+        let removed = self.slots[index.place()].ready.remove(&place);
+        self.ready -= usize::from(removed.is_some());
+    }
+
+    pub(crate) fn leased(&mut self, index: GroupIndex) -> &mut u64 {
+        &mut self.slots[index.place()].leased
+    }
+
+    pub(crate) fn waiting(&mut self, index: GroupIndex) -> &mut u64 {
+        &mut self.slots[index.place()].waiting
+    }
+
+    /// After a group's jobs, bucket or limits changed: whether it is open, when it will be, whether it is still needed.
+    pub(crate) fn refresh(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
+        let group = &mut self.slots[index.place()];
+        let (room, tokens) = (group.room(queue), group.tokens(queue, now));
+        let former = group.open;
+        group.open = room.min(tokens).min(group.ready.len() as u64);
+        self.open = self.open - former + group.open;
+        if former > 0 && group.open == 0 {
+            self.turns.remove(&(group.pass, group.key.clone(), index));
+        } else if former == 0 && group.open > 0 {
+            if group.pass < self.virtual_time {
+                group.pass = self.virtual_time;
+                self.dirty.extend(group.key.clone());
+            }
+            self.turns.insert((group.pass, group.key.clone(), index));
+        }
+        let is_needed = group.has_jobs() || group.key.is_none() || group.settings != GroupSettings::default();
+        let wake = match group.rate(queue) {
+            Some(rate) if is_needed && tokens == 0 && room > 0 && !group.ready.is_empty() => {
+                Some(group.bucket.next_token(&rate))
+            }
+            Some(rate) if !is_needed => Some(group.bucket.full(&rate)).filter(|&full| full > now),
+            _ => None,
+        };
+        if wake != group.wake {
+            self.wakes.extend(wake.map(|at| (at, index)));
+            if let Some(at) = std::mem::replace(&mut group.wake, wake) {
+                self.wakes.remove(&(at, index));
+            }
+        }
+        let rests = (!is_needed && wake.is_none()).then_some(group.pass);
+        if let Some(key) = &group.key
+            && rests != group.rests
+        {
+            self.resting.extend(rests.map(|pass| (pass, key.clone())));
+            if let Some(pass) = std::mem::replace(&mut group.rests, rests) {
+                self.resting.remove(&(pass, key.clone()));
+            }
+        }
+    }
+
+    /// Looks again at every group, as after a change of what the queue sets for them.
+    pub(crate) fn refresh_all(&mut self, queue: &QueueSettings, now: LogTime) {
+        let indexes = std::iter::once(GroupIndex::PLAIN).chain(self.by_key.values().copied());
+        for index in indexes.collect::<Vec<_>>() {
+            self.refresh(index, queue, now);
+        }
+    }
+
+    /// Opens what has waited for a token until now.
+    pub(crate) fn wake(&mut self, queue: &QueueSettings, now: LogTime) {
+        while let Some(&(at, index)) = self.wakes.first()
+            && at <= now
+        {
+            self.refresh(index, queue, now);
+        }
+    }
+
+    /// When the next of them has its token.
+    pub(crate) fn next_wake(&self) -> Option<LogTime> {
+        self.wakes.first().map(|&(at, _)| at)
+    }
+
+    /// Whose turn it is, and its first job.
+    pub(crate) fn next(&self) -> Option<(GroupIndex, JobId)> {
+        let &(_, _, index) = self.turns.first()?;
+        let (_, &id) = self.slots[index.place()].ready.first_key_value()?;
+        Some((index, id))
+    }
+
+    /// A job of the group, whose turn it was, has been leased.
+    pub(crate) fn charge(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
+        let group = &mut self.slots[index.place()];
+        let former = group.pass;
+        self.virtual_time = former.max(self.virtual_time);
+        group.pass = former.saturating_add(STEP / u64::from(group.settings.weight()));
+        self.top = self.top.max(group.pass);
+        if group.open > 0 {
+            self.turns.remove(&(former, group.key.clone(), index));
+            self.turns.insert((group.pass, group.key.clone(), index));
+        }
+        if let Some(rate) = group.rate(queue) {
+            group.bucket.take(&rate, now);
+        }
+        self.dirty.extend(group.key.clone());
+        self.refresh(index, queue, now);
+        if self.ready == 0 {
+            // Nobody is left to be fair to: all begin anew.
+            self.virtual_time = self.top;
+        }
+        self.clear();
+    }
+
+    /// Clears away some of the groups that nobody needs.
+    fn clear(&mut self) {
+        for _ in 0..CLEARED_MAX {
+            match self.resting.first() {
+                Some((pass, _)) if *pass <= self.virtual_time => {}
+                _ => break,
+            }
+            let Some((_, key)) = self.resting.pop_first() else { break };
+            if let Some(index) = self.by_key.remove(&key) {
+                self.slots[index.place()] = Group::default();
+                self.free.push(index);
+                self.dirty.insert(key);
+            }
+        }
+    }
+
+    /// Changes what a group is set to.
+    pub(crate) fn set(&mut self, index: GroupIndex, setting: GroupSetting, queue: &QueueSettings, now: LogTime) {
+        let group = &mut self.slots[index.place()];
+        let former = group.rate(queue);
+        group.settings.set(setting);
+        if group.rate(queue) != former {
+            group.bucket = Bucket::default();
+        }
+        self.dirty.extend(group.key.clone());
+        self.refresh(index, queue, now);
+    }
+
+    /// The rate that the queue sets for every group is another one: those that go by it begin with a full bucket.
+    pub(crate) fn common_rate_changed(&mut self) {
+        for group in self.slots.iter_mut().filter(|group| group.settings.rate.is_none()) {
+            if let Some(key) = group.key.clone()
+                && group.bucket != Bucket::default()
+            {
+                group.bucket = Bucket::default();
+                self.dirty.insert(key);
+            }
+        }
+    }
+
+    /// What rests on disk of a group, by key.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&GroupKey, GroupRecord)> {
+        self.by_key.iter().map(|(key, index)| (key, self.record(*index)))
+    }
+
+    fn record(&self, index: GroupIndex) -> GroupRecord {
+        let Group { settings, pass, bucket, .. } = &self.slots[index.place()];
+        GroupRecord { settings: *settings, pass: *pass, bucket: *bucket }
+    }
+
+    /// What changed since the last call: with what rests on disk of it, or without if it is gone.
+    pub(crate) fn take_changes(&mut self) -> Vec<(GroupKey, Option<GroupRecord>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let record = |key: &GroupKey| self.index_of(key).map(|index| self.record(index));
+        dirty.into_iter().map(|key| (record(&key), key)).map(|(record, key)| (key, record)).collect()
+    }
+
+    /// Takes back a group; [`Self::refresh_all`] is to follow.
+    pub(crate) fn restore(&mut self, key: &GroupKey, record: GroupRecord) {
+        let index = self.intern(Some(key));
+        let group = &mut self.slots[index.place()];
+        (group.settings, group.pass, group.bucket) = (record.settings, record.pass, record.bucket);
+    }
+
+    /// A restored state is as its rows: nothing is to be written.
+    pub(crate) fn restored(&mut self) {
+        self.dirty.clear();
+    }
+
+    /// The groups whose keys are greater than `after`, by key, as readers see them.
+    pub(crate) fn views(
+        &self,
+        after: Option<&GroupKey>,
+        queue: &QueueSettings,
+        now: LogTime,
+    ) -> impl Iterator<Item = GroupView> {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.by_key.range::<GroupKey, _>((from, std::ops::Bound::Unbounded)).map(move |(key, index)| {
+            let group = &self.slots[index.place()];
+            let Group { settings, leased, waiting, .. } = group;
+            let open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);
+            GroupView {
+                group: key.clone(),
+                ready: group.ready.len() as u64,
+                leased: *leased,
+                waiting: *waiting,
+                open,
+                settings: *settings,
+            }
+        })
+    }
+}
 
 impl Core {
     /// The groups of a queue whose keys are greater than `after`, by key, at most `max`; `None` if there is no such queue.
     #[must_use]
-    pub fn groups(&self, _queue: &QueueName, _after: Option<&GroupKey>, _max: usize) -> Option<Vec<GroupView>> {
-        None
+    pub fn groups(&self, queue: &QueueName, after: Option<&GroupKey>, max: usize) -> Option<Vec<GroupView>> {
+        let queue = self.index.queues.get(self.index.queues.index_of(queue)?);
+        Some(queue.groups.views(after, &queue.stats.settings, self.now).take(max).collect())
     }
 }

@@ -1,11 +1,11 @@
-//! What finds a job by something else than its id: its queue, its timer, its holder.
+//! What finds a job by something else than its id: its queue, its timer, its holder, what it comes after.
 //!
 //! Everything here follows from the jobs: a restored state builds it anew by entering each of them.
 
 use crate::job::Job;
 use crate::queue::Queues;
 use jobraft_protocol::{JobId, LogTime, WorkerId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The indexes. [`Index::leave`] before a job changes and [`Index::enter`] after keep them true.
 #[derive(Clone, Debug, Default)]
@@ -15,11 +15,23 @@ pub(crate) struct Index {
     pub(crate) timers: BTreeSet<(LogTime, JobId)>,
     /// What each worker holds; a worker that holds nothing has no entry.
     pub(crate) held: BTreeMap<WorkerId, BTreeSet<JobId>>,
+    /// The live jobs that named a job as one that they come after, whether or not they still wait for it.
+    pub(crate) dependents: HashMap<JobId, BTreeSet<JobId>>,
 }
 
 impl Index {
-    pub(crate) fn enter(&mut self, id: JobId, job: &Job) {
-        self.queues.enter(id, job);
+    pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
+        self.queues.enter(id, job, now);
+        self.find(id, job);
+    }
+
+    /// The same for a state that is being restored; see [`Queues::restored`].
+    pub(crate) fn restore(&mut self, id: JobId, job: &Job) {
+        self.queues.count(id, job);
+        self.find(id, job);
+    }
+
+    fn find(&mut self, id: JobId, job: &Job) {
         if let Some(at) = job.timer() {
             self.timers.insert((at, id));
         }
@@ -39,6 +51,25 @@ impl Index {
             jobs.remove(&id);
             if jobs.is_empty() {
                 self.held.remove(&lease.worker);
+            }
+        }
+    }
+
+    /// A job begins to live.
+    pub(crate) fn link(&mut self, id: JobId, job: &Job) {
+        for one in job.waits().into_iter().flat_map(|waits| &waits.jobs) {
+            self.dependents.entry(one.job).or_default().insert(id);
+        }
+    }
+
+    /// Its life is over.
+    pub(crate) fn unlink(&mut self, id: JobId, job: &Job) {
+        for one in job.waits().into_iter().flat_map(|waits| &waits.jobs) {
+            if let Some(dependents) = self.dependents.get_mut(&one.job) {
+                dependents.remove(&id);
+                if dependents.is_empty() {
+                    self.dependents.remove(&one.job);
+                }
             }
         }
     }

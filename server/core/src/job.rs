@@ -1,17 +1,22 @@
 //! A job in memory. A waiting one must stay small: names are interned, and what only some jobs have is boxed.
 
-use crate::queue::QueueIndex;
+use crate::core::AT_ONCE;
+use crate::group::GroupIndex;
+use crate::queue::{Queue, QueueIndex};
 use crate::record::JobRecord;
+use crate::waits::{Verdict, Waits};
 use bytes::Bytes;
 use jobraft_protocol::{
-    AttemptError, Backoff, CancelNotice, EndReason, FailureKind, FencingToken, JobId, JobState, JobSummary, JobView,
-    LeaseView, LogTime, Progress, QueueName, Task, Unique, WorkerId, limits,
+    AttemptError, Backoff, BatchId, CancelNotice, EndReason, FailureKind, FencingToken, JobId, JobState, JobSummary,
+    JobView, Label, LeaseView, LogTime, Progress, ScheduleTick, Task, Unique, WorkerId, limits,
 };
 
 /// A job; its id is the key under which it is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) queue: QueueIndex,
+    /// Within its queue.
+    pub(crate) group: GroupIndex,
     pub(crate) task: Task,
     pub(crate) payload: Bytes,
     /// Written by [`crate::transition::transition`] alone.
@@ -41,12 +46,34 @@ pub(crate) struct Options {
     pub(crate) backoff: Option<Backoff>,
     pub(crate) max_crashes: u32,
     pub(crate) unique: Option<Unique>,
+    pub(crate) waits: Option<Waits>,
+    pub(crate) batch: Option<Membership>,
+    pub(crate) label: Option<Label>,
+    pub(crate) tick: Option<ScheduleTick>,
+}
+
+/// What a job is to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) batch: BatchId,
+    /// No part of it, but enqueued for what became of it.
+    pub(crate) is_callback: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let max_crashes = limits::CRASHES_DEFAULT;
-        Self { ttl_ends_at: None, start_by: None, backoff: None, max_crashes, unique: None }
+        Self {
+            ttl_ends_at: None,
+            start_by: None,
+            backoff: None,
+            max_crashes,
+            unique: None,
+            waits: None,
+            batch: None,
+            label: None,
+            tick: None,
+        }
     }
 }
 
@@ -114,6 +141,17 @@ impl Job {
         self.options.as_ref()?.unique.as_ref()
     }
 
+    /// What it waits or waited for.
+    pub(crate) fn waits(&self) -> Option<&Waits> {
+        self.options.as_ref()?.waits.as_ref()
+    }
+
+    /// The batch of which it is a part.
+    pub(crate) fn batch(&self) -> Option<BatchId> {
+        let membership = self.options.as_ref()?.batch?;
+        (!membership.is_callback).then_some(membership.batch)
+    }
+
     /// Whether no worker has it yet, and its life is not over.
     pub(crate) const fn is_waiting(&self) -> bool {
         matches!(self.state, JobState::Scheduled | JobState::Blocked | JobState::Ready)
@@ -170,12 +208,16 @@ impl Job {
             (Some(lease), _) => Some(lease.expires_at),
             (None, JobState::Scheduled) => Some(expiry().map_or(self.run_at, |at| at.min(self.run_at))),
             (None, JobState::Ready) => expiry(),
+            (None, JobState::Blocked) => match self.waits().map_or(Verdict::Free, Waits::verdict) {
+                Verdict::Waits => expiry(),
+                Verdict::Free | Verdict::Doomed => Some(AT_ONCE),
+            },
             (None, _) => None,
         }
     }
 
     /// The job as a reader sees it.
-    pub(crate) fn view(&self, id: JobId, queue: &QueueName) -> JobView {
+    pub(crate) fn view(&self, id: JobId, queue: &Queue) -> JobView {
         let past = self.past.as_deref().cloned().unwrap_or_default();
         let options = self.options.as_deref().cloned().unwrap_or_default();
         let lease = self.lease.as_deref().map(|lease| LeaseView {
@@ -186,7 +228,7 @@ impl Job {
         });
         JobView {
             id,
-            queue: queue.clone(),
+            queue: queue.stats.queue.clone(),
             task: self.task.clone(),
             payload: self.payload.clone(),
             state: self.state,
@@ -212,18 +254,18 @@ impl Job {
             progress: past.progress,
             checkpoint_bytes: past.checkpoint.len() as u64,
             cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
-            group: None,
-            after: Vec::new(),
-            on_failure: jobraft_protocol::OnFailure::Wait,
-            batch: None,
-            is_callback: false,
-            label: None,
-            tick: None,
+            group: queue.groups.key(self.group).cloned(),
+            on_failure: options.waits.as_ref().map(|waits| waits.on_failure).unwrap_or_default(),
+            after: options.waits.map(|waits| waits.jobs).unwrap_or_default(),
+            batch: options.batch.map(|membership| membership.batch),
+            is_callback: options.batch.is_some_and(|membership| membership.is_callback),
+            label: options.label,
+            tick: options.tick,
         }
     }
 
     /// The job as it rests on disk. Whether it holds its key is not for the job to know.
-    pub(crate) fn record(&self, id: JobId, queue: &QueueName, holds_key: bool) -> JobRecord {
+    pub(crate) fn record(&self, id: JobId, queue: &Queue, holds_key: bool) -> JobRecord {
         let past = self.past.as_deref();
         JobRecord {
             seq: self.seq,
@@ -237,8 +279,8 @@ impl Job {
         }
     }
 
-    /// The job from its record, in a queue that the caller has interned. The caller has checked the record.
-    pub(crate) fn from_record(record: JobRecord, queue: QueueIndex) -> Self {
+    /// The job from its record, in a queue and group that the caller has interned. The caller has checked the record.
+    pub(crate) fn from_record(record: JobRecord, queue: QueueIndex, group: GroupIndex) -> Self {
         let JobRecord { seq, lease_ms, heard_at, reported, ended_seq, checkpoint, view, .. } = record;
         let cancel = view.cancel;
         let lease = view.lease.zip(lease_ms).map(|(lease, lease_ms)| {
@@ -252,6 +294,10 @@ impl Job {
             backoff: view.backoff,
             max_crashes: view.max_crashes,
             unique: view.unique,
+            waits: (!view.after.is_empty()).then_some(Waits { on_failure: view.on_failure, jobs: view.after }),
+            batch: view.batch.map(|batch| Membership { batch, is_callback: view.is_callback }),
+            label: view.label,
+            tick: view.tick,
         };
         let past = Past {
             reported,
@@ -268,6 +314,7 @@ impl Job {
         };
         Self {
             queue,
+            group,
             task: view.task,
             payload: view.payload,
             state: view.state,

@@ -4,7 +4,7 @@
 //! strictly increasing over the cluster's life, so whoever holds an older one has lost the job, however sure it is of
 //! the opposite.
 
-use crate::enqueue::invalid;
+use crate::admission::invalid;
 use crate::job::Lease;
 use crate::queue::QueueIndex;
 use crate::transition::Next;
@@ -15,7 +15,8 @@ use jobraft_protocol::{
 };
 
 impl Core {
-    /// Leases ready jobs: the most urgent first, then the oldest, queue after queue.
+    /// Leases ready jobs, queue after queue: of the group whose turn it is, the most urgent first, then the oldest; as many as
+    /// the limits let run.
     pub(crate) fn lease(
         &mut self,
         worker: WorkerId,
@@ -42,16 +43,13 @@ impl Core {
         let mut bytes = 0;
         let mut expired = 0;
         for (place, name) in queues.iter().enumerate() {
-            let Some(index) = self.index.queues.index_of(name).filter(|&index| self.index.queues.get(index).gives())
-            else {
-                continue;
-            };
+            let Some(index) = self.index.queues.index_of(name) else { continue };
             let share = shares.get(place).map_or(max, |&share| share as usize);
             let max = max.min(leased.len().saturating_add(share));
             while leased.len() < max
                 && bytes <= limits::LEASE_BYTES_MAX
                 && expired < limits::TIMERS_PER_ENTRY_MAX
-                && let Some((_, &id)) = self.index.queues.get(index).ready.first_key_value()
+                && let Some((group, id)) = self.index.queues.next(index, self.now)
             {
                 // Its timer may not have fired yet; log time alone decides.
                 if let Some(reason) = self.job(id).expired(self.now) {
@@ -60,6 +58,7 @@ impl Core {
                     continue;
                 }
                 let job = self.lease_one(id, index, worker, lease_ms);
+                self.index.queues.charge(index, group, self.now);
                 bytes += job.payload.len() + job.checkpoint.len();
                 leased.push(job);
             }
@@ -88,9 +87,16 @@ impl Core {
         let (task, payload) = (job.task.clone(), job.payload.clone());
         let (attempt, max_attempts) = (job.attempt, job.max_attempts);
         let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
+        let group = job.group;
+        let options = job.options.as_deref();
+        let after = options.and_then(|options| options.waits.as_ref()).map(|waits| waits.jobs.clone());
+        let batch = options.and_then(|options| options.batch).map(|membership| membership.batch);
+        let label = options.and_then(|options| options.label.clone());
+        let tick = options.and_then(|options| options.tick.clone());
+        let queue = self.index.queues.get(queue);
         LeasedJob {
             id,
-            queue: self.index.queues.get(queue).stats.queue.clone(),
+            queue: queue.stats.queue.clone(),
             task,
             payload,
             attempt,
@@ -100,11 +106,11 @@ impl Core {
             run_timeout_ms,
             enqueued_at,
             checkpoint,
-            group: None,
-            after: Vec::new(),
-            batch: None,
-            label: None,
-            tick: None,
+            group: queue.groups.key(group).cloned(),
+            after: after.unwrap_or_default(),
+            batch,
+            label,
+            tick,
         }
     }
 

@@ -20,8 +20,10 @@ pub mod command;
 pub mod transition;
 
 mod act;
+mod admission;
 mod backoff;
 mod batch;
+mod bucket;
 mod catalog;
 mod checkpoint;
 mod configure;
@@ -42,6 +44,7 @@ mod retention;
 mod schedule;
 mod state_hash;
 mod values;
+mod waits;
 mod workers;
 
 pub use crate::core::Core;

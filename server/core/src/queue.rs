@@ -1,13 +1,18 @@
-//! Queues: which jobs are ready, in which order, and how many are in which state.
+//! Queues: which jobs are ready, how many may be leased, and how many are in which state.
 //!
 //! A queue comes to be with its first job and stays: its counters go on. Names are interned here, so that a job
 //! carries an index of 4 bytes. Indexes differ between nodes and never leave memory.
 
 use crate::Event;
+use crate::bucket::Bucket;
+use crate::group::{GroupIndex, Groups};
 use crate::job::Job;
+use crate::record::GroupRecord;
 use crate::retention::Floors;
-use jobraft_protocol::{JobId, JobState, LogTime, QueueMode, QueueName, QueueSetting, QueueSettings, QueueStats};
-use std::collections::BTreeMap;
+use jobraft_protocol::{
+    GroupKey, GroupSetting, JobId, JobState, LogTime, QueueMode, QueueName, QueueSetting, QueueSettings, QueueStats,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A queue's place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +23,12 @@ pub(crate) struct QueueIndex(u32);
 pub(crate) struct Queue {
     /// Its name, counters and settings, as readers see them.
     pub(crate) stats: QueueStats,
-    /// Ready jobs by priority, then by the order of their enqueues.
-    pub(crate) ready: BTreeMap<(u8, u64), JobId>,
+    /// Its jobs by group, the ready ones in their order.
+    pub(crate) groups: Groups,
+    /// Of its rate.
+    pub(crate) bucket: Bucket,
+    /// When something opens that now waits for a token.
+    wake: Option<LogTime>,
     /// What is kept no longer, whatever it is set to by now.
     pub(crate) floors: Floors,
     /// Whether its row on disk is behind.
@@ -34,9 +43,30 @@ impl Queue {
         self.stats.scheduled + self.stats.blocked + self.stats.ready
     }
 
-    /// Whether jobs may be leased from it.
-    pub(crate) fn gives(&self) -> bool {
-        self.stats.settings.mode != QueueMode::Paused
+    /// How many jobs may be leased from it now. At least one if any; more once some of them were.
+    pub(crate) fn open(&self, now: LogTime) -> u64 {
+        let settings = &self.stats.settings;
+        if settings.mode == QueueMode::Paused {
+            return 0;
+        }
+        let room = settings.concurrency.map_or(u64::MAX, |most| most.saturating_sub(self.stats.leased));
+        let tokens = settings.rate.map_or(u64::MAX, |rate| self.bucket.tokens(&rate, now));
+        self.groups.open().min(room).min(tokens)
+    }
+
+    /// Whether the end of a lease may let another job be leased.
+    const fn is_limited(&self) -> bool {
+        let QueueSettings { concurrency, rate, group_concurrency, group_rate, .. } = &self.stats.settings;
+        concurrency.is_some() || rate.is_some() || group_concurrency.is_some() || group_rate.is_some()
+    }
+
+    /// When something opens that now waits for a token.
+    fn next_wake(&self, now: LogTime) -> Option<LogTime> {
+        let own = || {
+            let rate = self.stats.settings.rate.filter(|_| self.groups.open() > 0)?;
+            Some(self.bucket.next_token(&rate)).filter(|&at| at > now)
+        };
+        self.groups.next_wake().into_iter().chain(own()).min()
     }
 
     /// How many jobs ended in the given state since the queue exists.
@@ -70,6 +100,10 @@ pub(crate) struct Queues {
     by_index: Vec<Queue>,
     by_name: BTreeMap<QueueName, QueueIndex>,
     announced: Vec<QueueIndex>,
+    /// Of all queues together.
+    group_count: usize,
+    /// Of each queue in which something waits for a token, when the first of it has one.
+    wakes: BTreeSet<(LogTime, QueueIndex)>,
 }
 
 impl Queues {
@@ -97,7 +131,9 @@ impl Queues {
         let index = QueueIndex(u32::try_from(self.by_index.len()).expect("queues are limited to far fewer"));
         self.by_index.push(Queue {
             stats: QueueStats::empty(name.clone(), QueueSettings::default()),
-            ready: BTreeMap::new(),
+            groups: Groups::default(),
+            bucket: Bucket::default(),
+            wake: None,
             floors: Floors::default(),
             dirty: true,
             announced: false,
@@ -107,25 +143,107 @@ impl Queues {
     }
 
     /// Counts the job in its state; a ready one can be leased from now on.
-    pub(crate) fn enter(&mut self, id: JobId, job: &Job) {
-        let queue = &mut self.by_index[job.queue.0 as usize];
+    pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
+        self.count(id, job);
+        let queue = self.get_mut(job.queue);
+        queue.groups.refresh(job.group, &queue.stats.settings, now);
+        self.rewake(job.queue, now);
+        if job.state == JobState::Ready || job.state != JobState::Leased && self.get(job.queue).is_limited() {
+            self.announce(job.queue, now);
+        }
+    }
+
+    /// The same for a state that is being restored: [`Self::restored`] is to follow.
+    pub(crate) fn count(&mut self, id: JobId, job: &Job) {
+        let queue = self.get_mut(job.queue);
         *queue.counter(job.state) += 1;
         // Live jobs are counted anew at restore; only what ended for good is kept in the row.
         queue.dirty |= job.state.is_terminal();
         if job.is_waiting() {
             queue.stats.waiting_bytes += job.waiting_bytes();
         }
-        if job.state == JobState::Ready {
-            let displaced = queue.ready.insert((job.priority, job.seq), id);
-            assert!(displaced.is_none(), "defect: two jobs of one place in a queue");
-            self.announce(job.queue);
+        match job.state {
+            JobState::Ready => queue.groups.add_ready(job.group, (job.priority, job.seq), id),
+            JobState::Leased => *queue.groups.leased(job.group) += 1,
+            JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) += 1,
+            _ => {}
+        }
+    }
+
+    /// The reverse of [`Self::enter`], before the job changes. Unless it enters the same group again,
+    /// [`Self::left_group`] is to follow.
+    pub(crate) fn leave(&mut self, job: &Job) {
+        let queue = self.get_mut(job.queue);
+        *queue.counter(job.state) -= 1;
+        if job.is_waiting() {
+            queue.stats.waiting_bytes -= job.waiting_bytes();
+        }
+        match job.state {
+            JobState::Ready => queue.groups.remove_ready(job.group, (job.priority, job.seq)),
+            JobState::Leased => *queue.groups.leased(job.group) -= 1,
+            JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) -= 1,
+            _ => {}
+        }
+    }
+
+    /// A job left for another queue or group.
+    pub(crate) fn left_group(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
+        let queue = self.get_mut(index);
+        queue.groups.refresh(group, &queue.stats.settings, now);
+        self.rewake(index, now);
+    }
+
+    /// Whose turn it is in a queue, and its first job, if one may be leased now.
+    pub(crate) fn next(&self, index: QueueIndex, now: LogTime) -> Option<(GroupIndex, JobId)> {
+        let queue = self.get(index);
+        if queue.open(now) == 0 { None } else { queue.groups.next() }
+    }
+
+    /// The group whose turn it was had a job leased.
+    pub(crate) fn charge(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
+        self.counting(index, |queue| {
+            queue.groups.charge(group, &queue.stats.settings, now);
+            if let Some(rate) = queue.stats.settings.rate {
+                queue.bucket.take(&rate, now);
+            }
+            queue.dirty = true;
+        });
+        self.rewake(index, now);
+    }
+
+    /// Opens all that has waited for a token until now. Each is here because a lease took one: there are no more of them
+    /// than leases, and no more than [`jobraft_protocol::limits::GROUPS_MAX`].
+    pub(crate) fn wake(&mut self, now: LogTime) {
+        while let Some(&(at, index)) = self.wakes.first()
+            && at <= now
+        {
+            let queue = self.get_mut(index);
+            queue.groups.wake(&queue.stats.settings, now);
+            self.rewake(index, now);
+            self.announce(index, now);
+        }
+    }
+
+    /// When the next of it has its token.
+    pub(crate) fn next_wake(&self) -> Option<LogTime> {
+        self.wakes.first().map(|&(at, _)| at)
+    }
+
+    fn rewake(&mut self, index: QueueIndex, now: LogTime) {
+        let queue = &mut self.by_index[index.0 as usize];
+        let wake = queue.next_wake(now);
+        if wake != queue.wake {
+            self.wakes.extend(wake.map(|at| (at, index)));
+            if let Some(at) = std::mem::replace(&mut queue.wake, wake) {
+                self.wakes.remove(&(at, index));
+            }
         }
     }
 
     /// Lets it be known that there is something to lease, if there is.
-    fn announce(&mut self, index: QueueIndex) {
+    fn announce(&mut self, index: QueueIndex, now: LogTime) {
         let queue = &mut self.by_index[index.0 as usize];
-        if queue.gives() && !queue.ready.is_empty() && !std::mem::replace(&mut queue.announced, true) {
+        if queue.open(now) > 0 && !std::mem::replace(&mut queue.announced, true) {
             self.announced.push(index);
         }
     }
@@ -134,20 +252,64 @@ impl Queues {
     pub(crate) fn set(&mut self, index: QueueIndex, setting: QueueSetting, now: LogTime) {
         let queue = self.get_mut(index);
         queue.raise_floors(now);
+        let former = queue.stats.settings.clone();
         queue.stats.settings.set(setting);
+        let settings = &queue.stats.settings;
+        if settings.rate != former.rate {
+            queue.bucket = Bucket::default();
+        }
+        if settings.group_rate != former.group_rate {
+            queue.groups.common_rate_changed();
+        }
+        if settings.group_rate != former.group_rate || settings.group_concurrency != former.group_concurrency {
+            queue.groups.refresh_all(settings, now);
+        }
         queue.dirty = true;
-        self.announce(index);
+        self.rewake(index, now);
+        self.announce(index, now);
     }
 
-    /// The reverse of [`Self::enter`], before the job changes.
-    pub(crate) fn leave(&mut self, job: &Job) {
-        let queue = self.get_mut(job.queue);
-        *queue.counter(job.state) -= 1;
-        if job.is_waiting() {
-            queue.stats.waiting_bytes -= job.waiting_bytes();
-        }
-        if job.state == JobState::Ready {
-            queue.ready.remove(&(job.priority, job.seq));
+    /// Changes a setting of a group; the caller has checked that there may be one more.
+    pub(crate) fn set_group(&mut self, index: QueueIndex, key: &GroupKey, setting: GroupSetting, now: LogTime) {
+        let group = self.intern_group(index, Some(key));
+        let queue = self.get_mut(index);
+        queue.groups.set(group, setting, &queue.stats.settings, now);
+        self.rewake(index, now);
+        self.announce(index, now);
+    }
+
+    /// How many groups there are in all queues.
+    pub(crate) const fn group_count(&self) -> usize {
+        self.group_count
+    }
+
+    /// The group of that key, made if there is none; the caller has checked that there may be one more.
+    pub(crate) fn intern_group(&mut self, index: QueueIndex, key: Option<&GroupKey>) -> GroupIndex {
+        self.counting(index, |queue| queue.groups.intern(key))
+    }
+
+    /// Does what makes groups come or go.
+    fn counting<T>(&mut self, index: QueueIndex, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let queue = &mut self.by_index[index.0 as usize];
+        let before = queue.groups.len();
+        let done = change(queue);
+        self.group_count = self.group_count + queue.groups.len() - before;
+        done
+    }
+
+    /// Takes back a group; [`Self::restored`] is to follow.
+    pub(crate) fn restore_group(&mut self, index: QueueIndex, key: &GroupKey, record: GroupRecord) {
+        self.counting(index, |queue| queue.groups.restore(key, record));
+    }
+
+    /// All jobs and rows are there: what follows from them is worked out, and nothing is to be written or told.
+    pub(crate) fn restored(&mut self, now: LogTime) {
+        for place in 0..self.by_index.len() {
+            let queue = &mut self.by_index[place];
+            queue.groups.refresh_all(&queue.stats.settings, now);
+            queue.groups.restored();
+            queue.dirty = false;
+            self.rewake(QueueIndex(u32::try_from(place).expect("queues are limited to far fewer")), now);
         }
     }
 

@@ -4,12 +4,13 @@
 //! an older version would misread raises [`FORMAT`], and older versions then refuse by name what they would spoil.
 
 use crate::RestoreError;
+use crate::bucket::Bucket;
 use crate::queue::Queue;
 use crate::retention::Floors;
 use bytes::Bytes;
 use jobraft_protocol::{
-    ClusterSettings, FencingToken, JobId, JobState, JobView, LogTime, QueueName, QueueSettings, QueueStats, WorkerInfo,
-    WorkerOrder,
+    ClusterSettings, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob, QueueName,
+    QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub(crate) struct Counters {
     /// Of writes to the cluster's state.
     #[serde(default)]
     pub(crate) version: u64,
+    /// Of schedules that were put or resumed.
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 /// What there is once.
@@ -93,6 +97,77 @@ pub(crate) struct QueueRecord {
     pub(crate) settings: QueueSettings,
     #[serde(default)]
     pub(crate) floors: Floors,
+    #[serde(default)]
+    pub(crate) bucket: Bucket,
+    #[serde(default)]
+    pub(crate) virtual_time: u64,
+    /// The greatest pass of any group.
+    #[serde(default)]
+    pub(crate) top: u64,
+    /// The pass of the jobs without a group.
+    #[serde(default)]
+    pub(crate) pass: u64,
+}
+
+/// A group's row. Its key is the queue's name, a line feed, which no name holds, and its own key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    #[serde(default)]
+    pub(crate) settings: GroupSettings,
+    #[serde(default)]
+    pub(crate) pass: u64,
+    #[serde(default)]
+    pub(crate) bucket: Bucket,
+}
+
+/// A batch's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BatchRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<Label>,
+    pub(crate) created_at: LogTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<LogTime>,
+    pub(crate) sealed: bool,
+    #[serde(default)]
+    pub(crate) cancelled: bool,
+    pub(crate) live: u64,
+    /// Completed, dead, cancelled, expired.
+    pub(crate) ended: [u64; 4],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_complete: Option<Callback>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_failure: Option<Callback>,
+}
+
+/// A job that is enqueued when something becomes of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Callback {
+    pub(crate) id: JobId,
+    /// Until it is enqueued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<Box<NewJob>>,
+}
+
+/// A schedule's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScheduleRecord {
+    pub(crate) schedule: Schedule,
+    pub(crate) revision: u64,
+    #[serde(default)]
+    pub(crate) paused: bool,
+    pub(crate) created_at: LogTime,
+    pub(crate) ticked_to: LogTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_job: Option<JobId>,
+    #[serde(default)]
+    pub(crate) fired: u64,
+    #[serde(default)]
+    pub(crate) missed: u64,
+    #[serde(default)]
+    pub(crate) skipped: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
 }
 
 /// A worker's row.
@@ -123,15 +198,30 @@ pub(crate) struct ValueRecord {
 impl From<&Queue> for QueueRecord {
     fn from(queue: &Queue) -> Self {
         let QueueStats { completed, dead, cancelled, expired, .. } = queue.stats;
-        Self { completed, dead, cancelled, expired, settings: queue.stats.settings.clone(), floors: queue.floors }
+        Self {
+            completed,
+            dead,
+            cancelled,
+            expired,
+            settings: queue.stats.settings.clone(),
+            floors: queue.floors,
+            bucket: queue.bucket,
+            virtual_time: queue.groups.virtual_time,
+            top: queue.groups.top,
+            pass: queue.groups.plain_pass(),
+        }
     }
 }
 
 impl QueueRecord {
     /// Puts everything where it was.
-    pub(crate) fn write_to(self, stats: &mut QueueStats) {
-        let Self { completed, dead, cancelled, expired, settings, floors: _ } = self;
+    pub(crate) fn write_to(self, queue: &mut Queue) {
+        let Self { completed, dead, cancelled, expired, settings, floors, bucket, virtual_time, top, pass } = self;
+        let stats = &mut queue.stats;
         *stats = QueueStats { completed, dead, cancelled, expired, settings, ..stats.clone() };
+        (queue.floors, queue.bucket) = (floors, bucket);
+        (queue.groups.virtual_time, queue.groups.top) = (virtual_time, top);
+        queue.groups.set_plain_pass(pass);
     }
 }
 
@@ -184,12 +274,12 @@ mod tests {
         let Ok(Outcome::Registered(worker)) = apply(Command::RegisterWorker { info: WorkerInfo::default() }) else {
             panic!("not registered")
         };
-        apply(Command::Enqueue { jobs: vec![job] }).unwrap();
+        apply(Command::enqueue(vec![job])).unwrap();
         let lease = Command::Lease { worker, queues: vec![queue], shares: vec![], max: 1, lease_ms: 30_000 };
         let Ok(Outcome::Leased(leased)) = apply(lease) else { panic!("not leased") };
         let lease: LeaseRef = leased[0].lease();
         let completion = Completion { result: vec![7; 99_999].into(), ..Completion::default() };
-        apply(Command::Complete { lease, completion }).unwrap();
+        apply(Command::complete(lease, completion)).unwrap();
         let row = core.row(id).unwrap();
         let small = identity(&row).unwrap();
         assert!(row.len() > 199_998 && small.len() < 200, "{} of {} bytes", small.len(), row.len());

@@ -3,11 +3,11 @@
 //! Reports are idempotent: one that is repeated under the token that did it is answered as the first was. A job that is
 //! asked to stop ends as cancelled, whatever is reported of it, unless it is completed.
 
+use crate::admission::{Parent, invalid};
 use crate::backoff::backoff_ms;
-use crate::enqueue::{Parent, invalid};
 use crate::job::cut;
 use crate::transition::Next;
-use crate::{Core, Outcome};
+use crate::{Core, Outcome, Target};
 use bytes::Bytes;
 use jobraft_protocol::{
     Completion, EndReason, Error, ErrorCode, Failure, FailureKind, JobId, JobState, LeaseRef, Progress, limits,
@@ -15,15 +15,22 @@ use jobraft_protocol::{
 
 impl Core {
     /// Ends a job well, with all that it enqueues and writes, or changes nothing.
-    pub(crate) fn complete(&mut self, lease: LeaseRef, completion: &Completion) -> Result<Outcome, Error> {
+    pub(crate) fn complete(
+        &mut self,
+        lease: LeaseRef,
+        completion: &Completion,
+        known: &[Target],
+    ) -> Result<Outcome, Error> {
         check_size("result", &completion.result, limits::RESULT_BYTES_MAX)?;
         check_size("log", &completion.log, limits::LOG_TAIL_BYTES_MAX)?;
         if let Err(lost) = self.held(lease) {
             return if self.was_ended_by(lease, JobState::Completed) { Ok(Outcome::Done) } else { Err(lost) };
         }
-        let leased_at = self.job(lease.job).lease.as_ref().map_or(self.now, |held| held.granted_at);
-        let parent = Parent { job: lease.job, leased_at };
-        self.check_children(parent, &completion.jobs)?;
+        let job = self.job(lease.job);
+        let leased_at = job.lease.as_ref().map_or(self.now, |held| held.granted_at);
+        let parent = Parent { job: lease.job, leased_at, batch: job.batch() };
+        let mut circumstances = self.circumstances_of_children(parent, known);
+        self.check_all(&mut circumstances, "child job", &completion.jobs)?;
         self.check_writes(&completion.state)?;
         let past = self.job_mut(lease.job).past_mut();
         past.reported = Some(lease.token);
@@ -32,7 +39,7 @@ impl Core {
         past.checkpoint = Bytes::new();
         let next = Next::Ended { state: JobState::Completed, at: self.now, reason: None };
         self.transition(lease.job, next);
-        self.enqueue_children(parent, &completion.jobs);
+        self.enqueue_checked(&completion.jobs, circumstances);
         self.write_values(&completion.state);
         Ok(Outcome::Done)
     }

@@ -53,6 +53,6 @@ impl Core {
         }
         let Some(finished_at) = view.finished_at else { return true };
         let queue = self.index.queues.index_of(&view.queue).map(|index| self.index.queues.get(index));
-        queue.zip(*ended_seq).is_some_and(|(queue, seq)| self.is_kept(queue, view.state, finished_at, seq))
+        queue.zip(*ended_seq).is_some_and(|(queue, seq)| self.is_kept(view.id, queue, view.state, finished_at, seq))
     }
 }

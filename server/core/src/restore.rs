@@ -3,9 +3,13 @@
 //! The bytes come from a disk or from another node: nothing in them is taken on trust, and nothing in them may panic.
 //! What is restored answers every later entry as the state that was written would have.
 
+use crate::checkpoint::parse_group_row_key;
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
-use crate::record::{self, Counters, EndedRecord, Header, JobRecord, PeriodRecord, QueueRecord, ValueRecord};
+use crate::record::{
+    self, BatchRecord, Counters, EndedRecord, GroupRecord, Header, JobRecord, PeriodRecord, QueueRecord,
+    ScheduleRecord, ValueRecord,
+};
 use crate::retention::DeadJob;
 use crate::{Core, Table};
 use jobraft_protocol::{
@@ -59,8 +63,8 @@ impl Core {
     /// If the bytes are no header, or one of a newer version.
     pub fn restore(header: &[u8]) -> Result<Restore, RestoreError> {
         let header: Header = record::decode("header", header)?;
-        let Counters { seq, token, worker, version } = header.counters;
-        if [seq, token, worker, version].into_iter().any(|count| count > COUNTER_MAX) {
+        let Counters { seq, token, worker, version, revision } = header.counters;
+        if [seq, token, worker, version, revision].into_iter().any(|count| count > COUNTER_MAX) {
             return Err(inconsistent("a counter of the header is beyond all reason".to_owned()));
         }
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
@@ -89,8 +93,11 @@ impl Restore {
         {
             return Err(inconsistent(format!("job {id} holds the unique key {} of another", unique.key)));
         }
-        let job = Box::new(Job::from_record(record, queue));
-        self.core.index.enter(id, &job);
+        let group = record.view.group.clone();
+        let group = self.core.index.queues.intern_group(queue, group.as_ref());
+        let job = Box::new(Job::from_record(record, queue, group));
+        self.core.index.link(id, &job);
+        self.core.index.restore(id, &job);
         if self.core.jobs.insert(id, job).is_some() {
             return Err(inconsistent(format!("two rows for job {id}")));
         }
@@ -102,9 +109,13 @@ impl Restore {
         let counters = &self.core.counters;
         let check = |holds: bool, otherwise| if holds { Ok(()) } else { Err(otherwise) };
         check(
-            matches!(state, JobState::Scheduled | JobState::Ready | JobState::Leased),
+            matches!(state, JobState::Scheduled | JobState::Blocked | JobState::Ready | JobState::Leased),
             "its state is not one of a live job",
         )?;
+        let after = &record.view.after;
+        check(*state != JobState::Blocked || !after.is_empty(), "it waits for jobs and names none")?;
+        check(after.len() <= limits::AFTER_JOBS_MAX, "it comes after too many jobs")?;
+        check(after.iter().all(|one| one.ended.is_none_or(JobState::is_terminal)), "it takes a live job for ended")?;
         check((1..=limits::ATTEMPTS_MAX).contains(max_attempts), "its limit of attempts is out of range")?;
         let leased = *state == JobState::Leased;
         check(lease.is_some() == leased && record.lease_ms.is_some() == leased, "its lease does not fit its state")?;
@@ -130,13 +141,38 @@ impl Restore {
             Table::Queue => {
                 let record: QueueRecord = record::decode("queue", body)?;
                 let QueueRecord { completed, dead, cancelled, expired, .. } = record;
-                if [completed, dead, cancelled, expired].into_iter().any(|count| count > COUNTER_MAX) {
+                let counts = [completed, dead, cancelled, expired, record.virtual_time, record.top, record.pass];
+                if counts.into_iter().any(|count| count > COUNTER_MAX) {
                     return Err(inconsistent(format!("a counter of queue {key} is beyond all reason")));
                 }
                 let index = self.intern(&parse("queue", key)?)?;
-                let queue = self.core.index.queues.get_mut(index);
-                queue.floors = record.floors;
-                record.write_to(&mut queue.stats);
+                record.settings.check().map_err(|fault| inconsistent(format!("queue {key}: {fault}")))?;
+                record.write_to(self.core.index.queues.get_mut(index));
+            }
+            Table::Group => {
+                let record: GroupRecord = record::decode("group", body)?;
+                let malformed = || RestoreError::Malformed { what: "group", reason: format!("key {key:?}") };
+                let (queue, group) = parse_group_row_key(key).ok_or_else(malformed)?;
+                record.settings.check().map_err(|fault| inconsistent(format!("group {key:?}: {fault}")))?;
+                if record.pass > COUNTER_MAX {
+                    return Err(inconsistent(format!("the pass of group {key:?} is beyond all reason")));
+                }
+                let queue = self.intern(&parse("queue", queue)?)?;
+                self.core.index.queues.restore_group(queue, &parse("group", group)?, record);
+            }
+            Table::Batch => {
+                let record: BatchRecord = record::decode("batch", body)?;
+                if record.ended.iter().chain([&record.live]).any(|count| *count > COUNTER_MAX) {
+                    return Err(inconsistent(format!("a counter of batch {key} is beyond all reason")));
+                }
+                self.core.batches.restore(parse("batch", key)?, record);
+            }
+            Table::Schedule => {
+                let record: ScheduleRecord = record::decode("schedule", body)?;
+                if record.schedule.name.as_str() != key {
+                    return Err(inconsistent(format!("the row of schedule {key} is another's")));
+                }
+                self.core.schedules.restore(record);
             }
             Table::Module => {
                 let manifest: ModuleManifest = record::decode("module", body)?;
@@ -167,7 +203,6 @@ impl Restore {
                 self.core.values.put(parse("state key", key)?, Some(value));
             }
             Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
-            Table::Group | Table::Batch | Table::Schedule => {}
             Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),
         }
         Ok(())
@@ -221,9 +256,8 @@ impl Restore {
             }
             core.catalog.point(name, digest);
         }
-        for queue in core.index.queues.iter_mut() {
-            queue.dirty = false;
-        }
+        core.index.queues.restored(core.now);
+        core.check_batches().map_err(inconsistent)?;
         core.index.queues.take_announced().for_each(drop);
         Ok(core)
     }

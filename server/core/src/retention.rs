@@ -90,7 +90,7 @@ impl Core {
     pub(crate) fn dead_job(&self, id: JobId) -> Option<DeadJob> {
         let dead = self.dead.by_id.get(&id).copied()?;
         let queue = self.index.queues.get(dead.queue);
-        self.is_kept(queue, JobState::Dead, dead.finished_at, dead.seq).then_some(dead)
+        self.is_kept(id, queue, JobState::Dead, dead.finished_at, dead.seq).then_some(dead)
     }
 
     /// All dead jobs that are kept, in the order of their ids.
@@ -113,16 +113,17 @@ impl Core {
         self.dead.pruned_to =
             if looked_at.len() < PRUNED_PER_CHECKPOINT { None } else { looked_at.last().map(|(place, _)| *place) };
         for (_, id) in looked_at {
-            if self.dead_job(id).is_none() {
+            // As long as its id is known, a job may come to be that comes after it, and then it is kept again.
+            if self.dead_job(id).is_none() && self.ended.get(id, self.now).is_none() {
                 self.dead.remove(id);
             }
         }
     }
 
-    /// Whether an ended job can still be read.
-    pub(crate) fn is_kept(&self, queue: &Queue, state: JobState, finished_at: LogTime, seq: u64) -> bool {
+    /// Whether an ended job can still be read: its retention is not over, or a live job comes after it.
+    pub(crate) fn is_kept(&self, id: JobId, queue: &Queue, state: JobState, finished_at: LogTime, seq: u64) -> bool {
         let Floor { from, above } = queue.floor(state, self.now);
-        finished_at >= from && seq > above
+        finished_at >= from && seq > above || self.is_pinned(id)
     }
 
     /// The same for an ended job as its row has it. A live one's row is out of date at worst, and not kept by that rule.
@@ -130,7 +131,7 @@ impl Core {
         let EndedRecord { ended_seq, view, .. } = record;
         let queue = self.index.queues.index_of(&view.queue).map(|index| self.index.queues.get(index));
         match (queue, view.finished_at, ended_seq) {
-            (Some(queue), Some(finished_at), Some(seq)) => self.is_kept(queue, view.state, finished_at, *seq),
+            (Some(queue), Some(finished_at), Some(seq)) => self.is_kept(view.id, queue, view.state, finished_at, *seq),
             _ => false,
         }
     }

@@ -1,23 +1,300 @@
-//! Schedules.
+//! Schedules: what is enqueued at which tick of the calendar.
+//!
+//! The calendar itself is not known here: its tables may differ between two builds. The leader reads it and says which ticks
+//! fell due; each is taken once, since only one that is later than all before it is taken.
 
-use crate::{Core, Plan};
-use jobraft_protocol::{ScheduleName, ScheduleView};
+use crate::admission::{Admission, Claimed, invalid};
+use crate::enqueue::Origin;
+use crate::job::cut;
+use crate::record::{ScheduleRecord, encode};
+use crate::{Core, Event, Outcome, Plan, Row, Table, Target};
+use jobraft_protocol::{
+    After, CatchUp, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, LogTime, NewJob, OnFailure, Overlap, Schedule,
+    ScheduleName, ScheduleTick, ScheduleView, limits,
+};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// All schedules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schedules {
+    by_name: BTreeMap<ScheduleName, ScheduleRecord>,
+    dirty: BTreeSet<ScheduleName>,
+}
+
+impl Schedules {
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(crate) fn contains(&self, name: &ScheduleName) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
+        for name in std::mem::take(&mut self.dirty) {
+            let body = self.by_name.get(&name).map(encode);
+            rows.push(Row { table: Table::Schedule, key: name.as_str().to_owned(), body });
+        }
+    }
+
+    pub(crate) const fn records(&self) -> &BTreeMap<ScheduleName, ScheduleRecord> {
+        &self.by_name
+    }
+
+    pub(crate) fn restore(&mut self, record: ScheduleRecord) {
+        self.by_name.insert(record.schedule.name.clone(), record);
+    }
+
+    fn change(&mut self, name: &ScheduleName, change: impl FnOnce(&mut ScheduleRecord)) {
+        if let Some(record) = self.by_name.get_mut(name) {
+            change(record);
+            self.dirty.insert(name.clone());
+        }
+    }
+}
+
+/// What became of a tick.
+enum Fired {
+    Enqueued(JobId),
+    /// The job before it lives, or another one holds its key.
+    Skipped,
+    /// To be tried again.
+    NotYet(Error),
+}
 
 impl Core {
+    /// Refuses a schedule whose job could never be enqueued.
+    pub(crate) fn check_schedule(&self, schedule: &Schedule) -> Result<(), Error> {
+        schedule.check().map_err(invalid)?;
+        self.check_values(&schedule.job.job(JobId::new(self.now, [0; 10]), self.now))?;
+        self.check_task(&schedule.job.task)
+    }
+
+    pub(crate) fn put_schedule(&mut self, schedule: &Schedule) {
+        self.counters.revision += 1;
+        let (now, revision) = (self.now, self.counters.revision);
+        let former = self.schedules.by_name.remove(&schedule.name);
+        let is_same_calendar = |former: &ScheduleRecord| {
+            former.schedule.cron == schedule.cron && former.schedule.time_zone == schedule.time_zone
+        };
+        let record = match former {
+            Some(former) => {
+                let ticked_to = if is_same_calendar(&former) { former.ticked_to } else { now };
+                ScheduleRecord { schedule: schedule.clone(), revision, ticked_to, last_error: None, ..former }
+            }
+            None => ScheduleRecord {
+                schedule: schedule.clone(),
+                revision,
+                paused: false,
+                created_at: now,
+                ticked_to: now,
+                last_job: None,
+                fired: 0,
+                missed: 0,
+                skipped: 0,
+                last_error: None,
+            },
+        };
+        self.schedules.by_name.insert(schedule.name.clone(), record);
+        self.schedules.dirty.insert(schedule.name.clone());
+        self.events.push(Event::Scheduled);
+    }
+
+    pub(crate) fn pause_schedule(&mut self, name: &ScheduleName, paused: bool) {
+        self.counters.revision += 1;
+        let (now, revision) = (self.now, self.counters.revision);
+        self.schedules.change(name, |record| {
+            if record.paused && !paused {
+                record.ticked_to = now;
+                record.revision = revision;
+            }
+            record.paused = paused;
+        });
+        self.events.push(Event::Scheduled);
+    }
+
+    pub(crate) fn remove_schedule(&mut self, name: &ScheduleName) {
+        self.schedules.by_name.remove(name);
+        self.schedules.dirty.insert(name.clone());
+        self.events.push(Event::Scheduled);
+    }
+
+    /// Takes the ticks that are newer than all before, each as the schedule's policies say.
+    pub(crate) fn tick(
+        &mut self,
+        name: &ScheduleName,
+        revision: u64,
+        ticks: &[LogTime],
+        passed_over: u64,
+        more: bool,
+    ) -> Result<Outcome, Error> {
+        if ticks.len() > limits::TICKS_MAX {
+            let text = format!("{} ticks, at most {} at once", ticks.len(), limits::TICKS_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        let Some(record) = self.schedules.by_name.get(name) else { return Ok(Outcome::Done) };
+        let Some(&first) = ticks.first() else { return Ok(Outcome::Done) };
+        if record.revision != revision || record.paused {
+            return Ok(Outcome::Done);
+        }
+        let (catch_up, now) = (record.schedule.catch_up, self.now);
+        if first > record.ticked_to && passed_over > 0 && catch_up != CatchUp::All {
+            self.schedules.change(name, |record| record.missed = record.missed.saturating_add(passed_over));
+        }
+        let is_late = |tick: LogTime| now.ms_since(tick) >= limits::TICK_LATE_MS;
+        let last_late = ticks.iter().copied().filter(|&tick| is_late(tick)).max();
+        for &tick in ticks {
+            let is_new = self.schedules.by_name.get(name).is_some_and(|record| tick > record.ticked_to);
+            if !is_new || tick > now {
+                continue;
+            }
+            let is_made_up_for = match catch_up {
+                CatchUp::Skip => false,
+                CatchUp::One => !more && last_late == Some(tick),
+                CatchUp::All => true,
+            };
+            if is_late(tick) && !is_made_up_for {
+                self.schedules.change(name, |record| {
+                    record.missed += 1;
+                    record.ticked_to = tick;
+                });
+                continue;
+            }
+            let fired = self.fire(name, tick);
+            let refused = matches!(fired, Fired::NotYet(_));
+            self.schedules.change(name, |record| match fired {
+                Fired::Enqueued(job) => {
+                    (record.ticked_to, record.last_error, record.last_job) = (tick, None, Some(job));
+                    record.fired += 1;
+                }
+                Fired::Skipped => {
+                    (record.ticked_to, record.last_error) = (tick, None);
+                    record.skipped += 1;
+                }
+                Fired::NotYet(error) => {
+                    record.last_error = Some(cut(&error.to_string(), limits::KEPT_ERROR_BYTES_MAX));
+                }
+            });
+            if refused {
+                break;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn fire(&mut self, name: &ScheduleName, tick: LogTime) -> Fired {
+        let Some(record) = self.schedules.by_name.get(name) else { return Fired::Skipped };
+        let id = tick_id(self.now, name, tick);
+        let mut job = record.schedule.job.job(id, tick);
+        let before = record.last_job.filter(|&job| self.is_live(job));
+        let overlap = record.schedule.overlap;
+        if let Some(before) = before {
+            match overlap {
+                Overlap::Allow => {}
+                Overlap::Skip => return Fired::Skipped,
+                Overlap::Queue | Overlap::Replace => {
+                    job.after = Some(After { jobs: vec![before], on_failure: OnFailure::Run });
+                }
+            }
+        }
+        let claimed = Claimed::default();
+        let admission = if self.remembers(id) { Ok(Admission::Duplicate(id)) } else { self.admit(&job, &claimed) };
+        match admission {
+            Ok(Admission::Create(run_at)) => {
+                let origin = Origin { tick: Some(ScheduleTick { schedule: name.clone(), tick }), callback: None };
+                self.create(&job, run_at, &claimed.circumstances, origin);
+                if let (Overlap::Replace, Some(before)) = (overlap, before) {
+                    self.make_way(before, name);
+                }
+                Fired::Enqueued(id)
+            }
+            Ok(Admission::Replace(holder, run_at)) => {
+                self.replace(holder, &job, run_at);
+                Fired::Enqueued(holder)
+            }
+            Ok(Admission::Duplicate(_) | Admission::Sibling) => Fired::Skipped,
+            Err(error) if error.code == ErrorCode::Conflict => Fired::Skipped,
+            Err(error) => Fired::NotYet(error),
+        }
+    }
+
+    /// Cancels the job of the tick before.
+    fn make_way(&mut self, before: JobId, name: &ScheduleName) {
+        let reason = format!("the next tick of schedule {name} takes its place");
+        let action = JobAction::Cancel { reason, grace_ms: limits::CANCEL_GRACE_MS_DEFAULT };
+        // It lives: it cannot be refused, and if it could, the next would merely wait for its end.
+        let _ = self.act(&[Target { job: before, row: None }], &action, &[]);
+    }
+
+    pub(crate) fn run_schedule(&mut self, name: &ScheduleName, id: JobId) -> Result<Outcome, Error> {
+        let Some(record) = self.schedules.by_name.get(name) else { return Err(not_found(name)) };
+        let tick = self.now;
+        let job: NewJob = record.schedule.job.job(id, tick);
+        let origin = Origin { tick: Some(ScheduleTick { schedule: name.clone(), tick }), callback: None };
+        let outcome = self.enqueue_one(&job, &Claimed::default(), origin);
+        if outcome == EnqueueOutcome::Created {
+            self.schedules.change(name, |record| record.last_job = Some(id));
+        }
+        Ok(Outcome::Enqueued(vec![outcome]))
+    }
+
     /// A schedule, without its next ticks.
     #[must_use]
-    pub fn schedule(&self, _name: &ScheduleName) -> Option<ScheduleView> {
-        None
+    pub fn schedule(&self, name: &ScheduleName) -> Option<ScheduleView> {
+        self.schedules.by_name.get(name).map(view)
     }
 
     /// The schedules whose names are greater than `after`, by name, without their next ticks. Looked at as they are taken.
-    pub fn schedules(&self, _after: Option<&ScheduleName>) -> impl Iterator<Item = ScheduleView> {
-        std::iter::empty()
+    pub fn schedules(&self, after: Option<&ScheduleName>) -> impl Iterator<Item = ScheduleView> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.schedules.by_name.range::<ScheduleName, _>((from, Bound::Unbounded)).map(|(_, record)| view(record))
     }
 
     /// What the leader reads the calendar for: the schedules that are not paused.
     #[must_use]
     pub fn plans(&self) -> Vec<Plan> {
-        Vec::new()
+        let running = self.schedules.by_name.iter().filter(|(_, record)| !record.paused);
+        let plan = |(name, record): (&ScheduleName, &ScheduleRecord)| Plan {
+            name: name.clone(),
+            revision: record.revision,
+            cron: record.schedule.cron.clone(),
+            time_zone: record.schedule.time_zone.clone(),
+            tells_all: record.schedule.catch_up == CatchUp::All,
+            ticked_to: record.ticked_to,
+        };
+        running.map(plan).collect()
+    }
+}
+
+/// The id of a tick's job: it follows from the tick, and is as young as an id must be.
+fn tick_id(now: LogTime, name: &ScheduleName, tick: LogTime) -> JobId {
+    let mut hash = Sha256::new();
+    hash.update(name.as_str());
+    hash.update(tick.as_ms().to_be_bytes());
+    let mut random = [0; 10];
+    random.copy_from_slice(&hash.finalize()[..10]);
+    JobId::new(now, random)
+}
+
+pub(crate) fn not_found(name: &ScheduleName) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster"))
+}
+
+fn view(record: &ScheduleRecord) -> ScheduleView {
+    let ScheduleRecord { schedule, paused, created_at, ticked_to, last_job, fired, missed, skipped, .. } = record;
+    ScheduleView {
+        schedule: schedule.clone(),
+        paused: *paused,
+        created_at: *created_at,
+        ticked_to: *ticked_to,
+        last_job: *last_job,
+        fired: *fired,
+        missed: *missed,
+        skipped: *skipped,
+        last_error: record.last_error.clone(),
+        next: Vec::new(),
     }
 }

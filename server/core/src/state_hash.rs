@@ -4,7 +4,7 @@
 //! cover what a node happens to hold: rows not written yet, ended jobs not yet taken, ids not yet forgotten.
 
 use crate::Core;
-use crate::record::encode;
+use crate::record::{QueueRecord, encode};
 use sha2::{Digest as _, Sha256};
 
 impl Core {
@@ -23,12 +23,17 @@ impl Core {
         part(encode(&self.workers.iter().collect::<Vec<_>>()));
         part(encode(&self.values.by_key));
         part(encode(&self.queues()));
-        part(encode(&self.index.queues.sorted().map(|queue| queue.floors).collect::<Vec<_>>()));
+        let queues = self.index.queues.sorted();
+        part(encode(&queues.map(QueueRecord::from).collect::<Vec<_>>()));
+        let groups = self.index.queues.sorted().map(|queue| queue.groups.records().collect::<Vec<_>>());
+        part(encode(&groups.collect::<Vec<_>>()));
+        part(encode(self.batches.records()));
+        part(encode(self.schedules.records()));
         part(encode(&self.modules()));
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_unstable_by_key(|(id, _)| **id);
         for (id, job) in jobs {
-            let queue = &self.index.queues.get(job.queue).stats.queue;
+            let queue = self.index.queues.get(job.queue);
             part(encode(&job.record(*id, queue, self.holds_key(*id, job))));
         }
         hash.finalize().into()

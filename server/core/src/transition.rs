@@ -1,11 +1,10 @@
 //! The life of a job: its states and every legal step between them.
 //!
 //! [`STEPS`] is the only table of it; the diagram in the book is drawn from it. `completed`, `cancelled` and `expired`
-//! are absorbing; `dead` is left by an explicit retry alone. `blocked` is a name that the protocol reserves: no command of
-//! this version leads there.
+//! are absorbing; `dead` is left by an explicit retry alone.
 
 use crate::job::{Job, Lease};
-use jobraft_protocol::JobState::{self, Cancelled, Completed, Dead, Expired, Leased, Ready, Scheduled};
+use jobraft_protocol::JobState::{self, Blocked, Cancelled, Completed, Dead, Expired, Leased, Ready, Scheduled};
 use jobraft_protocol::{EndReason, LogTime};
 
 /// One legal step.
@@ -27,6 +26,11 @@ const fn step(from: JobState, to: JobState, cause: &'static str) -> Step {
 pub const STEPS: &[Step] = &[
     Step { from: None, to: Scheduled, cause: "enqueue with a delay" },
     Step { from: None, to: Ready, cause: "enqueue" },
+    Step { from: None, to: Blocked, cause: "enqueue after other jobs" },
+    step(Blocked, Ready, "those have ended"),
+    step(Blocked, Scheduled, "those have ended, before its time"),
+    step(Blocked, Cancelled, "cancel, delete, one of those failed"),
+    step(Blocked, Expired, "time-to-live or start deadline over"),
     step(Scheduled, Ready, "due"),
     step(Scheduled, Scheduled, "rescheduled by a job of the same key"),
     step(Scheduled, Cancelled, "cancel, delete"),
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_live_state_can_be_cancelled() {
-        for from in [Scheduled, Ready, Leased] {
+        for from in [Scheduled, Blocked, Ready, Leased] {
             assert!(permitted(from, Cancelled));
         }
     }
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn only_waiting_jobs_expire() {
         for from in JobState::ALL {
-            assert_eq!(permitted(from, Expired), matches!(from, Scheduled | Ready));
+            assert_eq!(permitted(from, Expired), matches!(from, Scheduled | Blocked | Ready));
         }
     }
 }

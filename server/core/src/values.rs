@@ -1,6 +1,6 @@
 //! The cluster's state for jobs: small named values, written together with a completion or not at all.
 
-use crate::enqueue::invalid;
+use crate::admission::invalid;
 use crate::record::{ValueRecord, encode};
 use crate::{Core, Row, Table};
 use jobraft_protocol::{Error, ErrorCode, StateKey, StateValue, StateWrite, limits};

@@ -48,11 +48,7 @@ fn entry(first: u64, start: Start) -> Entry {
         let task = Task::Handler("send_invoice".parse().unwrap());
         NewJob { start, ..NewJob::new(id, "tenant/42:mail".parse().unwrap(), task, vec![7; PAYLOAD_BYTES]) }
     });
-    let entry = Entry {
-        at: LogTime::from_ms(1),
-        commands: vec![Command::Enqueue { jobs: jobs.collect() }],
-        ..Entry::default()
-    };
+    let entry = Entry { at: LogTime::from_ms(1), commands: vec![Command::enqueue(jobs.collect())], ..Entry::default() };
     let mut bytes = Vec::new();
     ciborium::into_writer(&entry, &mut bytes).unwrap();
     ciborium::from_reader(&*bytes).unwrap()

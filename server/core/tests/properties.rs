@@ -113,7 +113,7 @@ impl World {
                     priority: Some(priority),
                     ..NewJob::new(id, if job % 2 == 0 { "even" } else { "odd" }.parse().unwrap(), task, vec![job; 8])
                 };
-                Command::Enqueue { jobs: vec![new] }
+                Command::enqueue(vec![new])
             }
             Step::Lease { worker, max, lease_ms } => Command::Lease {
                 worker: WorkerId(worker),
@@ -125,10 +125,10 @@ impl World {
             Step::Extend { job, age } => {
                 Command::Extend { leases: vec![self.lease(job, age)], lease_ms: 5_000, progress: Vec::new() }
             }
-            Step::Complete { job, age } => Command::Complete {
-                lease: self.lease(job, age),
-                completion: Completion { result: vec![job; 5].into(), ..Completion::default() },
-            },
+            Step::Complete { job, age } => Command::complete(
+                self.lease(job, age),
+                Completion { result: vec![job; 5].into(), ..Completion::default() },
+            ),
             Step::Fail { job, age, retryable } => Command::Fail {
                 lease: self.lease(job, age),
                 failure: Failure { retryable, ..Failure::retryable("broken") },
@@ -197,7 +197,7 @@ impl World {
     }
 
     fn check_enqueued(&mut self, command: &Command, outcome: &EnqueueOutcome) {
-        let Command::Enqueue { jobs } = command else { unreachable!() };
+        let Command::Enqueue { jobs, .. } = command else { unreachable!() };
         let id = jobs[0].id;
         match outcome {
             EnqueueOutcome::Created => assert!(self.created.insert(id), "2: a second job under one id"),

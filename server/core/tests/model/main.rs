@@ -137,7 +137,7 @@ impl World {
     fn run(&mut self, step: &Step) {
         let mut rows = Vec::new();
         let command = match step {
-            Step::Enqueue(plans) => Command::Enqueue { jobs: plans.iter().map(|plan| self.new_job(plan)).collect() },
+            Step::Enqueue(plans) => Command::enqueue(plans.iter().map(|plan| self.new_job(plan)).collect()),
             Step::Register => Command::RegisterWorker { info: WorkerInfo::default() },
             Step::Seen(worker) => Command::WorkersSeen { workers: vec![WorkerId(*worker)] },
             Step::Order(worker, order) => Command::OrderWorker {
@@ -168,7 +168,7 @@ impl World {
                 };
                 let jobs = children.iter().map(|plan| self.new_job(plan)).collect();
                 let state = writes.iter().map(write).collect();
-                Command::Complete { lease, completion: Completion { jobs, state, ..Completion::default() } }
+                Command::complete(lease, Completion { jobs, state, ..Completion::default() })
             }
             Step::Fail(held, retryable) => Command::Fail {
                 lease: self.lease(*held),
@@ -305,7 +305,7 @@ impl World {
         let id = JobId::new(core.now(), [0xee; 10]);
         let task = Task::Handler("t".parse().unwrap());
         let job = NewJob { unique: Some(unique), ..NewJob::new(id, "probe".parse().unwrap(), task, "") };
-        let entry = Entry { at: core.now(), commands: vec![Command::Enqueue { jobs: vec![job] }], ..Entry::default() };
+        let entry = Entry { at: core.now(), commands: vec![Command::enqueue(vec![job])], ..Entry::default() };
         match core.apply(&entry).outcomes.remove(0) {
             Ok(Outcome::Enqueued(outcomes)) => match outcomes[0] {
                 EnqueueOutcome::Duplicate(holder) => Some(holder),
@@ -324,6 +324,7 @@ fn answer(outcome: &Result<Outcome, Error>) -> String {
     let texts: Vec<String> = match outcome {
         Outcome::Done => vec!["done".to_owned()],
         Outcome::Registered(worker) => vec![worker.to_string()],
+        Outcome::Batch(view) => vec![format!("{} {}", view.state, view.live)],
         Outcome::Enqueued(outcomes) => outcomes
             .iter()
             .map(|outcome| match outcome {

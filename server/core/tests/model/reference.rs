@@ -328,7 +328,7 @@ impl Reference {
     fn answer(&mut self, command: &Command, rows: &[Option<Job>]) -> Refused<String> {
         let done = Ok("done".to_owned());
         match command {
-            Command::Enqueue { jobs } => {
+            Command::Enqueue { jobs, .. } => {
                 let answers: Vec<String> = jobs.iter().map(|new| self.enqueue(new)).collect();
                 Ok(answers.join(", "))
             }
@@ -362,7 +362,7 @@ impl Reference {
                 self.jobs[at].checkpoint = data.len();
                 done
             }
-            Command::Complete { lease, completion } => self.complete(*lease, &completion.jobs, &completion.state),
+            Command::Complete { lease, completion, .. } => self.complete(*lease, &completion.jobs, &completion.state),
             Command::Fail { lease, failure } => self.fail(*lease, failure.retryable),
             Command::Release { lease, delay_ms } => {
                 let at = self.held(*lease)?;
@@ -400,12 +400,13 @@ impl Reference {
                     match setting {
                         Setting::Queue(queue, setting) => self.queue_made(queue.as_str()).settings.set(*setting),
                         Setting::CreateQueues(create) => self.no_new_queues = !create,
+                        other => unreachable!("no step makes one: {other:?}"),
                     }
                     self.mark_gone();
                 }
                 done
             }
-            Command::PutModule { .. } => unreachable!("no step makes one"),
+            other => unreachable!("no step makes one: {other:?}"),
         }
     }
 

@@ -33,6 +33,7 @@ impl Script {
         };
         match outcome {
             Outcome::Done => "done".to_owned(),
+            Outcome::Batch(view) => view.state.to_string(),
             Outcome::Registered(worker) => worker.to_string(),
             Outcome::Enqueued(outcomes) => listed(
                 asked
@@ -198,6 +199,8 @@ impl Script {
             .iter()
             .map(|event| match event {
                 Event::Ready(queue) => format!("ready {queue}"),
+                Event::BatchEnded(_) => "batch ended".to_owned(),
+                Event::Scheduled => "scheduled".to_owned(),
                 Event::Ended(id) => format!("ended {}", name(id)),
                 Event::CancelRequested { worker, lease, notice } => {
                     let (job, hard_at) = (name(&lease.job), relative(notice.hard_at));

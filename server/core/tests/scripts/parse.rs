@@ -19,7 +19,7 @@ impl Script {
                     Some(names) => names.split(',').map(str::to_owned).collect(),
                     None => vec![String::new(); words.number("count").unwrap() as usize],
                 };
-                Command::Enqueue { jobs: self.new_jobs(words, words.at(1), names) }
+                Command::enqueue(self.new_jobs(words, words.at(1), names))
             }
             "register" => Command::RegisterWorker {
                 info: WorkerInfo {
@@ -63,15 +63,15 @@ impl Script {
             "complete" => {
                 let children = words.get("jobs").map_or(Vec::new(), |names| names.split(',').collect());
                 let children = children.into_iter().map(str::to_owned).collect();
-                Command::Complete {
-                    lease: self.lease(words),
-                    completion: Completion {
+                Command::complete(
+                    self.lease(words),
+                    Completion {
                         result: words.bytes("result"),
                         log: words.bytes("log"),
                         jobs: self.new_jobs(words, words.get("to").unwrap_or("q"), children),
                         state: words.get("write").map_or(Vec::new(), |writes| writes.split(',').map(write).collect()),
                     },
-                }
+                )
             }
             "fail" => Command::Fail {
                 lease: self.lease(words),

@@ -90,7 +90,7 @@ impl Script {
         let worker = self.worker(words);
         let command = self.parse(words, worker);
         let asked: Vec<JobId> = match &command {
-            Command::Enqueue { jobs } => jobs.iter().map(|job| job.id).collect(),
+            Command::Enqueue { jobs, .. } => jobs.iter().map(|job| job.id).collect(),
             Command::Act { targets, .. } => targets.iter().map(|target| target.job).collect(),
             _ => Vec::new(),
         };

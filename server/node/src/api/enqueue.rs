@@ -6,13 +6,13 @@ use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{LogTime, NewJob, Response, Start};
 
 /// Puts jobs into their queues.
-pub(super) async fn enqueue(api: &Api, jobs: Vec<NewJob>) -> Answer {
+pub(super) async fn enqueue(api: &Api, jobs: Vec<NewJob>, all_or_none: bool) -> Answer {
     if jobs.is_empty() {
         return Err(bounds::invalid("no job is given: give one at least"));
     }
     bounds::new_jobs(&jobs)?;
     let due_at = due_at(api, &jobs);
-    let outcome = api.consensus.propose(Command::Enqueue { jobs }).await?;
+    let outcome = api.consensus.propose(Command::Enqueue { jobs, all_or_none, known: Vec::new() }).await?;
     if let Some(at) = due_at {
         api.dispatcher.due_at(at);
     }

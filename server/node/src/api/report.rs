@@ -39,7 +39,7 @@ pub(super) async fn complete(api: &Api, lease: LeaseRef, completion: Completion)
     bounds::new_jobs(&completion.jobs)?;
     bounds::writes(&completion.state)?;
     let due_at = enqueue::due_at(api, &completion.jobs);
-    let answer = done(api, Command::Complete { lease, completion }).await?;
+    let answer = done(api, Command::Complete { lease, completion, known: Vec::new() }).await?;
     if let Some(at) = due_at {
         api.dispatcher.due_at(at);
     }

@@ -27,7 +27,7 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
 pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
     let api = &session.api;
     match request {
-        Request::Enqueue { jobs } => enqueue::enqueue(api, jobs).await,
+        Request::Enqueue { jobs, all_or_none } => enqueue::enqueue(api, jobs, all_or_none).await,
         Request::RegisterWorker { info } => fleet::register(api, info).await,
         Request::Heartbeat { worker } => fleet::heartbeat(api, worker).await,
         Request::Lease { worker, queues, weights, max, lease_ms, wait_ms } => {
@@ -64,13 +64,21 @@ pub(super) async fn answer(session: &Session, request: Request, room: &mut Room)
         Request::AddCredits { worker, credits } => lease::add_credits(session, worker, credits),
         Request::Unsubscribe { worker } => lease::unsubscribe(session, worker),
         Request::ClusterStatus => cluster::status(api),
+        Request::CreateBatch { .. }
+        | Request::SealBatch { .. }
+        | Request::GetBatch { .. }
+        | Request::ListBatches { .. }
+        | Request::ListGroups { .. }
+        | Request::ListSchedules { .. }
+        | Request::GetSchedule { .. }
+        | Request::RunSchedule { .. } => Err(Error::new(ErrorCode::Internal, "not there yet")),
     }
 }
 
 /// How many bytes a request makes the node hold while it is under way, beyond a small, fixed number.
 pub(super) fn weight_bytes(request: &Request) -> usize {
     match request {
-        Request::Enqueue { jobs } => new_jobs_bytes(jobs),
+        Request::Enqueue { jobs, .. } => new_jobs_bytes(jobs),
         Request::Complete { completion, .. } => {
             let Completion { result, log, jobs, state } = completion;
             let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));

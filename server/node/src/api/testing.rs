@@ -134,7 +134,7 @@ impl Session {
     pub(super) async fn enqueue(&mut self, start: Start) -> JobId {
         let job = self.job(start);
         let id = job.id;
-        let answer = self.ask(Request::Enqueue { jobs: vec![job] }).await;
+        let answer = self.ask(Request::Enqueue { jobs: vec![job], all_or_none: false }).await;
         assert_eq!(answer, Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
         id
     }

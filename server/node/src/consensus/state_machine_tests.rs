@@ -53,6 +53,10 @@ struct Node {
     log: Vec<LogEntry>,
 }
 
+fn enqueue(jobs: Vec<NewJob>) -> Command {
+    Command::Enqueue { jobs, all_or_none: false, known: vec![] }
+}
+
 fn open(directory: &Path) -> (StateDb, StateMachine) {
     let db = StateDb::open(directory).unwrap();
     let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_| {})).unwrap();
@@ -75,7 +79,7 @@ impl Node {
     }
 
     fn enqueue(&mut self, at: LogTime, ids: &[JobId]) {
-        self.apply(at, vec![Command::Enqueue { jobs: ids.iter().copied().map(new_job).collect() }]);
+        self.apply(at, vec![enqueue(ids.iter().copied().map(new_job).collect())]);
     }
 
     /// Completes what is ready, by a new worker: one that was not heard of for long is forgotten.
@@ -85,7 +89,7 @@ impl Node {
         let lease = Command::Lease { worker, queues: vec![queue()], shares: vec![], max: 100, lease_ms: 30_000 };
         let outcomes = self.apply(at, vec![lease]);
         let Some(Outcome::Leased(jobs)) = outcomes.into_iter().next() else { panic!("not leased") };
-        let complete = |lease: LeaseRef| Command::Complete { lease, completion: Completion::default() };
+        let complete = |lease: LeaseRef| Command::Complete { lease, completion: Completion::default(), known: vec![] };
         self.apply(at, jobs.iter().map(|job| complete(job.lease())).collect());
     }
 
@@ -193,7 +197,7 @@ fn a_job_whose_deletion_was_answered_is_never_read_again_while_a_checkpoint_is_m
         let id = job_id(at(number), number);
         // Reading a large row takes a while, in which a checkpoint begins.
         let job = NewJob { payload: vec![7; limits::PAYLOAD_BYTES_DEFAULT].into(), ..new_job(id) };
-        node.apply(at(number), vec![Command::Enqueue { jobs: vec![job] }]);
+        node.apply(at(number), vec![enqueue(vec![job])]);
         node.complete_all(at(number));
         node.state.checkpoint().unwrap();
         let row = node.state.row(id, RowPart::Identity).unwrap();
@@ -261,7 +265,7 @@ fn a_page_reads_so_many_bytes_and_says_where_to_go_on_also_past_jobs_that_are_no
     let ids: Vec<_> = (0..70).map(|number| job_id(at(0), number)).collect();
     for &id in &ids {
         let job = NewJob { payload: vec![7; limits::PAYLOAD_BYTES_DEFAULT].into(), ..new_job(id) };
-        node.apply(at(10), vec![Command::Enqueue { jobs: vec![job] }]);
+        node.apply(at(10), vec![enqueue(vec![job])]);
     }
     let pages = |node: &Node| {
         let (mut after, mut pages) = (None, Vec::new());
@@ -326,7 +330,7 @@ fn kill_at_any_point_of_a_sweep_loses_nothing_that_the_log_refers_to() {
         if let Some(before) = round.checked_sub(2) {
             // Just remembered yet, also when the log is replayed; soon no more.
             let jobs = ids(before).into_iter().map(new_job).collect();
-            let outcomes = node.apply(now(2), vec![Command::Enqueue { jobs }]);
+            let outcomes = node.apply(now(2), vec![enqueue(jobs)]);
             assert_eq!(outcomes, [Outcome::Enqueued(vec![EnqueueOutcome::Existing; 20])]);
         }
         node.apply(now(ROUND_MS - 1), vec![]);
@@ -387,7 +391,7 @@ async fn what_falls_due_counts_towards_a_checkpoint_though_no_command_did_it() {
     let mut node = Node::new();
     let later = (9_000..18_000).map(|number| NewJob { start: Start::AfterMs(1_000), ..new_job(job_id(at(9), number)) });
     for jobs in later.collect::<Vec<_>>().chunks(1_000) {
-        node.apply(at(10), vec![Command::Enqueue { jobs: jobs.to_vec() }]);
+        node.apply(at(10), vec![enqueue(jobs.to_vec())]);
         node.state.checkpoint().unwrap();
     }
     assert!(waits(&node).await);
