@@ -41,7 +41,6 @@ fn standing(id: BatchId, state: BatchState) -> Response {
         on_complete: None,
         on_failure: None,
         failure_called: false,
-        callback_error: None,
     }))
 }
 
