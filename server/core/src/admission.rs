@@ -125,6 +125,9 @@ impl Core {
         what: &str,
         jobs: &'a [NewJob],
     ) -> Result<(), Error> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
         check_bulk(jobs)?;
         circumstances.siblings = jobs.iter().map(|job| job.id).collect();
         let mut claimed = Claimed::nothing(circumstances.clone());

@@ -54,12 +54,6 @@ impl Queue {
         self.groups.open().min(room).min(tokens)
     }
 
-    /// Whether the end of a lease may let another job be leased.
-    const fn is_limited(&self) -> bool {
-        let QueueSettings { concurrency, rate, group_concurrency, group_rate, .. } = &self.stats.settings;
-        concurrency.is_some() || rate.is_some() || group_concurrency.is_some() || group_rate.is_some()
-    }
-
     /// When something opens that now waits for a token.
     fn next_wake(&self, now: LogTime) -> Option<LogTime> {
         let own = || {
@@ -146,9 +140,13 @@ impl Queues {
     pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
         self.count(id, job);
         let queue = self.get_mut(job.queue);
+        let open = queue.groups.open();
         queue.groups.refresh(job.group, &queue.stats.settings, now);
+        // Where a queue as a whole is limited, the end of a lease opens it for any group.
+        let opens =
+            queue.groups.open() > open || job.state != JobState::Leased && queue.stats.settings.concurrency.is_some();
         self.rewake(job.queue, now);
-        if job.state == JobState::Ready || job.state != JobState::Leased && self.get(job.queue).is_limited() {
+        if opens {
             self.announce(job.queue, now);
         }
     }

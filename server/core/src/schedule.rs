@@ -70,6 +70,13 @@ impl Core {
     pub(crate) fn check_schedule(&self, schedule: &Schedule) -> Result<(), Error> {
         schedule.check().map_err(invalid)?;
         self.check_values(&schedule.job.job(JobId::new(self.now, [0; 10]), self.now))?;
+        let others = self.schedules.by_name.values().filter(|other| other.schedule.name != schedule.name);
+        let bytes = others.map(|other| other.schedule.job.payload.len()).sum::<usize>() + schedule.job.payload.len();
+        if bytes > limits::SCHEDULE_BYTES_MAX {
+            let max = limits::SCHEDULE_BYTES_MAX;
+            let text = format!("the jobs of all schedules would have {bytes} bytes of payload, the limit is {max}");
+            return Err(Error::new(ErrorCode::TooLarge, text));
+        }
         self.check_task(&schedule.job.task)
     }
 

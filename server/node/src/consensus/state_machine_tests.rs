@@ -59,7 +59,7 @@ fn enqueue(jobs: Vec<NewJob>) -> Command {
 
 fn open(directory: &Path) -> (StateDb, StateMachine) {
     let db = StateDb::open(directory).unwrap();
-    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_| {})).unwrap();
+    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_, _| {})).unwrap();
     (db, state)
 }
 
@@ -118,7 +118,7 @@ impl Node {
 fn a_panic_while_applying_is_an_error_and_a_state_changed_in_part_never_reaches_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     let db = StateDb::open(directory.path()).unwrap();
-    let observer: Observer = Arc::new(|_| panic!("a defect"));
+    let observer: Observer = Arc::new(|_, _| panic!("a defect"));
     let state = StateMachine::load(db.clone(), directory.path().to_path_buf(), observer).unwrap();
     let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1))).unwrap_err();
     assert!(error.to_string().contains("defect"), "{error}");
