@@ -422,7 +422,11 @@ impl Core {
 /// Jobs that come after each other in a circle, if any do: their places, each after the one behind it and the last after
 /// the first.
 fn circle(jobs: &[NewJob]) -> Option<Vec<usize>> {
-    let places: BTreeMap<JobId, usize> = jobs.iter().enumerate().map(|(place, job)| (job.id, place)).collect();
+    let mut places: BTreeMap<JobId, usize> = BTreeMap::new();
+    for (place, job) in jobs.iter().enumerate() {
+        // Of two with one id the first becomes the job.
+        places.entry(job.id).or_insert(place);
+    }
     let before = |place: usize| {
         let ids = jobs[place].after.iter().flat_map(|after| &after.jobs);
         ids.filter_map(|id| places.get(id).copied())
@@ -489,4 +493,32 @@ fn queue_full(name: &QueueName, what: &str, max: u64) -> Error {
 
 pub(crate) fn invalid(text: String) -> Error {
     Error::new(ErrorCode::InvalidArgument, text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use jobraft_protocol::After;
+
+    fn job(seed: u8, after: &[u8]) -> NewJob {
+        let id = |seed| JobId::new(LogTime::ZERO, [seed; 10]);
+        let after = After { jobs: after.iter().map(|&seed| id(seed)).collect(), ..After::default() };
+        let task = Task::Handler("t".parse().unwrap());
+        NewJob { after: Some(after), ..NewJob::new(id(seed), "q".parse().unwrap(), task, "") }
+    }
+
+    #[test]
+    fn a_repetition_neither_hides_a_circle_nor_makes_one() {
+        assert_eq!(circle(&[job(1, &[2]), job(2, &[1]), job(1, &[])]).unwrap().len(), 2);
+        assert_eq!(circle(&[job(1, &[]), job(2, &[1]), job(1, &[2])]), None);
+    }
+
+    #[test]
+    fn a_circle_is_told_without_what_leads_to_it() {
+        let jobs = [job(0, &[]), job(1, &[3, 0]), job(2, &[1]), job(3, &[2]), job(4, &[3])];
+        let mut places = circle(&jobs).unwrap();
+        places.sort_unstable();
+        assert_eq!(places, [1, 2, 3]);
+    }
 }

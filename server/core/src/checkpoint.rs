@@ -43,7 +43,7 @@ impl Core {
         }
         let mut rows = Vec::new();
         for queue in self.index.queues.iter_mut() {
-            if std::mem::take(&mut queue.dirty) {
+            if std::mem::take(&mut queue.dirty) | queue.groups.take_row_is_dirty() {
                 let body = record::encode(&QueueRecord::from(&*queue));
                 rows.push(Row { table: Table::Queue, key: queue.stats.queue.as_str().to_owned(), body: Some(body) });
             }

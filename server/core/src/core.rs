@@ -157,6 +157,9 @@ impl Core {
     /// If the job is not live or the step not legal: a defect of the caller.
     pub(crate) fn transition(&mut self, id: JobId, next: Next) {
         let job = self.jobs.get_mut(&id).expect("callers name a live job");
+        if next.state().is_terminal() {
+            job.past_mut().group = self.index.queues.get(job.queue).groups.key(job.group).cloned();
+        }
         self.index.leave(id, job);
         transition(job, next);
         self.index.enter(id, job, self.now);

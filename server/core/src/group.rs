@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The step of a group of weight 1: divided by most weights without a rest.
 const STEP: u64 = 720_720;
-/// Groups without jobs that one lease or one new group clears away at most.
+/// Groups without jobs that one change of a job, one lease or one new group clears away at most.
 const CLEARED_MAX: usize = 2;
 
 /// A group's place in memory, within its queue.
@@ -99,6 +99,8 @@ pub(crate) struct Groups {
     open: u64,
     ready: usize,
     dirty: BTreeSet<GroupKey>,
+    /// Whether what rests of them in their queue's row changed.
+    row_is_dirty: bool,
 }
 
 impl Default for Groups {
@@ -115,6 +117,7 @@ impl Default for Groups {
             open: 0,
             ready: 0,
             dirty: BTreeSet::new(),
+            row_is_dirty: false,
         }
     }
 }
@@ -203,9 +206,17 @@ impl Groups {
         } else if former == 0 && group.open > 0 {
             if group.pass < self.virtual_time {
                 group.pass = self.virtual_time;
-                self.dirty.extend(group.key.clone());
+                match &group.key {
+                    Some(key) => drop(self.dirty.insert(key.clone())),
+                    None => self.row_is_dirty = true,
+                }
             }
             self.turns.insert((group.pass, group.key.clone(), index));
+        }
+        if self.ready == 0 && self.virtual_time < self.top {
+            // Nobody is left to be fair to: all begin anew.
+            self.virtual_time = self.top;
+            self.row_is_dirty = true;
         }
         let is_needed = group.has_jobs() || group.key.is_none() || group.settings != GroupSettings::default();
         let wake = match group.rate(queue) {
@@ -276,16 +287,12 @@ impl Groups {
             group.bucket.take(&rate, now);
         }
         self.dirty.extend(group.key.clone());
+        self.row_is_dirty = true;
         self.refresh(index, queue, now);
-        if self.ready == 0 {
-            // Nobody is left to be fair to: all begin anew.
-            self.virtual_time = self.top;
-        }
-        self.clear();
     }
 
     /// Clears away some of the groups that nobody needs.
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         for _ in 0..CLEARED_MAX {
             match self.resting.first() {
                 Some((pass, _)) if *pass <= self.virtual_time => {}
@@ -341,6 +348,11 @@ impl Groups {
         dirty.into_iter().map(|key| (record(&key), key)).map(|(record, key)| (key, record)).collect()
     }
 
+    /// The same of what rests in their queue's row.
+    pub(crate) fn take_row_is_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.row_is_dirty)
+    }
+
     /// Takes back a group; [`Self::refresh_all`] is to follow.
     pub(crate) fn restore(&mut self, key: &GroupKey, record: GroupRecord) {
         let index = self.intern(Some(key));
@@ -351,6 +363,7 @@ impl Groups {
     /// A restored state is as its rows: nothing is to be written.
     pub(crate) fn restored(&mut self) {
         self.dirty.clear();
+        self.row_is_dirty = false;
     }
 
     /// The groups whose keys are greater than `after`, by key, as readers see them.

@@ -7,8 +7,8 @@ use crate::record::JobRecord;
 use crate::waits::{Verdict, Waits};
 use bytes::Bytes;
 use jobraft_protocol::{
-    AttemptError, Backoff, BatchId, CancelNotice, EndReason, FailureKind, FencingToken, JobId, JobState, JobSummary,
-    JobView, Label, LeaseView, LogTime, Progress, ScheduleTick, Task, Unique, WorkerId, limits,
+    AttemptError, Backoff, BatchId, CancelNotice, EndReason, FailureKind, FencingToken, GroupKey, JobId, JobState,
+    JobSummary, JobView, Label, LeaseView, LogTime, Progress, ScheduleTick, Task, Unique, WorkerId, limits,
 };
 
 /// A job; its id is the key under which it is kept.
@@ -129,6 +129,8 @@ pub(crate) struct Past {
     pub(crate) cancel_reason: Option<String>,
     pub(crate) checkpoint: Bytes,
     pub(crate) progress: Option<Progress>,
+    /// Its group, once it ended: nobody else may need the group any more.
+    pub(crate) group: Option<GroupKey>,
 }
 
 impl Job {
@@ -254,7 +256,7 @@ impl Job {
             progress: past.progress,
             checkpoint_bytes: past.checkpoint.len() as u64,
             cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
-            group: queue.groups.key(self.group).cloned(),
+            group: past.group.or_else(|| queue.groups.key(self.group).cloned()),
             on_failure: options.waits.as_ref().map(|waits| waits.on_failure).unwrap_or_default(),
             after: options.waits.map(|waits| waits.jobs).unwrap_or_default(),
             batch: options.batch.map(|membership| membership.batch),
@@ -311,6 +313,7 @@ impl Job {
             cancel_reason: view.cancel_reason,
             checkpoint,
             progress: view.progress,
+            group: None,
         };
         Self {
             queue,

@@ -139,16 +139,24 @@ impl Queues {
     /// Counts the job in its state; a ready one can be leased from now on.
     pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
         self.count(id, job);
-        let queue = self.get_mut(job.queue);
-        let open = queue.groups.open();
-        queue.groups.refresh(job.group, &queue.stats.settings, now);
+        let open = self.get(job.queue).groups.open();
+        self.changed(job.queue, job.group, now);
+        let queue = self.get(job.queue);
         // Where a queue as a whole is limited, the end of a lease opens it for any group.
         let opens =
             queue.groups.open() > open || job.state != JobState::Leased && queue.stats.settings.concurrency.is_some();
-        self.rewake(job.queue, now);
         if opens {
             self.announce(job.queue, now);
         }
+    }
+
+    /// Jobs of the group came, went or changed their state.
+    fn changed(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
+        self.counting(index, |queue| {
+            queue.groups.refresh(group, &queue.stats.settings, now);
+            queue.groups.clear();
+        });
+        self.rewake(index, now);
     }
 
     /// The same for a state that is being restored: [`Self::restored`] is to follow.
@@ -186,9 +194,7 @@ impl Queues {
 
     /// A job left for another queue or group.
     pub(crate) fn left_group(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
-        let queue = self.get_mut(index);
-        queue.groups.refresh(group, &queue.stats.settings, now);
-        self.rewake(index, now);
+        self.changed(index, group, now);
     }
 
     /// Whose turn it is in a queue, and its first job, if one may be leased now.
@@ -201,6 +207,7 @@ impl Queues {
     pub(crate) fn charge(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
         self.counting(index, |queue| {
             queue.groups.charge(group, &queue.stats.settings, now);
+            queue.groups.clear();
             if let Some(rate) = queue.stats.settings.rate {
                 queue.bucket.take(&rate, now);
             }
@@ -215,8 +222,10 @@ impl Queues {
         while let Some(&(at, index)) = self.wakes.first()
             && at <= now
         {
-            let queue = self.get_mut(index);
-            queue.groups.wake(&queue.stats.settings, now);
+            self.counting(index, |queue| {
+                queue.groups.wake(&queue.stats.settings, now);
+                queue.groups.clear();
+            });
             self.rewake(index, now);
             self.announce(index, now);
         }

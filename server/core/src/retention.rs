@@ -41,7 +41,11 @@ impl Queue {
 
     /// Notes what is kept no longer, before the settings change.
     pub(crate) fn raise_floors(&mut self, now: LogTime) {
-        self.floors = TERMINAL.map(|state| self.floor(state, now));
+        self.floors = TERMINAL.map(|state| match self.floor(state, now) {
+            // Nothing was kept: all that ended so far is gone, but not what ends later in this same millisecond.
+            Floor { from, .. } if from > now => Floor { from: now, above: self.ended(state) },
+            floor => floor,
+        });
     }
 }
 

@@ -148,8 +148,13 @@ impl Core {
             return Ok(Outcome::Done);
         }
         let (catch_up, now) = (record.schedule.catch_up, self.now);
-        if first > record.ticked_to && passed_over > 0 && catch_up != CatchUp::All {
-            self.schedules.change(name, |record| record.missed = record.missed.saturating_add(passed_over));
+        let before_first = LogTime::from_ms(first.as_ms().saturating_sub(1));
+        if before_first > record.ticked_to && before_first < now && passed_over > 0 && catch_up != CatchUp::All {
+            self.schedules.change(name, |record| {
+                record.missed = record.missed.saturating_add(passed_over);
+                // Counted once, though the first may have to be tried again.
+                record.ticked_to = before_first;
+            });
         }
         let is_late = |tick: LogTime| now.ms_since(tick) >= limits::TICK_LATE_MS;
         let last_late = ticks.iter().copied().filter(|&tick| is_late(tick)).max();

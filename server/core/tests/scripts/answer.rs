@@ -2,6 +2,7 @@
 
 use crate::script::{EPOCH_MS, Script};
 use crate::support::horizons;
+use crate::together::show_batch;
 use crate::words::Words;
 use jobraft_core::{Event, Outcome};
 use jobraft_protocol::{
@@ -33,7 +34,7 @@ impl Script {
         };
         match outcome {
             Outcome::Done => "done".to_owned(),
-            Outcome::Batch(view) => view.state.to_string(),
+            Outcome::Batch(view) => show_batch(&view),
             Outcome::Registered(worker) => worker.to_string(),
             Outcome::Enqueued(outcomes) => listed(
                 asked
@@ -122,6 +123,7 @@ impl Script {
         for (name, at) in [("ttl", view.ttl_ends_at), ("start_by", view.start_by)] {
             text += &at.map(|at| format!(" {name}={}", relative(at))).unwrap_or_default();
         }
+        text += &self.show_ties(&view);
         if view.priority != 5 {
             text += &format!(" priority={}", view.priority);
         }
@@ -167,9 +169,9 @@ impl Script {
             return "unknown".to_owned();
         };
         let settings = &stats.settings;
-        assert_eq!(ready as u64, if settings.mode == QueueMode::Paused { 0 } else { stats.ready });
         let counts = [
             ("scheduled", stats.scheduled),
+            ("blocked", stats.blocked),
             ("ready", stats.ready),
             ("leased", stats.leased),
             ("completed", stats.completed),
@@ -182,6 +184,19 @@ impl Script {
             counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name}={count}")).collect();
         if settings.mode != QueueMode::Open {
             texts.insert(0, settings.mode.to_string());
+        }
+        if settings.mode != QueueMode::Paused && ready as u64 != stats.ready {
+            texts.push(format!("open={ready}"));
+        }
+        assert!(settings.mode != QueueMode::Paused || ready == 0);
+        let rate = |rate: jobraft_protocol::Rate| format!("{}/{}:{}", rate.count, rate.per_ms, rate.burst());
+        for (name, limit) in [
+            ("concurrency", settings.concurrency.map(|most| most.to_string())),
+            ("rate", settings.rate.map(rate)),
+            ("group_concurrency", settings.group_concurrency.map(|most| most.to_string())),
+            ("group_rate", settings.group_rate.map(rate)),
+        ] {
+            texts.extend(limit.map(|limit| format!("{name}={limit}")));
         }
         if settings.depth_max.is_some() {
             texts.push(format!("depth={}", settings.depth_max()));
@@ -199,7 +214,7 @@ impl Script {
             .iter()
             .map(|event| match event {
                 Event::Ready(queue) => format!("ready {queue}"),
-                Event::BatchEnded(_) => "batch ended".to_owned(),
+                Event::BatchEnded(id) => format!("batch ended {}", self.batch_name(*id)),
                 Event::Scheduled => "scheduled".to_owned(),
                 Event::Ended(id) => format!("ended {}", name(id)),
                 Event::CancelRequested { worker, lease, notice } => {

@@ -10,6 +10,7 @@ mod parse;
 mod script;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 mod words;
 
 use script::Script;
@@ -23,7 +24,9 @@ fn every_script_answers_as_written() {
     let mut failed = 0;
     for file in &files {
         let text = std::fs::read_to_string(file).unwrap();
-        if let Some(diff) = run(&text) {
+        let diff =
+            std::panic::catch_unwind(|| run(&text)).unwrap_or_else(|_| Some("  it panicked, see above\n".to_owned()));
+        if let Some(diff) = diff {
             failed += 1;
             println!("--- {}\n{diff}", file.display());
         }

@@ -5,9 +5,9 @@ use crate::words::{Words, digest, milliseconds};
 use bytes::Bytes;
 use jobraft_core::Command;
 use jobraft_protocol::{
-    Backoff, BackoffCurve, Completion, Failure, FencingToken, JobAction, JobState, LeaseRef, LogTime, ModuleManifest,
-    NewJob, OnConflict, Progress, QueueMode, QueueName, QueueSetting, Retention, Setting, Start, StateWrite, Task,
-    Unique, UniqueScope, WorkerId, WorkerInfo, WorkerOrder,
+    Backoff, BackoffCurve, Completion, Failure, FencingToken, GroupSetting, JobAction, JobState, LeaseRef, LogTime,
+    ModuleManifest, NewJob, OnConflict, Progress, QueueMode, QueueName, QueueSetting, Rate, Retention, Setting, Start,
+    StateWrite, Task, Unique, UniqueScope, WorkerId, WorkerInfo, WorkerOrder,
 };
 
 impl Script {
@@ -19,8 +19,12 @@ impl Script {
                     Some(names) => names.split(',').map(str::to_owned).collect(),
                     None => vec![String::new(); words.number("count").unwrap() as usize],
                 };
-                Command::enqueue(self.new_jobs(words, words.at(1), names))
+                let jobs = self.new_jobs(words, words.at(1), names);
+                Command::Enqueue { known: self.known(words, &jobs), jobs, all_or_none: words.has("all") }
             }
+            "create" | "seal" => self.batch_command(words),
+            "schedule" | "ticks" | "run" => self.schedule_command(words),
+            "group" => Command::Configure { settings: group_settings(words) },
             "register" => Command::RegisterWorker {
                 info: WorkerInfo {
                     name: "x".repeat(words.number("name").unwrap_or(1) as usize),
@@ -63,20 +67,22 @@ impl Script {
             "complete" => {
                 let children = words.get("jobs").map_or(Vec::new(), |names| names.split(',').collect());
                 let children = children.into_iter().map(str::to_owned).collect();
-                Command::complete(
-                    self.lease(words),
-                    Completion {
+                let jobs = self.new_jobs(words, words.get("to").unwrap_or("q"), children);
+                Command::Complete {
+                    lease: self.lease(words),
+                    known: self.known(words, &jobs),
+                    completion: Completion {
                         result: words.bytes("result"),
                         log: words.bytes("log"),
-                        jobs: self.new_jobs(words, words.get("to").unwrap_or("q"), children),
+                        jobs,
                         state: words.get("write").map_or(Vec::new(), |writes| writes.split(',').map(write).collect()),
                     },
-                )
+                }
             }
             "fail" => Command::Fail {
                 lease: self.lease(words),
                 failure: Failure {
-                    retryable: !words.0.contains(&"final"),
+                    retryable: !words.has("final"),
                     log: words.bytes("log"),
                     ..Failure::retryable("x".repeat(words.number("message").unwrap_or(4) as usize))
                 },
@@ -112,8 +118,8 @@ impl Script {
         LeaseRef { job: self.ids[words.at(1)], token: FencingToken(words.number("token").unwrap()) }
     }
 
-    fn new_jobs(&mut self, words: &Words<'_>, queue: &str, names: Vec<String>) -> Vec<NewJob> {
-        let minted = LogTime::from_ms((self.at.as_ms() as i64 + words.ms("minted").unwrap_or(0)) as u64);
+    pub(crate) fn new_jobs(&mut self, words: &Words<'_>, queue: &str, names: Vec<String>) -> Vec<NewJob> {
+        let minted = self.minted(words);
         let task = words.get("module").map_or(Task::Handler("t".parse().unwrap()), |name| Task::Module(digest(name)));
         let id = |name| self.id(name, minted, words.get("uuid"));
         let ids: Vec<_> = names.into_iter().map(id).collect();
@@ -132,9 +138,17 @@ impl Script {
             backoff: words.get("backoff").map(|text| backoff(text, words)),
             max_crashes: words.number("crashes").map(|number| number as u32),
             unique: words.get("unique").map(unique),
+            group: words.get("group").map(|key| key.parse().unwrap()),
+            label: words.get("label").map(|label| label.parse().unwrap()),
             ..NewJob::new(id, queue.parse().unwrap(), task.clone(), "")
         });
-        new.collect()
+        let mut new = new.collect();
+        self.bind(words, &mut new);
+        new
+    }
+
+    pub(crate) fn minted(&self, words: &Words<'_>) -> LogTime {
+        LogTime::from_ms((self.at.as_ms() as i64 + words.ms("minted").unwrap_or(0)) as u64)
     }
 }
 
@@ -171,7 +185,7 @@ fn write(text: &str) -> StateWrite {
 }
 
 /// `KEY`, `KEY:SCOPE`, `KEY:SCOPE:POLICY`.
-fn unique(text: &str) -> Unique {
+pub(crate) fn unique(text: &str) -> Unique {
     let mut parts = text.split(':');
     let key = parts.next().unwrap().parse().unwrap();
     let scope = match parts.next().unwrap_or("done") {
@@ -221,6 +235,28 @@ fn mode(words: &Words<'_>, mode: QueueMode) -> Command {
     Command::Configure { settings: queues(words.at(1)).into_iter().map(one).collect() }
 }
 
+/// `COUNT/PERIOD`, `COUNT/PERIOD:BURST`, or `default`.
+fn rate(text: &str) -> Option<Rate> {
+    let (count, rest) = text.split_once('/')?;
+    let (period, burst) = rest.split_once(':').map_or((rest, None), |(period, burst)| (period, Some(burst)));
+    let burst = burst.map(|burst| burst.parse().unwrap());
+    Some(Rate { count: count.parse().unwrap(), per_ms: milliseconds(period) as u64, burst })
+}
+
+/// Every `key=value` is one setting of the group, in the order written.
+fn group_settings(words: &Words<'_>) -> Vec<Setting> {
+    let number = |value: &str| (value != "default").then(|| value.parse::<u64>().unwrap());
+    let setting = |(key, value): (&str, &str)| match key {
+        "weight" => GroupSetting::Weight(number(value).map(|weight| weight as u32)),
+        "concurrency" => GroupSetting::Concurrency(number(value)),
+        "rate" => GroupSetting::Rate(rate(value)),
+        key => panic!("no such setting of a group: {key}"),
+    };
+    let settings = words.0.iter().filter_map(|word| word.split_once('=')).map(setting);
+    let (queue, group) = (words.at(1).parse::<QueueName>().unwrap(), words.at(2).parse().unwrap());
+    settings.map(|setting| Setting::Group(queue.clone(), jobraft_protocol::GroupKey::clone(&group), setting)).collect()
+}
+
 /// Every `key=value` is one setting, in the order written, for each of the queues; `create=` is the cluster's.
 fn settings(words: &Words<'_>) -> Vec<Setting> {
     let number = |value: &str| (value != "default").then(|| value.parse::<u64>().unwrap());
@@ -249,6 +285,10 @@ fn settings(words: &Words<'_>) -> Vec<Setting> {
             "dead" => QueueSetting::KeepDead(keep(value)),
             "cancelled" => QueueSetting::KeepCancelled(keep(value)),
             "expired" => QueueSetting::KeepExpired(keep(value)),
+            "concurrency" => QueueSetting::Concurrency(number(value)),
+            "rate" => QueueSetting::Rate(rate(value)),
+            "group_concurrency" => QueueSetting::GroupConcurrency(number(value)),
+            "group_rate" => QueueSetting::GroupRate(rate(value)),
             key => panic!("no such setting: {key}"),
         };
         for queue in queues(words.at(1)) {

@@ -4,7 +4,7 @@ use crate::answer::{refusal, relative};
 use crate::support::Trio;
 use crate::words::{Words, milliseconds};
 use jobraft_core::{Command, Entry, Event, Outcome, Target};
-use jobraft_protocol::{Error, JobId, JobState, LogTime, WorkerId, WorkerInfo};
+use jobraft_protocol::{BatchId, EnqueueOutcome, Error, JobId, JobState, LogTime, WorkerId, WorkerInfo};
 use std::collections::BTreeMap;
 
 /// Time 0 of every script, so that ids minted before it are possible.
@@ -21,7 +21,10 @@ pub(crate) struct Script {
     pub(crate) events: Vec<Event>,
     states: BTreeMap<JobId, JobState>,
     /// Rows as a leader read them at an earlier step.
-    noted: BTreeMap<JobId, Target>,
+    pub(crate) noted: BTreeMap<JobId, Target>,
+    pub(crate) batches: BTreeMap<String, BatchId>,
+    /// The message of the last refusal.
+    why: String,
 }
 
 impl Script {
@@ -53,6 +56,12 @@ impl Script {
             "workers" => self.show_workers(),
             "state" => self.state_value(words.at(1)),
             "states" => self.state_values(&words),
+            "groups" => self.show_groups(words.at(1)),
+            "batch" => self.show_batch(words.at(1)),
+            "batches" => self.show_batches(),
+            "schedule" if words.at(1) == "show" => self.show_schedule(words.at(2)),
+            "schedules" => self.show_schedules(),
+            "why" => self.why.clone(),
             "remembers" => self.trio.plain.remembers(self.ids[words.at(1)]).to_string(),
             _ => self.command(&words),
         }
@@ -96,9 +105,17 @@ impl Script {
         };
         let mut outcomes = self.apply(false, vec![command]);
         assert_eq!(outcomes.len(), 1);
+        if matches!(words.at(0), "ticks" | "run") {
+            self.name_ticks();
+        }
         self.note_states();
+        self.note_refusal(&outcomes[0]);
         match outcomes.remove(0) {
             Err(error) => refusal(&error),
+            Ok(Outcome::Leased(jobs)) if words.has("brief") => {
+                let names: Vec<_> = jobs.iter().map(|job| self.name(job.id).unwrap_or("unnamed")).collect();
+                if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+            }
             Ok(outcome) => {
                 if let Outcome::Registered(worker) = &outcome {
                     self.workers = worker.0;
@@ -106,6 +123,32 @@ impl Script {
                 self.outcome(outcome, &asked)
             }
         }
+    }
+
+    /// For `why`: what was said, with names for ids.
+    fn note_refusal(&mut self, outcome: &Result<Outcome, Error>) {
+        let mut message = match outcome {
+            Err(error) => error.message.clone(),
+            Ok(Outcome::Enqueued(outcomes)) => {
+                let refused = outcomes.iter().find_map(|outcome| match outcome {
+                    EnqueueOutcome::Refused(error) => Some(error.message.clone()),
+                    _ => None,
+                });
+                let Some(message) = refused else { return };
+                message
+            }
+            Ok(Outcome::Acted(results)) => match results.iter().find_map(|result| result.as_ref().err()) {
+                Some(error) => error.message.clone(),
+                None => return,
+            },
+            Ok(_) => return,
+        };
+        for (name, id) in
+            self.ids.iter().map(|(name, id)| (name, *id)).chain(self.batches.iter().map(|(n, id)| (n, id.0)))
+        {
+            message = message.replace(&id.to_string(), name);
+        }
+        self.why = message;
     }
 
     /// The worker of a step. It registers when a script first names it, in an entry of its own.

@@ -15,6 +15,11 @@ impl<'a> Words<'a> {
         plain.get(index).unwrap_or_else(|| panic!("a word is missing in {:?}", self.0))
     }
 
+    /// Whether the bare word is there.
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.0.contains(&word)
+    }
+
     pub(crate) fn number(&self, key: &str) -> Option<u64> {
         self.get(key).map(|text| text.parse().unwrap_or_else(|_| panic!("{key}={text} is no number")))
     }

@@ -36,10 +36,10 @@ impl Disk {
 
     /// Removes the rows that are neither kept nor needed to remember an id: as late as storage may, as early as it can.
     pub fn sweep(&mut self, core: &Core) {
-        let (horizons, before) = (horizons(core), core.sweep_before());
+        let (horizons, before, pinned) = (horizons(core), core.sweep_before(), core.pinned());
         self.jobs.retain(|id, row| {
             let Some(finished_at) = row.finished_at else { return true };
-            is_kept(&horizons, row) || finished_at >= before || id.minted_at() >= before
+            is_kept(&horizons, row) || pinned.contains(id) || finished_at >= before || id.minted_at() >= before
         });
     }
 
@@ -116,6 +116,11 @@ impl Trio {
         assert_eq!(restored.state_hash(), hash, "checkpoint + tail differs from full replay");
         assert_eq!(self.disk.load().state_hash(), hash, "a restored state differs");
         assert_eq!(restored.next_timer(), self.plain.next_timer());
+        assert_eq!(restored.pinned(), self.plain.pinned());
+        for queue in self.plain.queues() {
+            let seen = |core: &Core| (core.groups(&queue.queue, None, usize::MAX), core.ready_count(&queue.queue) > 0);
+            assert_eq!(seen(&restored), seen(&self.plain), "groups of {} after a restart", queue.queue);
+        }
         applied
     }
 
@@ -135,7 +140,8 @@ impl Trio {
                 assert_eq!((summary.id, summary.state, &summary.queue), (view.id, view.state, &view.queue));
             }
             if row.state.is_terminal() {
-                assert_eq!(is_kept(&horizons(&self.plain), row), view.is_some(), "horizon and view differ");
+                let is_kept = is_kept(&horizons(&self.plain), row) || self.plain.pinned().contains(&id);
+                assert_eq!(is_kept, view.is_some(), "horizon and view differ");
             }
         }
         assert_eq!(self.plain.is_live(id), view.as_ref().is_some_and(|view| !view.state.is_terminal()));
