@@ -246,9 +246,9 @@ impl JobContext {
     }
 
     async fn results_by<R>(&self, read: impl Fn(JobView) -> Result<R, SdkError>) -> Result<Vec<R>, SdkError> {
-        let views = self.predecessors().iter().map(|predecessor| self.predecessor(predecessor.job));
-        let results = stream::iter(views).buffered(READS_UNDER_WAY).map(|view| read(view?));
-        results.try_collect().await
+        let jobs: Vec<JobId> = self.predecessors().iter().map(|predecessor| predecessor.job).collect();
+        let views = jobs.into_iter().map(|job| self.predecessor(job));
+        stream::iter(views).buffered(READS_UNDER_WAY).map(|view| read(view?)).try_collect().await
     }
 
     /// Says how far the job is, 0 to 100 percent (more counts as 100), with a word for people, cut at

@@ -231,7 +231,11 @@ impl Workflow {
     /// Hands it to the cluster. Up to [1,000 steps](jobraft_protocol::limits::BULK_JOBS_MAX) with
     /// [4 MiB](jobraft_protocol::limits::BULK_BYTES_MAX) of payload go in one atomic step: all or nothing. A larger one goes
     /// in several such parts, in the order in which its steps were added, into a batch that stays open until all are there;
-    /// the first may run meanwhile.
+    /// the first may run meanwhile, and must not be forgotten meanwhile: queues that keep ended jobs for seconds only are not
+    /// for it.
+    ///
+    /// A step whose unique key another job holds does not come to be: that job stands for it elsewhere. One that comes
+    /// after such a step is refused.
     ///
     /// After an error it may be submitted again, which goes on with what is not there yet and makes nothing twice, as long
     /// as the ids of its steps, made when they were added, are young enough: 5 minutes as a rule.

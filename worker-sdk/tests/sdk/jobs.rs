@@ -17,7 +17,7 @@ fn ids(count: u8) -> Vec<JobId> {
     (0..count).map(|seed| JobId::new(LogTime::from_ms(1_000), [seed; 10])).collect()
 }
 
-fn summary(id: JobId) -> JobSummary {
+pub(crate) fn summary(id: JobId) -> JobSummary {
     JobSummary {
         id,
         queue: "q".parse().unwrap(),
