@@ -20,6 +20,14 @@ pub(super) async fn known<'a>(
     if named.is_empty() {
         return Ok(Vec::new());
     }
+    {
+        let leadership = consensus.leadership();
+        let now = leadership.borrow();
+        if !now.is_leader {
+            // It would be refused in the end; nothing need be read for that.
+            return Err(now.not_leader());
+        }
+    }
     let own: HashSet<JobId> = jobs.into_iter().map(|job| job.id).collect();
     let mut ended: Vec<JobId> = named.difference(&own).copied().collect();
     consensus.read(|core| ended.retain(|job| !core.is_live(*job)));

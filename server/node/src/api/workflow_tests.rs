@@ -329,3 +329,45 @@ async fn each_token_of_a_rate_is_used_when_it_comes_and_nobody_asks_in_between()
     let after = log_index(&bench).await;
     assert!(after - before <= 1, "{} entries for nothing", after - before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_came_after_many_are_leased_in_answers_that_fit_into_a_frame() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let worker = session.register().await;
+    let time = session.job(Start::Now).id.minted_at();
+    let id = |number: usize| {
+        let mut random = [0xff; 10];
+        random[..8].copy_from_slice(&number.to_be_bytes());
+        JobId::new(time, random)
+    };
+    let plain = session.job(Start::Now);
+    let before: Vec<JobId> = (0..limits::AFTER_JOBS_MAX).map(id).collect();
+    let jobs = before.iter().map(|&id| NewJob { id, ..plain.clone() }).collect();
+    session.enqueue_jobs(jobs, true).await.unwrap();
+    let most = |max| Request::Lease {
+        worker,
+        queues: vec!["q".parse().unwrap()],
+        weights: vec![],
+        max,
+        lease_ms: MINUTE_MS,
+        wait_ms: 0,
+    };
+    for _ in 0..limits::AFTER_JOBS_MAX {
+        for job in leased(session.ask(most(1)).await) {
+            session.complete(job.lease()).await;
+        }
+    }
+    let next = NewJob { after: after(&before, OnFailure::Wait), ..plain };
+    for part in 0..8 {
+        let jobs = (0..32).map(|number| NewJob { id: id(10_000 + part * 32 + number), ..next.clone() }).collect();
+        let outcomes = session.enqueue_jobs(jobs, true).await.unwrap();
+        assert_eq!(outcomes, vec![EnqueueOutcome::Created; 32]);
+    }
+    let mut count = 0;
+    while count < 256 {
+        let jobs = leased(session.ask(most(256)).await);
+        assert!(!jobs.is_empty() && jobs.iter().all(|job| job.after.len() == limits::AFTER_JOBS_MAX));
+        count += jobs.len();
+    }
+}

@@ -106,6 +106,12 @@ fn all_hours_in_full_are_an_interval_too() {
     }
 }
 
+#[test]
+fn a_step_over_a_range_is_an_interval_too() {
+    let expected = ["2026-03-28T02:20:00+01:00", "2026-03-30T02:00:00+02:00"];
+    assert_eq!(ticks("0-20/20 2 * * *", "Europe/Berlin", "2026-03-28T01:10Z", 2), expected);
+}
+
 fn in_berlin(tick: &str) -> String {
     let (at, zone) = (tick.parse::<Timestamp>().unwrap(), Zone::find("Europe/Berlin").unwrap());
     let hours = if at < "2026-10-25T01:00Z".parse().unwrap() { 2 } else { 1 };
