@@ -8,8 +8,8 @@ use super::{Api, bounds, known};
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{BatchId, BatchView, Consistency, Error, ErrorCode, NewBatch, Response, limits};
 
-/// The most that a batch takes in a list, about: its label, and why a callback could not be enqueued.
-const BATCH_BYTES_MAX: usize = 2 * 1024;
+/// The most that a batch takes in a list, about.
+const BATCH_BYTES_MAX: usize = 1024;
 const _: () = assert!(limits::BATCH_LIST_MAX as usize * BATCH_BYTES_MAX <= LIST_BYTES_MAX, "a page fits into a frame");
 
 /// Creates a batch with its first jobs.
@@ -19,7 +19,7 @@ pub(super) async fn create(api: &Api, batch: Box<NewBatch>) -> Answer {
     for callback in callbacks.clone() {
         bounds::new_jobs(std::slice::from_ref(callback))?;
     }
-    let known = known::known(api, batch.jobs.iter().chain(callbacks)).await?;
+    let known = known::known(&api.consensus, batch.jobs.iter().chain(callbacks)).await?;
     propose(api, Command::CreateBatch { batch, known }).await
 }
 

@@ -11,7 +11,7 @@ pub(super) async fn enqueue(api: &Api, jobs: Vec<NewJob>, all_or_none: bool) -> 
         return Err(bounds::invalid("no job is given: give one at least"));
     }
     bounds::new_jobs(&jobs)?;
-    let known = known::known(api, &jobs).await?;
+    let known = known::known(&api.consensus, &jobs).await?;
     enqueued(api, Command::Enqueue { jobs, all_or_none, known }).await
 }
 

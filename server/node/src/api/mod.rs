@@ -37,9 +37,13 @@ mod fleet_tests;
 #[cfg(test)]
 mod life_tests;
 #[cfg(test)]
+mod schedule_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workflow_tests;
 
 use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;

@@ -38,7 +38,7 @@ pub(super) async fn complete(api: &Api, lease: LeaseRef, completion: Completion)
     bounds::size("log", completion.log.len(), limits::LOG_TAIL_BYTES_MAX)?;
     bounds::new_jobs(&completion.jobs)?;
     bounds::writes(&completion.state)?;
-    let known = known::known(api, &completion.jobs).await?;
+    let known = known::known(&api.consensus, &completion.jobs).await?;
     done(api, Command::Complete { lease, completion, known }).await
 }
 

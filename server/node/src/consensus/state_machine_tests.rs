@@ -9,8 +9,8 @@ use crate::storage::{StateDb, StorageError};
 use jobraft_core::command::{Command, Entry, Outcome, Target};
 use jobraft_core::{Core, RestingJob};
 use jobraft_protocol::{
-    Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName,
-    QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
+    After, Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, OnFailure,
+    QueueName, QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
 };
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
@@ -306,6 +306,39 @@ fn nothing_goes_that_the_last_checkpoint_still_needs() {
     node.state.checkpoint().unwrap();
     node.sweep_all();
     assert_eq!(node.db.job(id).unwrap(), None);
+}
+
+#[test]
+fn what_a_live_job_came_after_is_swept_once_that_job_is_gone_and_not_before() {
+    let mut node = Node::new();
+    let ids = [1, 2, 3].map(|number| job_id(at(0), number));
+    node.enqueue(at(10), &ids[..2]);
+    node.complete_all(at(20));
+    let after = Some(After { jobs: vec![ids[0]], on_failure: OnFailure::Wait });
+    let next = NewJob { after, queue: "other".parse().unwrap(), ..new_job(ids[2]) };
+    assert_eq!(node.apply(at(30), vec![enqueue(vec![next])]), [Outcome::Enqueued(vec![EnqueueOutcome::Created])]);
+    let sweep = |node: &Node| {
+        // Once for what was planned before.
+        for _ in 0..2 {
+            node.state.checkpoint().unwrap();
+            while {
+                let more = node.state.sweep().unwrap();
+                let (_copy, _db, survivor) = node.after_a_kill();
+                assert_eq!(survivor.read(Core::state_hash), node.state.read(Core::state_hash));
+                assert_eq!(survivor.job(ids[0]).unwrap(), node.state.job(ids[0]).unwrap());
+                more
+            } {}
+        }
+        [0, 1].map(|place| node.db.job(ids[place]).unwrap().is_some())
+    };
+    node.apply(at(3 * DAY_MS), vec![]);
+    assert_eq!(sweep(&node), [true, false]);
+    assert_eq!(node.state.job(ids[0]).unwrap().unwrap().state, JobState::Completed);
+    let targets = vec![Target { job: ids[2], row: None }];
+    let delete = Command::Act { targets, action: JobAction::Delete, only_in: vec![] };
+    assert_eq!(node.apply(at(3 * DAY_MS), vec![delete]), [Outcome::Acted(vec![Ok(())])]);
+    assert_eq!(sweep(&node), [false, false]);
+    assert_eq!(node.state.job(ids[0]).unwrap(), None);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Any text and any time: an error or a tick, never a panic, and not for long.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};

@@ -106,7 +106,7 @@ impl Cron {
                 return Some(tick);
             }
             // The hour that comes twice, the second time: whatever is in it has fired.
-            from = wall.checked_add(SECOND).ok()?.max(self.zone.end_of_repeated(after)?);
+            from = wall.checked_add(SECOND).ok()?.max(self.zone.end_of_repeated(tick)?);
         }
     }
 

@@ -4,6 +4,8 @@
 //! Croner has the same rule for changes of clocks, but counts as fixed only what has a single time of day. Where we
 //! differ on purpose, each tick of difference is written down.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 use chrono::{DateTime as ChronoTime, Utc};
 use chrono_tz::Tz;

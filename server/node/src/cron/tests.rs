@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 
 /// The ticks later than `after`, as clocks in the zone show them, with the offset.

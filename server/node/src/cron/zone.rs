@@ -1,16 +1,15 @@
 //! Time zones, out of the copy of the IANA database that is part of the binary.
 
-use super::{SECOND, error::CronError, error::shown, nearest::nearest};
+use super::{error::CronError, error::shown, nearest::nearest};
 use jiff::{
-    Timestamp,
+    SignedDuration, Timestamp,
     civil::DateTime,
-    tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase},
+    tz::{Offset, TimeZone, TimeZoneDatabase},
 };
 use jobraft_protocol::limits;
 
-/// Changes of clocks looked at for the one that ends a gap. The database has entries that change a name only; more
-/// than one of them beside a gap is unheard of.
-const CHANGES_AT_GAP_MAX: usize = 8;
+/// No clock is further from UTC, either way.
+const OFFSET_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// A time zone.
 #[derive(Clone, Debug)]
@@ -33,15 +32,18 @@ impl Zone {
         self.0.to_datetime(at)
     }
 
-    /// The first instant at which a clock shows `wall`, or the end of the gap that it falls into.
+    /// The first instant at which a clock shows `wall` or later: the end of the gap, if it falls into one.
+    ///
+    /// By way of instants only. What jiff says of times on the wall, and of changes that precede, is wrong at the last
+    /// change that its table has of a zone, where the rule for the years to come does not continue it: in
+    /// America/Nuuk in October 2023, in America/Ciudad_Juarez in November 2022.
     pub(super) fn first_instant(&self, wall: DateTime) -> Option<Timestamp> {
-        match self.0.to_ambiguous_timestamp(wall).offset() {
-            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(wall).ok(),
-            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(wall).ok(),
-            AmbiguousOffset::Gap { after, .. } => {
-                let earlier = after.to_timestamp(wall).ok()?;
-                let changes = self.0.following(earlier).take(CHANGES_AT_GAP_MAX).map(|change| change.timestamp());
-                changes.into_iter().find(|&change| self.wall(change) > wall)
+        let mut start = Offset::UTC.to_timestamp(wall).ok()?.checked_sub(OFFSET_MAX).ok()?;
+        loop {
+            let shown = self.instant_beside(start, wall)?.max(start);
+            match self.change_after(start) {
+                Some(change) if change <= shown => start = change,
+                _ => return Some(shown),
             }
         }
     }
@@ -56,10 +58,9 @@ impl Zone {
         self.0.following(at).next().map(|change| change.timestamp())
     }
 
-    /// What clocks would show at the latest change, `at` or before, if they had not been changed.
+    /// What clocks would show at the next change after `at` if they were not changed: the end of what they show twice.
     pub(super) fn end_of_repeated(&self, at: Timestamp) -> Option<DateTime> {
-        let change = self.0.preceding(at.checked_add(SECOND).ok()?).next()?.timestamp();
-        self.wall(change.checked_sub(SECOND).ok()?).checked_add(SECOND).ok()
+        Some(self.0.to_offset(at).to_datetime(self.change_after(at)?))
     }
 }
 
@@ -70,4 +71,40 @@ fn nearest_name(zones: &TimeZoneDatabase, name: &str) -> Option<String> {
     let city = |zone: &&String| zone.rsplit_once('/').is_some_and(|(_, city)| city.eq_ignore_ascii_case(&written));
     let nearest = || nearest(&written, names.iter().map(String::as_str)).map(str::to_owned);
     names.iter().find(city).cloned().or_else(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::cron::{SECOND, YEAR_LAST};
+
+    /// Each change of clocks of one zone, from 1970 on.
+    fn changes(zone: &Zone) -> impl Iterator<Item = Timestamp> {
+        let changes = std::iter::successors(zone.change_after(Timestamp::UNIX_EPOCH), |&at| zone.change_after(at));
+        changes.take_while(|&at| zone.wall(at).year() <= YEAR_LAST)
+    }
+
+    #[test]
+    fn whatever_a_change_of_clocks_skips_or_repeats_is_known_in_each_zone() {
+        let mut seen = [0, 0];
+        for name in TimeZoneDatabase::bundled().available() {
+            let zone = Zone::find(name.as_str()).unwrap();
+            for change in changes(&zone) {
+                let before = change.checked_sub(SECOND).unwrap();
+                let [wall, without] = [zone.wall(change), zone.end_of_repeated(before).unwrap()];
+                let shift: SignedDuration = wall.duration_since(without);
+                if shift.is_positive() {
+                    for skipped in [without, wall.checked_sub(SECOND).unwrap()] {
+                        assert_eq!(zone.first_instant(skipped), Some(change), "{} at {skipped}", name.as_str());
+                    }
+                } else {
+                    assert_eq!(zone.first_instant(wall), change.checked_add(shift).ok(), "{} at {wall}", name.as_str());
+                }
+                seen[usize::from(shift.is_positive())] += 1;
+            }
+        }
+        assert!(seen.iter().all(|&seen| seen > 10_000), "{seen:?}");
+    }
 }
