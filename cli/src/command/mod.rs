@@ -16,10 +16,12 @@ mod job;
 mod module;
 mod node;
 mod queue;
+mod schedule;
 mod settings;
 mod state;
 mod value;
 mod wasm_worker;
+mod work;
 mod worker;
 
 use crate::failure::Failure;
@@ -60,6 +62,7 @@ enum Command {
     Worker(worker::WorkerArgs),
     Job(job::JobArgs),
     Queue(queue::QueueArgs),
+    Schedule(schedule::ScheduleArgs),
     Fleet(fleet::FleetArgs),
     State(state::StateArgs),
     Apply(apply::ApplyArgs),
@@ -86,6 +89,7 @@ impl Cli {
             Command::Certs(args) => args.run(),
             Command::Job(args) => logged(&log, "warn", args.run()),
             Command::Queue(args) => logged(&log, "warn", args.run()),
+            Command::Schedule(args) => logged(&log, "warn", args.run()),
             Command::Fleet(args) => logged(&log, "warn", args.run()),
             Command::State(args) => logged(&log, "warn", args.run()),
             Command::Apply(args) => logged(&log, "warn", args.run()),
