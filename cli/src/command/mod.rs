@@ -1,6 +1,7 @@
 //! The commands: one file each, the tree that clap parses, and what starts the one that was named.
 
 mod apply;
+mod batch;
 mod bench;
 mod bulk;
 mod certs;
@@ -61,6 +62,7 @@ enum Command {
     Node(node::NodeArgs),
     Worker(worker::WorkerArgs),
     Job(job::JobArgs),
+    Batch(batch::BatchArgs),
     Queue(queue::QueueArgs),
     Schedule(schedule::ScheduleArgs),
     Fleet(fleet::FleetArgs),
@@ -88,6 +90,7 @@ impl Cli {
             Command::Demo(args) => logged(&log, "warn", args.run()),
             Command::Certs(args) => args.run(),
             Command::Job(args) => logged(&log, "warn", args.run()),
+            Command::Batch(args) => logged(&log, "warn", args.run()),
             Command::Queue(args) => logged(&log, "warn", args.run()),
             Command::Schedule(args) => logged(&log, "warn", args.run()),
             Command::Fleet(args) => logged(&log, "warn", args.run()),
