@@ -48,16 +48,17 @@ pub(super) struct CreateArgs {
     /// The batch's id, to make a creation that can be repeated: a UUIDv7 of the last few minutes
     #[arg(long)]
     id: Option<BatchId>,
-    #[command(flatten)]
-    options: OptionArgs,
-    #[command(flatten)]
-    calls: CallArgs,
     /// Wait until it has ended
     #[arg(long)]
     wait: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    // With headings of their own: what follows such a part would stand under its heading.
+    #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    calls: CallArgs,
 }
 
 /// What is enqueued when something becomes of it.

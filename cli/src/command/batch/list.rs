@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn a_batch_is_a_line() {
         let failed = BatchView { completed: 3, dead: 1, ..batch(BatchState::Failed) };
-        let text = table(&[failed.clone()], failed.created_at.plus_ms(90_000)).render(Paint::never()).unwrap();
+        let text =
+            table(std::slice::from_ref(&failed), failed.created_at.plus_ms(90_000)).render(Paint::never()).unwrap();
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().skip(1).collect();
         assert_eq!(cells, ["corpus", "failed", "4", "0", "3", "1", "0", "0", "1", "min", "30", "s"]);
     }

@@ -28,7 +28,7 @@ const READ_WHOLE: usize = 20;
 Examples:
   jobraft batch show 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d
   jobraft batch show 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --watch
-  jobraft batch show 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --all --json | jq '.jobs[] | select(.state == \"dead\") | .id'")]
+  jobraft batch show 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --json | jq .batch.dead")]
 pub(super) struct ShowArgs {
     /// The batch
     id: BatchId,

@@ -196,10 +196,10 @@ impl<'a> Graph<'a> {
 fn in_order<I: Iterator<Item = usize>>(count: usize, waits_for: impl Fn(usize) -> I) -> Vec<usize> {
     let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); count];
     let mut left = vec![0_usize; count];
-    for place in 0..count {
+    for (place, left) in left.iter_mut().enumerate() {
         for before in waits_for(place) {
             dependents[before].push(place);
-            left[place] += 1;
+            *left += 1;
         }
     }
     let mut free: VecDeque<usize> = (0..count).filter(|place| left[*place] == 0).collect();

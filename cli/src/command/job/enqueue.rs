@@ -52,10 +52,6 @@ pub(super) struct EnqueueArgs {
     /// Not before this time, in UTC, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = value::time, conflicts_with = "delay")]
     at: Option<LogTime>,
-    #[command(flatten)]
-    options: OptionArgs,
-    #[command(flatten)]
-    together: TogetherArgs,
     /// If the queue is full, how long to try again until there is room
     #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "all_or_none")]
     wait_when_full: Option<Duration>,
@@ -71,6 +67,11 @@ pub(super) struct EnqueueArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    // With headings of their own: what follows such a part would stand under its heading.
+    #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    together: TogetherArgs,
 }
 
 /// What they have to do with other jobs.

@@ -29,8 +29,8 @@ Examples:
   jobraft schedule put invoices --cron '@monthly' --task invoice --file invoices.json --catch-up all
   jobraft schedule put heartbeat --cron '*/15 * * * * *' --task ping --max-attempts 1
 
---cron takes five fields (minute, hour, day of month, month, day of week), six with seconds in front, or @hourly, @daily,
-@weekly, @monthly, @yearly. `jobraft schedule next --cron EXPR` tells when that is, without a cluster.")]
+--cron takes five fields (minute, hour, day of month, month, day of week), six with seconds in front, or
+@hourly, @daily, @weekly, @monthly, @yearly. `jobraft schedule next --cron EXPR` tells when that is.")]
 pub(super) struct PutArgs {
     /// The schedule
     name: ScheduleName,
@@ -58,11 +58,12 @@ pub(super) struct PutArgs {
     /// What its jobs are called
     #[arg(long, value_name = "NAME")]
     label: Option<Label>,
-    #[command(flatten)]
-    options: OptionArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    // With headings of their own: what follows such a part would stand under its heading.
+    #[command(flatten)]
+    options: OptionArgs,
 }
 
 impl PutArgs {
