@@ -142,7 +142,8 @@ impl ShowArgs {
         for (name, called) in [("on_complete", batch.on_complete), ("on_failure", batch.on_failure)] {
             let Some(id) = called else { continue };
             let state = jobs.iter().find(|job| job.id == id).map(|job| human::painted(paint, job.state));
-            output.field(name, format!("job {id} {}", state.unwrap_or_else(|| paint.faint("not called yet"))))?;
+            let state = state.unwrap_or_else(|| paint.faint("not called"));
+            output.field("callback", format!("{name}: job {id} {state}"))?;
         }
         let own: Vec<JobSummary> = jobs.iter().filter(|job| !job.is_callback).cloned().collect();
         if !own.is_empty() {
