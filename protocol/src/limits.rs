@@ -150,6 +150,9 @@ pub const QUEUES_MAX: usize = 10_000;
 
 /// The most jobs that one job waits for; more are refused with `too_many`.
 pub const AFTER_JOBS_MAX: usize = 1_000;
+/// The most jobs that the jobs of one enqueue wait for, each counted as often as it is named; more are refused with
+/// `too_large`, none of them enqueued.
+pub const BULK_AFTER_MAX: usize = 100_000;
 /// The most jobs that wait for one job; one more is refused with `too_many`.
 pub const DEPENDENTS_MAX: usize = 10_000;
 /// Predecessors that a list of jobs names with each of them.

@@ -196,7 +196,10 @@ impl Core {
         {
             return Err(conflict(&unique.key, holder));
         }
-        transition::transition(&mut job, Next::Ready(self.now));
+        let waits = job.options.as_mut().and_then(|options| options.waits.as_mut());
+        let is_blocked = waits.is_some_and(|waits| waits.note_alive(|id| self.jobs.contains_key(&id)));
+        let next = if is_blocked { Next::Blocked(self.now) } else { Next::Ready(self.now) };
+        transition::transition(&mut job, next);
         job.attempt = 0;
         if let Some(past) = &mut job.past {
             past.reported = None;
@@ -222,7 +225,7 @@ impl Core {
         if let Some(batch) = job.batch() {
             self.batches.job_revived(batch);
         }
-        self.index.link(id, &job);
+        self.index.link(id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(id, &job, self.now);
         self.jobs.insert(id, job);
         self.touch(id);

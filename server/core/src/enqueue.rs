@@ -117,7 +117,7 @@ impl Core {
         if let Some(batch) = job.batch() {
             self.batches.job_began(batch);
         }
-        self.index.link(new.id, &job);
+        self.index.link(new.id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(new.id, &job, self.now);
         self.jobs.insert(new.id, job);
         self.touch(new.id);

@@ -5,7 +5,7 @@
 use crate::job::Job;
 use crate::queue::Queues;
 use jobraft_protocol::{JobId, LogTime, WorkerId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The indexes. [`Index::leave`] before a job changes and [`Index::enter`] after keep them true.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Index {
     pub(crate) held: BTreeMap<WorkerId, BTreeSet<JobId>>,
     /// The live jobs that named a job as one that they come after, whether or not they still wait for it.
     pub(crate) dependents: HashMap<JobId, BTreeSet<JobId>>,
+    /// Those of them that do not live: what there is to read of them stays.
+    pub(crate) pinned: HashSet<JobId>,
 }
 
 impl Index {
@@ -56,19 +58,27 @@ impl Index {
     }
 
     /// A job begins to live.
-    pub(crate) fn link(&mut self, id: JobId, job: &Job) {
+    pub(crate) fn link(&mut self, id: JobId, job: &Job, is_live: impl Fn(JobId) -> bool) {
+        self.pinned.remove(&id);
         for one in job.waits().into_iter().flat_map(|waits| &waits.jobs) {
             self.dependents.entry(one.job).or_default().insert(id);
+            if !is_live(one.job) {
+                self.pinned.insert(one.job);
+            }
         }
     }
 
     /// Its life is over.
     pub(crate) fn unlink(&mut self, id: JobId, job: &Job) {
+        if self.dependents.contains_key(&id) {
+            self.pinned.insert(id);
+        }
         for one in job.waits().into_iter().flat_map(|waits| &waits.jobs) {
             if let Some(dependents) = self.dependents.get_mut(&one.job) {
                 dependents.remove(&id);
                 if dependents.is_empty() {
                     self.dependents.remove(&one.job);
+                    self.pinned.remove(&one.job);
                 }
             }
         }

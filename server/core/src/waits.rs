@@ -27,6 +27,12 @@ pub(crate) enum Verdict {
 }
 
 impl Waits {
+    /// Notes which of them live again; says whether any does.
+    pub(crate) fn note_alive(&mut self, is_live: impl Fn(JobId) -> bool) -> bool {
+        let alive = self.jobs.iter_mut().filter(|one| is_live(one.job));
+        alive.map(|one| one.ended = None).count() > 0
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         let mut verdict = Verdict::Free;
         for one in &self.jobs {
@@ -58,13 +64,13 @@ impl Core {
 
     /// Whether a live job named this one as one that it comes after: then what there is to read of it stays.
     pub(crate) fn is_pinned(&self, id: JobId) -> bool {
-        self.index.dependents.contains_key(&id)
+        self.index.pinned.contains(&id)
     }
 
     /// Ended jobs whose rows must stay, whatever their retention says.
     #[must_use]
     pub fn pinned(&self) -> HashSet<JobId> {
-        self.index.dependents.keys().filter(|id| !self.jobs.contains_key(id)).copied().collect()
+        self.index.pinned.clone()
     }
 
     /// A blocked job fell due: it may run, or never will.

@@ -8,7 +8,9 @@ use crate::failure::Failure;
 use crate::output::{Mood, Output, SummaryJson, human};
 use clap::Args;
 use jobraft_protocol::limits::LIST_JOBS_MAX;
-use jobraft_protocol::{BatchId, BatchView, Consistency, JobFilter, JobId, JobSummary};
+use jobraft_protocol::{
+    BatchId, BatchState, BatchView, Consistency, ErrorCode, JobFilter, JobId, JobState, JobSummary, JobView,
+};
 use jobraft_sdk::{Client, Listing};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -49,7 +51,7 @@ pub(super) struct ShowArgs {
 #[derive(Serialize)]
 struct ShownJson {
     batch: BatchJson,
-    /// Its jobs and those that it called, oldest first.
+    /// Its jobs, oldest first.
     jobs: Vec<SummaryJson>,
     /// Whether there are more of them.
     more: bool,
@@ -59,6 +61,8 @@ struct ShownJson {
 struct Shown {
     batch: BatchView,
     jobs: Vec<JobSummary>,
+    /// Where the jobs stand that it called and that are kept.
+    called: HashMap<JobId, JobState>,
     /// What those wait for that wait for more than their summary says.
     after: HashMap<JobId, Vec<JobId>>,
     /// Whether there are more jobs.
@@ -112,15 +116,20 @@ impl ShowArgs {
         let mut after = HashMap::new();
         let cut = jobs.iter().filter(|job| job.after_count as usize > job.after.len()).take(READ_WHOLE);
         for job in cut.filter(|_| !self.json) {
-            let whole = client.get_job(job.id, consistency).await.map_err(|error| failed(doing(), &error))?;
-            after.insert(job.id, whole.after.iter().map(|predecessor| predecessor.job).collect());
+            if let Some(whole) = kept(client, job.id, consistency).await? {
+                after.insert(job.id, whole.after.iter().map(|predecessor| predecessor.job).collect());
+            }
         }
-        Ok(Shown { batch, jobs, after, more })
+        let mut called = HashMap::new();
+        for id in callbacks(&batch).into_iter().filter(|(_, _, is_called)| *is_called).map(|(_, id, _)| id) {
+            called.extend(kept(client, id, consistency).await?.map(|job| (id, job.state)));
+        }
+        Ok(Shown { batch, jobs, called, after, more })
     }
 
     fn show(&self, client: &Client, output: &Output, shown: &Shown) -> Result<(), Failure> {
         let (paint, now) = (output.paint(), client.log_time());
-        let Shown { batch, jobs, after, more } = shown;
+        let Shown { batch, jobs, called, after, more } = shown;
         let when = |time| format!("{} ({})", human::timestamp(time), human::relative(now.min(time), now));
         output.field("batch", paint.strong(batch.id))?;
         if let Some(label) = &batch.label {
@@ -139,23 +148,41 @@ impl ShowArgs {
             output.field("ended", when(ended))?;
         }
         output.field("jobs", format!("{}: {}", batch.jobs(), counts(batch)))?;
-        for (name, called) in [("on_complete", batch.on_complete), ("on_failure", batch.on_failure)] {
-            let Some(id) = called else { continue };
-            let state = jobs.iter().find(|job| job.id == id).map(|job| human::painted(paint, job.state));
-            let state = state.unwrap_or_else(|| paint.faint("not called"));
+        for (name, id, is_called) in callbacks(batch) {
+            let state = match called.get(&id) {
+                Some(state) => human::painted(paint, *state),
+                None if is_called => paint.faint("called, and kept no longer"),
+                None if batch.state.has_ended() => paint.faint("not called"),
+                None => paint.faint("not called yet"),
+            };
             output.field("callback", format!("{name}: job {id} {state}"))?;
         }
-        let own: Vec<JobSummary> = jobs.iter().filter(|job| !job.is_callback).cloned().collect();
-        if !own.is_empty() {
-            output.line(tree::draw(&own, after, Style { all: self.all, paint, now }))?;
+        if !jobs.is_empty() {
+            output.line(tree::draw(jobs, after, Style { all: self.all, paint, now }))?;
         }
-        let missing = batch.jobs().saturating_sub(own.len() as u64);
+        let missing = batch.jobs().saturating_sub(jobs.len() as u64);
         match (more, missing) {
-            (true, _) => output.note(format!("the first {} jobs are drawn; see all with --all", own.len())),
+            (true, _) => output.note(format!("the first {} jobs are drawn; see all with --all", jobs.len())),
             (false, 0) => Ok(()),
             (false, missing) => output.note(format!("{missing} more have ended, and are not kept any longer")),
         }
     }
+}
+
+/// A job, if it is kept still.
+async fn kept(client: &Client, id: JobId, consistency: Consistency) -> Result<Option<JobView>, Failure> {
+    match client.get_job(id, consistency).await {
+        Ok(job) => Ok(Some(job)),
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
+        Err(error) => Err(failed(format!("read job {id}"), &error)),
+    }
+}
+
+/// The callbacks that a batch has: under which name, which job, whether it was called.
+fn callbacks(batch: &BatchView) -> Vec<(&'static str, JobId, bool)> {
+    let on_complete = batch.on_complete.map(|id| ("on_complete", id, batch.state == BatchState::Completed));
+    let on_failure = batch.on_failure.map(|id| ("on_failure", id, batch.failure_called));
+    on_complete.into_iter().chain(on_failure).collect()
 }
 
 impl From<&Shown> for ShownJson {
