@@ -21,3 +21,4 @@ mod membership;
 mod queues;
 mod schedules;
 mod support;
+mod together_faults;
