@@ -9,7 +9,7 @@ use crate::connection::failed;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Progress, human};
 use jobraft_protocol::limits::{ACTION_JOBS_MAX, LIST_JOBS_MAX};
-use jobraft_protocol::{Error, ErrorCode, JobAction, JobFilter, JobId, JobState, JobSummary};
+use jobraft_protocol::{Error, ErrorCode, JobAction, JobFilter, JobId, JobState};
 use jobraft_sdk::{Client, Listing};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -173,20 +173,14 @@ impl Deed {
     }
 
     /// Does it to all jobs that match, after asking.
-    pub(super) async fn to_matching(&self, client: &Client, filter: JobFilter) -> Result<(), Failure> {
-        self.to_those(client, filter, |_| true).await
-    }
-
-    /// Does it to all jobs that match and that are meant, after asking.
-    pub(super) async fn to_those(
-        &self,
-        client: &Client,
-        mut filter: JobFilter,
-        is_meant: impl Fn(&JobSummary) -> bool,
-    ) -> Result<(), Failure> {
+    pub(super) async fn to_matching(&self, client: &Client, mut filter: JobFilter) -> Result<(), Failure> {
         filter.states = self.states(&filter.states)?;
         let states = filter.states.clone();
-        let ids = matching(client, filter, is_meant).await?;
+        let mut ids = matching(client, filter).await?;
+        if matches!(self.action, JobAction::Cancel { .. } | JobAction::Delete) {
+            // The newest first: no job is let loose by the end of one that it came after, nor kept by one that comes after it.
+            ids.reverse();
+        }
         let output = Output::new();
         let mut summary = Summary { action: self.verb(), matched: ids.len(), ..Summary::default() };
         if ids.is_empty() {
@@ -233,18 +227,14 @@ async fn in_parts(
     (all, Ok(()))
 }
 
-/// The ids of all jobs that match and are meant, oldest first.
-async fn matching(
-    client: &Client,
-    filter: JobFilter,
-    is_meant: impl Fn(&JobSummary) -> bool,
-) -> Result<Vec<JobId>, Failure> {
+/// The ids of all jobs that match, oldest first.
+async fn matching(client: &Client, filter: JobFilter) -> Result<Vec<JobId>, Failure> {
     let spinner = Progress::spinner("finding jobs");
     let mut listing = Listing { oldest_first: true, limit: LIST_JOBS_MAX, ..Listing::default() };
     let mut ids = Vec::new();
     loop {
         let page = client.list_jobs(filter.clone(), listing).await.map_err(|error| failed("find the jobs", &error))?;
-        ids.extend(page.jobs.iter().filter(|job| is_meant(job)).map(|job| job.id));
+        ids.extend(page.jobs.iter().map(|job| job.id));
         spinner.reach(ids.len() as u64);
         match page.next {
             Some(next) => listing.after = Some(next),

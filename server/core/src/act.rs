@@ -222,9 +222,7 @@ impl Core {
         if let Some(unique) = claim {
             self.keys.claim(&unique.key, id, None);
         }
-        if let Some(batch) = job.batch() {
-            self.batches.job_revived(batch);
-        }
+        self.batches.job_revived(&job);
         self.index.link(id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(id, &job, self.now);
         self.jobs.insert(id, job);

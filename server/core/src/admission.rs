@@ -240,7 +240,7 @@ impl Core {
                 let text = format!("it comes after job {before}, which never was, was deleted, or is kept no longer");
                 return Err(Error::new(ErrorCode::NotFound, text));
             }
-            let others = self.index.dependents.get(&before).map_or(0, BTreeSet::len);
+            let others = self.index.dependents.get(&before).map_or(0, BTreeMap::len);
             if others + claimed.dependents.get(&before).copied().unwrap_or(0) >= limits::DEPENDENTS_MAX {
                 let text = format!("{} jobs come after job {before}, the most", limits::DEPENDENTS_MAX);
                 return Err(Error::new(ErrorCode::TooMany, text));

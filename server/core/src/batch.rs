@@ -6,10 +6,12 @@
 
 use crate::admission::{Circumstances, Claimed, invalid};
 use crate::enqueue::Origin;
-use crate::job::Membership;
+use crate::job::{Job, Membership};
 use crate::record::{BatchRecord, Callback, encode};
 use crate::{Core, Event, Outcome, Row, Table, Target};
-use jobraft_protocol::{BatchId, BatchState, BatchView, Error, ErrorCode, JobState, LogTime, NewBatch, NewJob, limits};
+use jobraft_protocol::{
+    BatchId, BatchState, BatchView, Error, ErrorCode, JobId, JobState, LogTime, NewBatch, NewJob, QueueName, limits,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -57,6 +59,11 @@ impl BatchRecord {
     fn callback_bytes(&self) -> usize {
         let callbacks = self.on_complete.iter().chain(&self.on_failure);
         callbacks.filter_map(|callback| callback.job.as_ref()).map(|job| job.payload.len()).sum()
+    }
+
+    /// Whether a job that names it is one of its own: it may have been forgotten and created again since.
+    const fn counts(&self, job: &Job) -> bool {
+        job.seq > self.since
     }
 
     fn jobs(&self) -> u64 {
@@ -108,24 +115,35 @@ impl Batches {
     }
 
     /// A job of the batch came to be.
-    pub(crate) fn job_began(&mut self, id: BatchId) {
-        self.change(id, |batch| batch.live += 1);
+    pub(crate) fn job_began(&mut self, job: &Job) {
+        self.change_of(job, |batch| batch.live += 1);
     }
 
     /// One ended.
-    pub(crate) fn job_ended(&mut self, id: BatchId, state: JobState) {
-        self.change(id, |batch| {
+    pub(crate) fn job_ended(&mut self, job: &Job) {
+        self.change_of(job, |batch| {
             batch.live -= 1;
-            batch.ended[place(state)] += 1;
+            batch.ended[place(job.state)] += 1;
         });
     }
 
     /// A dead one lives again.
-    pub(crate) fn job_revived(&mut self, id: BatchId) {
-        self.change(id, |batch| {
+    pub(crate) fn job_revived(&mut self, job: &Job) {
+        self.change_of(job, |batch| {
             batch.live += 1;
-            batch.ended[place(JobState::Dead)] -= 1;
+            let dead = &mut batch.ended[place(JobState::Dead)];
+            // The row of the job came from a disk.
+            *dead = dead.saturating_sub(1);
         });
+    }
+
+    /// Changes the batch in which the job counts, if any.
+    fn change_of(&mut self, job: &Job, change: impl FnOnce(&mut BatchRecord)) {
+        if let Some(id) = job.batch()
+            && self.by_id.get(&id).is_some_and(|batch| batch.counts(job))
+        {
+            self.change(id, change);
+        }
     }
 
     /// Forgets those that ended long ago, a bounded number.
@@ -176,12 +194,21 @@ impl Core {
             return self.batch_outcome(id);
         }
         self.check_id(id.0, None)?;
+        let mut ids: BTreeSet<JobId> = new.jobs.iter().map(|job| job.id).collect();
         for (what, job) in [("on_complete", &new.on_complete), ("on_failure", &new.on_failure)] {
-            job.as_ref().map_or(Ok(()), |job| self.check_callback(job)).map_err(|mut error| {
+            let Some(job) = job else { continue };
+            let is_of_its_own = ids.insert(job.id);
+            let checked = if is_of_its_own {
+                self.check_callback(job)
+            } else {
+                Err(invalid(format!("another job of the batch has the id {}: give each its own", job.id)))
+            };
+            checked.map_err(|mut error| {
                 error.message.insert_str(0, &format!("{what}: "));
                 error
             })?;
         }
+        self.check_queues_of(new)?;
         let jobs: Vec<NewJob> = new.jobs.iter().map(|job| NewJob { batch: Some(id), ..job.clone() }).collect();
         let mut circumstances = Circumstances { new_batch: Some(id), ..self.circumstances(known) };
         self.check_all(&mut circumstances, "job", &jobs)?;
@@ -198,6 +225,7 @@ impl Core {
         let record = BatchRecord {
             label: new.label.clone(),
             created_at: self.now,
+            since: self.counters.seq,
             ended_at: None,
             sealed: !new.open,
             cancelled: false,
@@ -217,6 +245,10 @@ impl Core {
         }
         self.batches.insert(id, record);
         self.batches.change(id, |_| {});
+        for job in new.on_complete.iter().chain(&new.on_failure) {
+            // Now, as long as there may be one more.
+            self.index.queues.intern(&job.queue);
+        }
         self.enqueue_checked(&jobs, circumstances);
         self.settle_batches();
         self.batch_outcome(id)
@@ -234,8 +266,27 @@ impl Core {
             let text = "a callback has no unique key, comes after no other jobs and belongs to no batch";
             return Err(invalid(text.to_owned()));
         }
-        self.check_room(&job.queue, 0, 0)?;
+        if self.index.queues.index_of(&job.queue).is_none() {
+            self.check_room(&job.queue, 0, 0)?;
+        }
         self.check_group(job, 1)
+    }
+
+    /// There may be as many queues as a new batch makes.
+    fn check_queues_of(&self, new: &NewBatch) -> Result<(), Error> {
+        let callbacks = new.on_complete.iter().chain(&new.on_failure).map(AsRef::as_ref);
+        let named: BTreeSet<&QueueName> = new.jobs.iter().chain(callbacks).map(|job| &job.queue).collect();
+        let queues = &self.index.queues;
+        let made = named.into_iter().filter(|name| queues.index_of(name).is_none()).count();
+        if made == 0 || queues.len() + made <= self.bounds.queues { Ok(()) } else { Err(self.too_many_queues()) }
+    }
+
+    /// Whether a callback that comes from a disk could have been accepted.
+    pub(crate) fn is_sound_callback(&self, callback: &Callback) -> bool {
+        callback.job.as_ref().is_none_or(|job| {
+            let is_alone = job.unique.is_none() && job.after.is_none() && job.batch.is_none();
+            job.id == callback.id && is_alone && self.check_values(job).is_ok()
+        })
     }
 
     pub(crate) fn seal_batch(&mut self, id: BatchId, cancel: bool) -> Result<Outcome, Error> {
@@ -287,9 +338,9 @@ impl Core {
         }
     }
 
-    /// Enqueues a callback, whether or not its queue has room. Another job of its id stands for it.
+    /// Enqueues a callback, whether or not its queue has room. Another job of its id stands for it, as long as it is known.
     fn call(&mut self, batch: BatchId, job: &NewJob) {
-        if self.remembers(job.id) {
+        if self.remembers(job.id) || self.dead_job(job.id).is_some() {
             return;
         }
         let run_at = self.check_values(job).unwrap_or(self.now);
@@ -314,17 +365,136 @@ impl Core {
     /// What was restored of batches agrees with their jobs.
     pub(crate) fn check_batches(&self) -> Result<(), String> {
         let mut live: BTreeMap<BatchId, u64> = BTreeMap::new();
-        for batch in self.jobs.values().filter_map(|job| job.batch()) {
-            *live.entry(batch).or_default() += 1;
+        for job in self.jobs.values() {
+            if let Some(id) = job.batch()
+                && self.batches.by_id.get(&id).is_some_and(|batch| batch.counts(job))
+            {
+                *live.entry(id).or_default() += 1;
+            }
         }
-        let wrong = self.batches.by_id.iter().find(|(id, batch)| live.get(id).copied().unwrap_or(0) != batch.live);
-        match wrong {
-            Some((id, batch)) => Err(format!("batch {id} is said to have {} live jobs", batch.live)),
-            None => Ok(()),
+        for (id, batch) in &self.batches.by_id {
+            if live.get(id).copied().unwrap_or(0) != batch.live {
+                return Err(format!("batch {id} is said to have {} live jobs", batch.live));
+            }
+            if batch.ended_at.is_some() != batch.state().has_ended() {
+                return Err(format!("batch {id} is {} and does not know when it ended", batch.state()));
+            }
         }
+        Ok(())
     }
 }
 
 fn not_found(id: BatchId) -> Error {
     Error::new(ErrorCode::NotFound, format!("no batch {id}: it never was, or it ended long ago"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Command, Entry, JobRow};
+    use jobraft_protocol::{Failure, JobAction, LeasedJob, Task, WorkerId, WorkerInfo};
+
+    fn id(seed: u8) -> JobId {
+        JobId::new(LogTime::ZERO, [seed; 10])
+    }
+
+    fn job(seed: u8, queue: &str) -> NewJob {
+        NewJob::new(id(seed), queue.parse().unwrap(), Task::Handler("t".parse().unwrap()), "")
+    }
+
+    fn batch(seed: u8, jobs: Vec<NewJob>) -> Command {
+        Command::CreateBatch { batch: Box::new(NewBatch::new(BatchId(id(seed)), jobs)), known: Vec::new() }
+    }
+
+    fn run(core: &mut Core, command: Command) -> Result<Outcome, Error> {
+        core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0)
+    }
+
+    fn lease(core: &mut Core) -> LeasedJob {
+        let queues = vec!["q".parse().unwrap()];
+        let lease = Command::Lease { worker: WorkerId(1), queues, shares: vec![], max: 1, lease_ms: 1_000 };
+        match run(core, lease).unwrap() {
+            Outcome::Leased(mut jobs) => jobs.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn core() -> Core {
+        let mut core = Core::new();
+        run(&mut core, Command::RegisterWorker { info: WorkerInfo::default() }).unwrap();
+        core
+    }
+
+    /// What comes back of its rows.
+    fn restored(core: &Core) -> Core {
+        let mut all = core.clone();
+        let header = all.take_changes().header;
+        let mut restore = Core::restore(&header).unwrap();
+        // As if nothing had ever been written before.
+        for (&id, job) in &core.jobs {
+            let record = job.record(id, core.index.queues.get(job.queue), false);
+            restore.job(&encode(&record)).unwrap();
+        }
+        for (id, record) in core.batches.records() {
+            restore.row(Table::Batch, &id.to_string(), &encode(record)).unwrap();
+        }
+        restore.finish().unwrap()
+    }
+
+    #[test]
+    fn a_batch_that_is_created_again_does_not_count_the_jobs_of_the_former() {
+        let mut core = core();
+        core.bounds.batches = 1;
+        run(&mut core, batch(1, vec![job(10, "q"), job(11, "q")])).unwrap();
+        for _ in 0..2 {
+            let lease = lease(&mut core).lease();
+            run(&mut core, Command::Fail { lease, failure: Failure::final_error("broken") }).unwrap();
+        }
+        let rows: Vec<JobRow> = core.take_changes().jobs;
+        run(&mut core, batch(2, Vec::new())).unwrap();
+        let again = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), Vec::new()) };
+        run(&mut core, Command::CreateBatch { batch: Box::new(again), known: Vec::new() }).unwrap();
+        assert_eq!(core.batches(None, 9).len(), 1, "one made room for the other");
+        let target = |row: &JobRow| Target { job: row.id, row: Some(row.body.clone().into()) };
+        let (targets, action) = (rows.iter().map(target).collect(), JobAction::Retry);
+        run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
+        assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);
+        restored(&core);
+        let lease = lease(&mut core).lease();
+        run(&mut core, Command::complete(lease, jobraft_protocol::Completion::default())).unwrap();
+        let targets = vec![Target { job: id(11), row: None }];
+        let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
+        run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
+        assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);
+        restored(&core);
+    }
+
+    #[test]
+    fn one_batch_too_many_is_refused_unless_one_has_ended() {
+        let mut core = core();
+        core.bounds.batches = 1;
+        run(&mut core, batch(1, vec![job(10, "q")])).unwrap();
+        assert_eq!(run(&mut core, batch(2, vec![job(11, "q")])).unwrap_err().code, ErrorCode::TooMany);
+        assert!(!core.remembers(id(11)));
+        run(&mut core, batch(1, vec![job(10, "q")])).unwrap();
+    }
+
+    #[test]
+    fn the_queues_of_callbacks_are_within_the_bound() {
+        let mut core = core();
+        core.bounds.queues = 2;
+        let calling = |seed: u8, queue: &str, other: &str| {
+            let on_complete = Some(Box::new(job(seed + 1, queue)));
+            let on_failure = Some(Box::new(job(seed + 2, other)));
+            let new =
+                NewBatch { on_complete, on_failure, ..NewBatch::new(BatchId(id(seed)), vec![job(seed + 3, "q")]) };
+            Command::CreateBatch { batch: Box::new(new), known: Vec::new() }
+        };
+        assert_eq!(run(&mut core, calling(10, "r", "s")).unwrap_err().code, ErrorCode::TooMany);
+        assert_eq!(core.queues().len(), 0, "a refused batch makes no queue");
+        run(&mut core, calling(20, "r", "r")).unwrap();
+        assert_eq!(run(&mut core, calling(30, "s", "r")).unwrap_err().code, ErrorCode::TooMany);
+        assert_eq!(core.queues().len(), 2);
+    }
 }

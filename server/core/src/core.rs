@@ -187,9 +187,7 @@ impl Core {
         }
         self.ended.add(id, ended, &job);
         self.index.unlink(id, &job);
-        if let Some(batch) = job.batch() {
-            self.batches.job_ended(batch, state);
-        }
+        self.batches.job_ended(&job);
         self.departing.insert(id, job);
         self.events.push(Event::Ended(id));
         self.tell_dependents(id, Some(state));

@@ -74,6 +74,9 @@ impl EndedJobs {
     /// Forgets the end of a job that lives again.
     pub(crate) fn revive(&mut self, id: JobId) {
         self.known.remove(&id);
+        if self.tombstones.remove(&id) {
+            self.dirty.insert(id);
+        }
     }
 
     /// Tombstones that changed since the last call: with how the job ended, or without if it is forgotten.

@@ -73,7 +73,7 @@ impl Core {
         self.counters.seq += 1;
         let waits = new.after.as_ref().filter(|after| !after.jobs.is_empty()).map(|after| {
             let noted = |&job: &JobId| Predecessor { job, ended: self.how_ended(job, circumstances).flatten() };
-            Waits { on_failure: after.on_failure, jobs: after.jobs.iter().map(noted).collect() }
+            Waits::new(after.on_failure, after.jobs.iter().map(noted).collect())
         });
         let state = match waits.as_ref().map_or(Verdict::Free, Waits::verdict) {
             Verdict::Free if run_at > self.now => JobState::Scheduled,
@@ -114,13 +114,23 @@ impl Core {
         if let Some(unique) = &new.unique {
             self.keys.claim(&unique.key, new.id, period_end(unique, self.now));
         }
-        if let Some(batch) = job.batch() {
-            self.batches.job_began(batch);
+        if circumstances.parent.is_some() || job.options.as_ref().is_some_and(|options| options.batch.is_some()) {
+            // Their ids may be older than the memory of an earlier job of the same id.
+            self.drop_former(new.id);
         }
+        self.batches.job_began(&job);
         self.index.link(new.id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(new.id, &job, self.now);
         self.jobs.insert(new.id, job);
         self.touch(new.id);
+    }
+
+    /// What is left of an ended job that is known no longer makes room for a new one of its id.
+    fn drop_former(&mut self, id: JobId) {
+        self.dead.remove(id);
+        self.departing.remove(&id);
+        self.deleted.remove(&id);
+        self.ended.revive(id);
     }
 
     /// Lets the waiting holder of a key take over the payload, or the start with all that counts from it, or both.

@@ -398,3 +398,63 @@ impl Core {
         Some(queue.groups.views(after, &queue.stats.settings, self.now).take(max).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Command, Entry, Outcome};
+    use jobraft_protocol::{Completion, EnqueueOutcome, ErrorCode, LeasedJob, NewJob, Task, WorkerId, WorkerInfo};
+
+    fn apply(core: &mut Core, command: Command) -> Outcome {
+        core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0).unwrap()
+    }
+
+    fn enqueue(core: &mut Core, queue: &str, group: u8) -> Option<ErrorCode> {
+        let job = NewJob {
+            group: Some(format!("g{group}").parse().unwrap()),
+            ..NewJob::new(
+                JobId::new(LogTime::ZERO, [group; 10]),
+                queue.parse().unwrap(),
+                Task::Handler("t".parse().unwrap()),
+                "",
+            )
+        };
+        match apply(core, Command::enqueue(vec![job])) {
+            Outcome::Enqueued(outcomes) => match &outcomes[0] {
+                EnqueueOutcome::Created => None,
+                EnqueueOutcome::Refused(error) => Some(error.code),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn lease(core: &mut Core, max: u32) -> Vec<LeasedJob> {
+        let (worker, queues) = (WorkerId(1), vec!["q".parse().unwrap()]);
+        match apply(core, Command::Lease { worker, queues, shares: vec![], max, lease_ms: 1_000 }) {
+            Outcome::Leased(jobs) => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_group_too_many_is_refused_until_another_has_no_jobs_any_more() {
+        let mut core = Core::new();
+        apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
+        core.bounds.groups = 3;
+        for group in 0..3 {
+            assert_eq!(enqueue(&mut core, "q", group), None);
+        }
+        assert_eq!(enqueue(&mut core, "r", 3), Some(ErrorCode::TooMany), "of all queues together");
+        let leased = lease(&mut core, 9);
+        assert_eq!(enqueue(&mut core, "q", 3), Some(ErrorCode::TooMany), "they have jobs still");
+        for job in leased {
+            apply(&mut core, Command::complete(job.lease(), Completion::default()));
+        }
+        assert_eq!(core.index.queues.group_count(), 0, "nothing happens in the queue any more, and they are gone");
+        for group in 3..6 {
+            assert_eq!(enqueue(&mut core, "r", group), None);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 use crate::job::Job;
 use crate::queue::Queues;
+use crate::waits::Waits;
 use jobraft_protocol::{JobId, LogTime, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,8 +16,9 @@ pub(crate) struct Index {
     pub(crate) timers: BTreeSet<(LogTime, JobId)>,
     /// What each worker holds; a worker that holds nothing has no entry.
     pub(crate) held: BTreeMap<WorkerId, BTreeSet<JobId>>,
-    /// The live jobs that named a job as one that they come after, whether or not they still wait for it.
-    pub(crate) dependents: HashMap<JobId, BTreeSet<JobId>>,
+    /// The live jobs that named a job as one that they come after, whether or not they still wait for it, and in which place
+    /// they did.
+    pub(crate) dependents: HashMap<JobId, BTreeMap<JobId, usize>>,
     /// Those of them that do not live: what there is to read of them stays.
     pub(crate) pinned: HashSet<JobId>,
 }
@@ -60,8 +62,8 @@ impl Index {
     /// A job begins to live.
     pub(crate) fn link(&mut self, id: JobId, job: &Job, is_live: impl Fn(JobId) -> bool) {
         self.pinned.remove(&id);
-        for one in job.waits().into_iter().flat_map(|waits| &waits.jobs) {
-            self.dependents.entry(one.job).or_default().insert(id);
+        for (place, one) in job.waits().into_iter().flat_map(|waits| waits.jobs().iter().enumerate()) {
+            self.dependents.entry(one.job).or_default().insert(id, place);
             if !is_live(one.job) {
                 self.pinned.insert(one.job);
             }
@@ -73,7 +75,7 @@ impl Index {
         if self.dependents.contains_key(&id) {
             self.pinned.insert(id);
         }
-        for one in job.waits().into_iter().flat_map(|waits| &waits.jobs) {
+        for one in job.waits().into_iter().flat_map(Waits::jobs) {
             if let Some(dependents) = self.dependents.get_mut(&one.job) {
                 dependents.remove(&id);
                 if dependents.is_empty() {

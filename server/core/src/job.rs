@@ -148,6 +148,10 @@ impl Job {
         self.options.as_ref()?.waits.as_ref()
     }
 
+    pub(crate) fn waits_mut(&mut self) -> Option<&mut Waits> {
+        self.options.as_mut()?.waits.as_mut()
+    }
+
     /// The batch of which it is a part.
     pub(crate) fn batch(&self) -> Option<BatchId> {
         let membership = self.options.as_ref()?.batch?;
@@ -257,8 +261,8 @@ impl Job {
             checkpoint_bytes: past.checkpoint.len() as u64,
             cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
             group: past.group.or_else(|| queue.groups.key(self.group).cloned()),
-            on_failure: options.waits.as_ref().map(|waits| waits.on_failure).unwrap_or_default(),
-            after: options.waits.map(|waits| waits.jobs).unwrap_or_default(),
+            on_failure: options.waits.as_ref().map(Waits::on_failure).unwrap_or_default(),
+            after: options.waits.map(|waits| waits.jobs().to_vec()).unwrap_or_default(),
             batch: options.batch.map(|membership| membership.batch),
             is_callback: options.batch.is_some_and(|membership| membership.is_callback),
             label: options.label,
@@ -296,7 +300,7 @@ impl Job {
             backoff: view.backoff,
             max_crashes: view.max_crashes,
             unique: view.unique,
-            waits: (!view.after.is_empty()).then_some(Waits { on_failure: view.on_failure, jobs: view.after }),
+            waits: (!view.after.is_empty()).then(|| Waits::new(view.on_failure, view.after)),
             batch: view.batch.map(|batch| Membership { batch, is_callback: view.is_callback }),
             label: view.label,
             tick: view.tick,

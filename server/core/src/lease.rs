@@ -92,7 +92,7 @@ impl Core {
         let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
         let group = job.group;
         let options = job.options.as_deref();
-        let after = options.and_then(|options| options.waits.as_ref()).map(|waits| waits.jobs.clone());
+        let after = options.and_then(|options| options.waits.as_ref()).map(|waits| waits.jobs().to_vec());
         let batch = options.and_then(|options| options.batch).map(|membership| membership.batch);
         let label = options.and_then(|options| options.label.clone());
         let tick = options.and_then(|options| options.tick.clone());

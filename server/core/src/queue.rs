@@ -219,6 +219,7 @@ impl Queues {
     /// Opens all that has waited for a token until now. Each is here because a lease took one: there are no more of them
     /// than leases, and no more than [`jobraft_protocol::limits::GROUPS_MAX`].
     pub(crate) fn wake(&mut self, now: LogTime) {
+        let mut woken = Vec::new();
         while let Some(&(at, index)) = self.wakes.first()
             && at <= now
         {
@@ -227,8 +228,11 @@ impl Queues {
                 queue.groups.clear();
             });
             self.rewake(index, now);
-            self.announce(index, now);
+            woken.push(index);
         }
+        // In an order that is the same on every node.
+        woken.sort_unstable_by(|one, other| self.get(*one).stats.queue.cmp(&self.get(*other).stats.queue));
+        woken.into_iter().for_each(|index| self.announce(index, now));
     }
 
     /// When the next of it has its token.

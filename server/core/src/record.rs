@@ -126,6 +126,9 @@ pub(crate) struct BatchRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<Label>,
     pub(crate) created_at: LogTime,
+    /// The last place in the order of enqueues before it was created: jobs of an earlier batch of its id do not count.
+    #[serde(default)]
+    pub(crate) since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_at: Option<LogTime>,
     pub(crate) sealed: bool,

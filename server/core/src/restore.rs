@@ -115,6 +115,8 @@ impl Restore {
         let after = &record.view.after;
         check(*state != JobState::Blocked || !after.is_empty(), "it waits for jobs and names none")?;
         check(after.len() <= limits::AFTER_JOBS_MAX, "it comes after too many jobs")?;
+        let named: BTreeSet<_> = after.iter().map(|one| one.job).collect();
+        check(named.len() == after.len(), "it comes after one job twice")?;
         check(after.iter().all(|one| one.ended.is_none_or(JobState::is_terminal)), "it takes a live job for ended")?;
         check((1..=limits::ATTEMPTS_MAX).contains(max_attempts), "its limit of attempts is out of range")?;
         let leased = *state == JobState::Leased;
@@ -162,8 +164,12 @@ impl Restore {
             }
             Table::Batch => {
                 let record: BatchRecord = record::decode("batch", body)?;
-                if record.ended.iter().chain([&record.live]).any(|count| *count > COUNTER_MAX) {
+                let jobs = record.ended.iter().fold(record.live, |sum, count| sum.saturating_add(*count));
+                if jobs.max(record.since) > COUNTER_MAX {
                     return Err(inconsistent(format!("a counter of batch {key} is beyond all reason")));
+                }
+                if record.on_complete.iter().chain(&record.on_failure).any(|call| !self.core.is_sound_callback(call)) {
+                    return Err(inconsistent(format!("the callback of batch {key} could not be enqueued")));
                 }
                 self.core.batches.restore(parse("batch", key)?, record);
             }
@@ -171,6 +177,10 @@ impl Restore {
                 let record: ScheduleRecord = record::decode("schedule", body)?;
                 if record.schedule.name.as_str() != key {
                     return Err(inconsistent(format!("the row of schedule {key} is another's")));
+                }
+                record.schedule.check().map_err(|fault| inconsistent(format!("schedule {key}: {fault}")))?;
+                if !(1..=self.core.counters.revision).contains(&record.revision) {
+                    return Err(inconsistent(format!("the revision of schedule {key} was never given")));
                 }
                 self.core.schedules.restore(record);
             }

@@ -170,7 +170,7 @@ impl Core {
             };
             if is_late(tick) && !is_made_up_for {
                 self.schedules.change(name, |record| {
-                    record.missed += 1;
+                    record.missed = record.missed.saturating_add(1);
                     record.ticked_to = tick;
                 });
                 continue;
@@ -180,11 +180,11 @@ impl Core {
             self.schedules.change(name, |record| match fired {
                 Fired::Enqueued(job) => {
                     (record.ticked_to, record.last_error, record.last_job) = (tick, None, Some(job));
-                    record.fired += 1;
+                    record.fired = record.fired.saturating_add(1);
                 }
                 Fired::Skipped => {
                     (record.ticked_to, record.last_error) = (tick, None);
-                    record.skipped += 1;
+                    record.skipped = record.skipped.saturating_add(1);
                 }
                 Fired::NotYet(error) => {
                     record.last_error = Some(cut(&error.to_string(), limits::KEPT_ERROR_BYTES_MAX));

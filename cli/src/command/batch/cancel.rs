@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Call a batch off: it takes no more jobs, calls nobody when it ends, and its jobs are cancelled
 ///
 /// A job that waits is cancelled at once. One that runs is asked to stop; if it has not by the end of its grace, it is taken
-/// away from its worker. Jobs that were called when one failed are left alone.
+/// away from its worker. What it called when a job failed is no part of it, and goes on.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -62,7 +62,7 @@ impl CancelArgs {
         let action = JobAction::Cancel { reason: self.reason, grace_ms };
         let deed = Deed { action, yes: true, json: self.json };
         let filter = JobFilter { batch: Some(self.id), ..JobFilter::default() };
-        deed.to_those(&client, filter, |job| !job.is_callback).await?;
+        deed.to_matching(&client, filter).await?;
         if self.json {
             return Ok(());
         }

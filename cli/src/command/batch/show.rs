@@ -9,7 +9,7 @@ use crate::output::{Mood, Output, SummaryJson, human};
 use clap::Args;
 use jobraft_protocol::limits::LIST_JOBS_MAX;
 use jobraft_protocol::{
-    BatchId, BatchState, BatchView, Consistency, ErrorCode, JobFilter, JobId, JobState, JobSummary,
+    BatchId, BatchState, BatchView, Consistency, ErrorCode, JobFilter, JobId, JobState, JobSummary, JobView,
 };
 use jobraft_sdk::{Client, Listing};
 use serde::Serialize;
@@ -116,16 +116,13 @@ impl ShowArgs {
         let mut after = HashMap::new();
         let cut = jobs.iter().filter(|job| job.after_count as usize > job.after.len()).take(READ_WHOLE);
         for job in cut.filter(|_| !self.json) {
-            let whole = client.get_job(job.id, consistency).await.map_err(|error| failed(doing(), &error))?;
-            after.insert(job.id, whole.after.iter().map(|predecessor| predecessor.job).collect());
+            if let Some(whole) = kept(client, job.id, consistency).await? {
+                after.insert(job.id, whole.after.iter().map(|predecessor| predecessor.job).collect());
+            }
         }
         let mut called = HashMap::new();
         for id in callbacks(&batch).into_iter().filter(|(_, _, is_called)| *is_called).map(|(_, id, _)| id) {
-            match client.get_job(id, consistency).await {
-                Ok(job) => drop(called.insert(id, job.state)),
-                Err(error) if error.code() == Some(ErrorCode::NotFound) => {}
-                Err(error) => return Err(failed(format!("read job {id}, which the batch called"), &error)),
-            }
+            called.extend(kept(client, id, consistency).await?.map(|job| (id, job.state)));
         }
         Ok(Shown { batch, jobs, called, after, more })
     }
@@ -158,7 +155,7 @@ impl ShowArgs {
                 None if batch.state.has_ended() => paint.faint("not called"),
                 None => paint.faint("not called yet"),
             };
-            output.field(name, format!("job {id} {state}"))?;
+            output.field("callback", format!("{name}: job {id} {state}"))?;
         }
         if !jobs.is_empty() {
             output.line(tree::draw(jobs, after, Style { all: self.all, paint, now }))?;
@@ -169,6 +166,15 @@ impl ShowArgs {
             (false, 0) => Ok(()),
             (false, missing) => output.note(format!("{missing} more have ended, and are not kept any longer")),
         }
+    }
+}
+
+/// A job, if it is kept still.
+async fn kept(client: &Client, id: JobId, consistency: Consistency) -> Result<Option<JobView>, Failure> {
+    match client.get_job(id, consistency).await {
+        Ok(job) => Ok(Some(job)),
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
+        Err(error) => Err(failed(format!("read job {id}"), &error)),
     }
 }
 

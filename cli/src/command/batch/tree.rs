@@ -241,7 +241,7 @@ fn note(job: &JobSummary, now: LogTime) -> Option<String> {
                 job.end_reason.filter(|reason| !matches!(reason, EndReason::Cancelled | EndReason::AttemptsExhausted));
             parts.extend(reason.map(|reason| reason.to_string()));
             parts.extend(job.error.as_deref().map(|error| human::one_line(error, NOTE_CHARS)));
-            parts.push(format!("job {}", job.id));
+            parts.extend((job.state != JobState::Cancelled).then(|| format!("job {}", job.id)));
         }
         _ => {}
     }

@@ -3,7 +3,7 @@
 use crate::command::settings::{Change, Place};
 use crate::command::work::JobSpec;
 use crate::output::human;
-use jobraft_protocol::{CatchUp, Overlap, Schedule, ScheduleName, ScheduleView, Setting, Task};
+use jobraft_protocol::{CatchUp, Overlap, Schedule, ScheduleName, ScheduleView, Setting, Task, limits};
 use std::time::Duration;
 
 /// Bytes of a payload that are shown where it changes.
@@ -77,7 +77,9 @@ pub(in crate::command) fn changes(now: Option<&ScheduleView>, wanted: &Schedule,
 
 /// What removing a schedule changes.
 pub(in crate::command) fn removal(view: &ScheduleView) -> Change {
-    let Schedule { name, cron, time_zone, .. } = &view.schedule;
+    let name = &view.schedule.name;
+    let [cron, time_zone] =
+        [&view.schedule.cron, &view.schedule.time_zone].map(|text| human::one_line(text, limits::CRON_BYTES_MAX));
     Change {
         place: Place::Schedule { schedule: name.clone() },
         setting: "cron",
@@ -114,6 +116,10 @@ pub(super) fn said(schedule: &Schedule) -> Vec<(&'static str, String)> {
 fn fields(schedule: &Schedule) -> Vec<Field> {
     let job = &schedule.job;
     let said = |name, value: Option<String>| Field { name, exact: format!("{value:?}"), value };
+    let text = |name, text: &str| {
+        let value = Some(human::one_line(text, limits::CRON_BYTES_MAX));
+        Field { name, value, exact: text.to_owned() }
+    };
     let time = |name, ms: Option<u64>| said(name, ms.map(|ms| human::duration(Duration::from_millis(ms))));
     let (task_key, exact) = match &job.task {
         Task::Module(_) => ("module", job.task.to_string()),
@@ -125,8 +131,8 @@ fn fields(schedule: &Schedule) -> Vec<Field> {
         format!("{text:?} ({size})")
     });
     vec![
-        said("cron", Some(schedule.cron.clone())),
-        said("time_zone", Some(schedule.time_zone.clone())),
+        text("cron", &schedule.cron),
+        text("time_zone", &schedule.time_zone),
         said("queue", Some(job.queue.to_string())),
         Field { name: task_key, value: Some(human::task(&job.task)), exact },
         Field { name: "payload", value: payload, exact: format!("{:?}", job.payload) },

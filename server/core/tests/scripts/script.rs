@@ -100,6 +100,7 @@ impl Script {
         let command = self.parse(words, worker);
         let asked: Vec<JobId> = match &command {
             Command::Enqueue { jobs, .. } => jobs.iter().map(|job| job.id).collect(),
+            Command::RunSchedule { job, .. } => vec![*job],
             Command::Act { targets, .. } => targets.iter().map(|target| target.job).collect(),
             _ => Vec::new(),
         };

@@ -16,7 +16,7 @@ fn at(text: &str) -> LogTime {
 
 impl Script {
     /// What the jobs come after: `after=A/B` for each of them, `edges=B:A,C:A/B` for single ones, `chain`: each after the one
-    /// before it. Their batch: `batch=X`.
+    /// before it. Their batch: `batch=X`. Which of them have the unique key: `keyed=A/B`.
     pub(crate) fn bind(&mut self, words: &Words<'_>, jobs: &mut Vec<NewJob>) {
         let on_failure = match words.get("policy") {
             None => OnFailure::default(),
@@ -35,9 +35,11 @@ impl Script {
             edges.push((Some(self.ids[name]), self.named(words, names)));
         }
         let batch = words.get("batch").map(|name| self.batch_id(words, name));
+        let keyed: Option<Vec<JobId>> = words.get("keyed").map(|names| self.named(words, names));
         let mut before = None;
         for job in jobs {
             job.batch = batch;
+            job.unique = job.unique.take().filter(|_| keyed.as_ref().is_none_or(|ids| ids.contains(&job.id)));
             let mut after: Vec<JobId> = edges
                 .iter()
                 .filter(|(id, _)| id.is_none_or(|id| id == job.id))
