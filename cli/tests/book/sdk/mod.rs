@@ -32,6 +32,7 @@ pub(crate) fn worker(page: &str, client: &Client) -> Option<Worker> {
         "atomic" => atomic::shipping(client).unwrap(),
         "resumable" => resumable::worker(client),
         "control" => control::worker(client),
+        "schedules" => schedules::worker(client),
         "workflows" => workflows::worker(client),
         _ => return None,
     })
