@@ -56,12 +56,13 @@ impl Client {
     }
 
     /// Does something to all jobs that match, a page of them after the other. Jobs that are in other states by then are left
-    /// alone. To cancel, the newest come first, so that none is let loose by the end of one before it; else the oldest.
+    /// alone. To cancel and to delete, the newest come first, so that none is let loose by the end of one before it; else the
+    /// oldest.
     ///
     /// # Errors
     /// As [`act`](Self::act); what was done stays done, and calling again goes on with the rest.
     pub async fn act_on_matching(&self, filter: JobFilter, action: JobAction) -> Result<BulkReport, SdkError> {
-        let oldest_first = !matches!(action, JobAction::Cancel { .. });
+        let oldest_first = !matches!(action, JobAction::Cancel { .. } | JobAction::Delete);
         let mut listing = Listing { oldest_first, limit: LIST_JOBS_MAX, ..Listing::default() };
         let mut report = BulkReport::default();
         loop {

@@ -104,9 +104,9 @@ impl Batch {
         self.client.seal_batch(self.id).await
     }
 
-    /// Cancels it: it takes no more jobs and calls nobody, and those of its jobs that live are called off, and
-    /// a callback that was enqueued before, if it lives. One that a worker has is asked to stop and has 25 s to do so;
-    /// [`wait`](Self::wait) for the end.
+    /// Cancels it: it takes no more jobs and calls nobody, and those of its jobs that live are called off. One that a worker
+    /// has is asked to stop and has 25 s to do so; [`wait`](Self::wait) for the end. A callback that was enqueued before is
+    /// left alone.
     ///
     /// # Errors
     /// If the cluster does not answer; calling again goes on with the rest.
@@ -117,8 +117,8 @@ impl Batch {
         self.client.act_on_matching(self.jobs_in(live), cancel).await
     }
 
-    /// Lets its dead jobs and callbacks run again, with all their attempts anew: those that wait behind them then run too, and the batch
-    /// can still complete. Jobs that were cancelled for a dead one's sake stay so.
+    /// Lets its dead jobs run again, with all their attempts anew: those that wait behind them then run too, and the batch can
+    /// still complete. Jobs that were cancelled for a dead one's sake stay so.
     ///
     /// # Errors
     /// If the cluster does not answer; calling again goes on with the rest.

@@ -153,7 +153,11 @@ impl Core {
     fn delete_ended(&mut self, target: &Target) -> Result<(), Error> {
         self.ended_record(target)?;
         if let Some(dependents) = self.index.dependents.get(&target.job) {
-            let text = format!("{} live jobs come after job {}: cancel them first", dependents.len(), target.job);
+            let text = format!(
+                "jobs that live come after job {}, {} of them: cancel them first",
+                target.job,
+                dependents.len()
+            );
             return Err(Error::new(ErrorCode::WrongState, text));
         }
         self.drop_row(target.job);
