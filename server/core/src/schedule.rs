@@ -7,6 +7,7 @@ use crate::admission::{Admission, Claimed, invalid};
 use crate::enqueue::Origin;
 use crate::job::cut;
 use crate::record::{ScheduleRecord, encode};
+use crate::waits::Waits;
 use crate::{Core, Event, Outcome, Plan, Row, Table, Target};
 use jobraft_protocol::{
     After, CatchUp, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobState, LogTime, NewJob, OnFailure, Overlap,
@@ -240,7 +241,7 @@ impl Core {
     fn ways_to_make(&self, before: JobId) -> Vec<JobId> {
         let job = self.job(before);
         let waits = job.waits().filter(|_| job.state == JobState::Blocked);
-        let others = waits.into_iter().flat_map(|waits| &waits.jobs).filter(|one| one.ended.is_none());
+        let others = waits.into_iter().flat_map(Waits::jobs).filter(|one| one.ended.is_none());
         std::iter::once(before).chain(others.map(|one| one.job)).take(limits::AFTER_JOBS_MAX).collect()
     }
 
