@@ -3,7 +3,7 @@
 //! The result goes to stdout, the job's log to stderr; a failure is printed and ends with exit code 1.
 
 use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor, compile_main};
-use jobraft_protocol::{Digest, FencingToken, JobId, LeasedJob, LogTime, QueueName, Task};
+use jobraft_protocol::{Digest, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
 use std::error::Error;
@@ -42,17 +42,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let now = LogTime::from_ms(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
     let job = LeasedJob {
-        id: JobId::new(now, [0; 10]),
-        queue: QueueName::new("example")?,
-        task: Task::Module(digest),
-        payload: payload.into(),
-        attempt: 1,
-        max_attempts: 1,
-        token: FencingToken(1),
-        expires_at: now.plus_ms(600_000),
         run_timeout_ms: 60_000,
-        enqueued_at: now,
-        checkpoint: bytes::Bytes::new(),
+        ..LeasedJob::new(JobId::new(now, [0; 10]), QueueName::new("example")?, Task::Module(digest), payload)
     };
     let lease_end = Instant::now() + Duration::from_secs(600);
     let context = JobContext::new(job.id, tokio_util::sync::CancellationToken::new(), move || lease_end);

@@ -2,7 +2,7 @@
 //! echoes its payload, one after the other. `cargo run --release -p jobraft-executors --example warm_start`
 
 use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor, compile_main};
-use jobraft_protocol::{Digest, FencingToken, JobId, LeasedJob, LogTime, QueueName, Task};
+use jobraft_protocol::{Digest, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -45,19 +45,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let executor = WasmExecutor::new(config, Arc::new(Modules(source)))?;
     let mut out = std::io::stdout();
     for (name, wasm) in &modules {
-        let job = LeasedJob {
-            id: JobId::new(LogTime::ZERO, [0; 10]),
-            queue: QueueName::new("example")?,
-            task: Task::Module(digest(wasm)),
-            payload: bytes::Bytes::from_static(&[b'x'; 256]),
-            attempt: 1,
-            max_attempts: 1,
-            token: FencingToken(1),
-            expires_at: LogTime::ZERO,
-            run_timeout_ms: 60_000,
-            enqueued_at: LogTime::ZERO,
-            checkpoint: bytes::Bytes::new(),
-        };
+        let (id, payload) = (JobId::new(LogTime::ZERO, [0; 10]), bytes::Bytes::from_static(&[b'x'; 256]));
+        let job = LeasedJob::new(id, QueueName::new("example")?, Task::Module(digest(wasm)), payload);
         let lease_end = Instant::now() + Duration::from_secs(600);
         let run = async || {
             let started = Instant::now();

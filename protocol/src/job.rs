@@ -254,6 +254,31 @@ pub struct LeasedJob {
 }
 
 impl LeasedJob {
+    /// The first attempt of a job with every default, leased at the time at which its id was made: to try an executor
+    /// with, apart from any cluster.
+    #[must_use]
+    pub fn new(id: JobId, queue: QueueName, task: Task, payload: impl Into<Bytes>) -> Self {
+        let enqueued_at = id.minted_at();
+        Self {
+            id,
+            queue,
+            task,
+            payload: payload.into(),
+            attempt: 1,
+            max_attempts: limits::ATTEMPTS_DEFAULT,
+            token: FencingToken(1),
+            expires_at: enqueued_at.plus_ms(limits::LEASE_MS_DEFAULT),
+            run_timeout_ms: limits::RUN_TIMEOUT_MS_DEFAULT,
+            enqueued_at,
+            checkpoint: Bytes::new(),
+            group: None,
+            after: Vec::new(),
+            batch: None,
+            label: None,
+            tick: None,
+        }
+    }
+
     /// The lease, as reports name it.
     #[must_use]
     pub const fn lease(&self) -> crate::LeaseRef {

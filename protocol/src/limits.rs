@@ -150,6 +150,9 @@ pub const QUEUES_MAX: usize = 10_000;
 
 /// The most jobs that one job waits for; more are refused with `too_many`.
 pub const AFTER_JOBS_MAX: usize = 1_000;
+/// The most jobs that the jobs of one enqueue wait for, each counted as often as it is named; more are refused with
+/// `too_large`, none of them enqueued.
+pub const BULK_AFTER_MAX: usize = 100_000;
 /// The most jobs that wait for one job; one more is refused with `too_many`.
 pub const DEPENDENTS_MAX: usize = 10_000;
 /// Predecessors that a list of jobs names with each of them.
@@ -159,6 +162,9 @@ pub const BATCH_JOBS_MAX: u64 = 1_000_000;
 /// The most batches that the cluster knows; when there are as many, the one that ended longest ago is forgotten for a new one,
 /// and if none has ended, the new one is refused with `too_many`.
 pub const BATCHES_MAX: usize = 100_000;
+/// The most bytes of payload that callbacks hold which are not enqueued yet, of all batches together; a batch that would
+/// make them more is refused with `too_large`.
+pub const CALLBACK_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a batch is known after its end.
 pub const BATCH_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The most batches in one page of a list of them.
@@ -180,6 +186,8 @@ pub const GROUP_LIST_MAX: u32 = 1_000;
 
 /// The most schedules of a cluster; one more is refused with `too_many`.
 pub const SCHEDULES_MAX: usize = 10_000;
+/// The most bytes of payload of all schedules together; one that would make them more is refused with `too_large`.
+pub const SCHEDULE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The most schedules in one page of a list of them.
 pub const SCHEDULE_LIST_MAX: u32 = 1_000;
 /// The longest cron expression, and the longest name of a time zone.

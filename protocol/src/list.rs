@@ -21,7 +21,7 @@ pub struct JobFilter {
     /// With this unique key, whether or not they hold it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<UniqueKey>,
-    /// Of this batch.
+    /// Part of this batch. Its callbacks are not: [`crate::BatchView`] names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchId>,
     /// Enqueued at this time or later.

@@ -1,12 +1,34 @@
-//! What can be done to jobs that are named: one, or many at a time.
+//! What can be done to jobs that are named or that match: one, or many at a time.
 
 use crate::client::{Client, Trail, backoff};
 use crate::clock::after;
 use crate::error::SdkError;
+use crate::listing::Listing;
 use crate::requests::{answered, millis};
-use jobraft_protocol::limits::{ACTION_JOBS_MAX, CANCEL_GRACE_MS_DEFAULT};
-use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, QueueName, Request, Response, Retry};
+use jobraft_protocol::limits::{ACTION_JOBS_MAX, CANCEL_GRACE_MS_DEFAULT, LIST_JOBS_MAX};
+use jobraft_protocol::{Error, ErrorCode, JobAction, JobFilter, JobId, JobState, QueueName, Request, Response, Retry};
 use std::time::{Duration, Instant};
+
+/// What came of an action on all jobs that match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BulkReport {
+    /// To how many it was done.
+    pub done: u64,
+    /// How many were in another state by then, or gone.
+    pub moved_on: u64,
+    /// To which it was not done for another reason, and for which.
+    pub refused: Vec<(JobId, Error)>,
+}
+
+impl BulkReport {
+    fn count(&mut self, job: JobId, answer: Result<(), Error>) {
+        match answer {
+            Ok(()) => self.done += 1,
+            Err(error) if matches!(error.code, ErrorCode::WrongState | ErrorCode::NotFound) => self.moved_on += 1,
+            Err(error) => self.refused.push((job, error)),
+        }
+    }
+}
 
 impl Client {
     /// Does something to jobs, each on its own; for each, in order, done or why not. With `only_in`, only to those that are
@@ -31,6 +53,28 @@ impl Client {
             done.extend(self.act_on_part(part, &action, only_in).await?);
         }
         Ok(done)
+    }
+
+    /// Does something to all jobs that match, a page of them after the other. Jobs that are in other states by then are left
+    /// alone. To cancel and to delete, the newest come first, so that none is let loose by the end of one before it; else the
+    /// oldest.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act); what was done stays done, and calling again goes on with the rest.
+    pub async fn act_on_matching(&self, filter: JobFilter, action: JobAction) -> Result<BulkReport, SdkError> {
+        let oldest_first = !matches!(action, JobAction::Cancel { .. } | JobAction::Delete);
+        let mut listing = Listing { oldest_first, limit: LIST_JOBS_MAX, ..Listing::default() };
+        let mut report = BulkReport::default();
+        loop {
+            let page = self.list_jobs(filter.clone(), listing).await?;
+            let jobs: Vec<JobId> = page.jobs.iter().map(|job| job.id).collect();
+            let answers = self.act(&jobs, action.clone(), &filter.states).await?;
+            jobs.into_iter().zip(answers).for_each(|(job, answer)| report.count(job, answer));
+            match page.next {
+                Some(next) => listing.after = Some(next),
+                None => return Ok(report),
+            }
+        }
     }
 
     async fn act_on_part(

@@ -27,9 +27,9 @@ const HOPS_MAX: u32 = 3;
 /// Calls are made from within a tokio runtime; the connection itself lives on a thread of its own. Each call takes at
 /// most [`ClientConfig::request_timeout`], retries included, unless it says otherwise.
 ///
-/// Requests that are safe to repeat are repeated when the connection breaks: enqueue (ids are made by the client, so
-/// the same id is the same job), extend, checkpoint, complete, fail, release, disconnect, actions on jobs, settings, and
-/// all that only read. The others (lease, register a worker, change the members, hand over leadership) end as
+/// Requests that are safe to repeat are repeated when the connection breaks: enqueue and create a batch (ids are made by
+/// the client, so the same id is the same job), extend, checkpoint, complete, fail, release, disconnect, actions on jobs,
+/// settings and schedules, and all that only read. The others (lease, register a worker, change the members, hand over leadership) end as
 /// [`SdkError::OutcomeUnknown`]; leasing again is then safe too, for what the lost answer leased comes back to its
 /// queue when that lease ends.
 #[derive(Clone, Debug)]
@@ -250,6 +250,9 @@ pub(crate) fn unexpected(wanted: &str, got: &Response) -> SdkError {
 fn is_idempotent(request: &Request) -> bool {
     match request {
         Request::Enqueue { .. }
+        | Request::CreateBatch { .. }
+        | Request::SealBatch { .. }
+        | Request::RunSchedule { .. }
         | Request::Extend { .. }
         | Request::Complete { .. }
         | Request::Fail { .. }
@@ -261,6 +264,11 @@ fn is_idempotent(request: &Request) -> bool {
         | Request::Configure { .. }
         | Request::OrderWorker { .. }
         | Request::GetJob { .. }
+        | Request::GetBatch { .. }
+        | Request::GetSchedule { .. }
+        | Request::ListBatches { .. }
+        | Request::ListGroups { .. }
+        | Request::ListSchedules { .. }
         | Request::ListJobs { .. }
         | Request::ListQueues { .. }
         | Request::ListModules { .. }
@@ -281,8 +289,13 @@ fn is_idempotent(request: &Request) -> bool {
     }
 }
 
-const READS: [&str; 10] = [
+const READS: [&str; 15] = [
     "get job",
+    "get batch",
+    "get schedule",
+    "list batches",
+    "list groups",
+    "list schedules",
     "list jobs",
     "list queues",
     "list modules",
@@ -301,6 +314,15 @@ fn changes_something(name: &str) -> bool {
 fn name(request: &Request) -> &'static str {
     match request {
         Request::Enqueue { .. } => "enqueue",
+        Request::CreateBatch { .. } => "create batch",
+        Request::SealBatch { cancel: false, .. } => "seal batch",
+        Request::SealBatch { cancel: true, .. } => "cancel batch",
+        Request::GetBatch { .. } => "get batch",
+        Request::ListBatches { .. } => "list batches",
+        Request::ListGroups { .. } => "list groups",
+        Request::ListSchedules { .. } => "list schedules",
+        Request::GetSchedule { .. } => "get schedule",
+        Request::RunSchedule { .. } => "run schedule",
         Request::RegisterWorker { .. } => "register worker",
         Request::Lease { .. } => "lease",
         Request::Subscribe { .. } => "subscribe",

@@ -2,11 +2,17 @@
 
 use crate::client::Client;
 use crate::error::SdkError;
+use crate::producer::{result_bytes_of, result_of};
 use crate::sync::lock;
 use crate::worker::ProgressBoard;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jobraft_protocol::limits::PROGRESS_MESSAGE_BYTES_MAX;
-use jobraft_protocol::{Completion, JobId, LeaseRef, LeasedJob, NewJob, Progress, StateWrite};
+use jobraft_protocol::{
+    BatchId, Completion, Consistency, GroupKey, JobId, JobView, Label, LeaseRef, LeasedJob, NewJob, Predecessor,
+    Progress, ScheduleTick, StateWrite,
+};
+use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -16,14 +22,41 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct JobContext(Arc<Inner>);
 
+/// Results of predecessors that are read at once.
+const READS_UNDER_WAY: usize = 16;
+
 struct Inner {
     job: JobId,
     attempt: u32,
     last_checkpoint: Bytes,
+    place: Place,
     stop: StopSignal,
     deadline: Box<dyn Fn() -> Instant + Send + Sync>,
     held: Option<Held>,
     completion: Mutex<Completion>,
+}
+
+/// What else a job belongs to.
+#[derive(Default)]
+struct Place {
+    group: Option<GroupKey>,
+    batch: Option<BatchId>,
+    label: Option<Label>,
+    tick: Option<ScheduleTick>,
+    predecessors: Vec<Predecessor>,
+}
+
+impl Place {
+    fn of(job: &LeasedJob) -> Self {
+        let LeasedJob { group, batch, label, tick, after, .. } = job;
+        Self {
+            group: group.clone(),
+            batch: *batch,
+            label: label.clone(),
+            tick: tick.clone(),
+            predecessors: after.clone(),
+        }
+    }
 }
 
 /// The worker's side of a job that it holds.
@@ -57,7 +90,7 @@ impl JobContext {
     /// A context apart from any worker, to try an executor with: `cancelled` fires when the job is to stop, `deadline`
     /// tells the instant at which the lease must be taken for lost; it moves on as the lease is extended.
     ///
-    /// It takes no checkpoints, and what is said of progress is heard by nobody.
+    /// It takes no checkpoints and has no predecessors, and what is said of progress is heard by nobody.
     #[must_use]
     pub fn new(
         job: JobId,
@@ -68,6 +101,7 @@ impl JobContext {
             job,
             attempt: 1,
             last_checkpoint: Bytes::new(),
+            place: Place::default(),
             stop: StopSignal { token: cancelled, reason: Arc::default() },
             deadline: Box::new(deadline),
             held: None,
@@ -86,6 +120,7 @@ impl JobContext {
             job: job.id,
             attempt: job.attempt,
             last_checkpoint: job.checkpoint.clone(),
+            place: Place::of(job),
             stop,
             deadline: Box::new(deadline),
             held: Some(held),
@@ -137,8 +172,83 @@ impl JobContext {
     /// [`ErrorCode::LeaseLost`](jobraft_protocol::ErrorCode::LeaseLost) if the job is another worker's by now: stop;
     /// [`ErrorCode::TooLarge`](jobraft_protocol::ErrorCode::TooLarge); [`SdkError::Closed`] apart from a worker.
     pub async fn checkpoint(&self, data: impl Into<Bytes>) -> Result<(), SdkError> {
-        let Held { client, lease, .. } = self.0.held.as_ref().ok_or(SdkError::Closed)?;
+        let Held { client, lease, .. } = self.held()?;
         client.checkpoint(*lease, data).await
+    }
+
+    fn held(&self) -> Result<&Held, SdkError> {
+        self.0.held.as_ref().ok_or(SdkError::Closed)
+    }
+
+    /// The group of its queue to which the job belongs.
+    #[must_use]
+    pub fn group(&self) -> Option<&GroupKey> {
+        self.0.place.group.as_ref()
+    }
+
+    /// The batch to which the job belongs, or whose callback it is.
+    #[must_use]
+    pub fn batch(&self) -> Option<BatchId> {
+        self.0.place.batch
+    }
+
+    /// What the job is called within its workflow.
+    #[must_use]
+    pub fn label(&self) -> Option<&Label> {
+        self.0.place.label.as_ref()
+    }
+
+    /// Which tick of which schedule the job was enqueued for.
+    #[must_use]
+    pub fn tick(&self) -> Option<&ScheduleTick> {
+        self.0.place.tick.as_ref()
+    }
+
+    /// The jobs that the job waited for, in the order in which it named them, and how they ended.
+    #[must_use]
+    pub fn predecessors(&self) -> &[Predecessor] {
+        &self.0.place.predecessors
+    }
+
+    /// Reads a job that the job waited for. It can be read as long as the job lives, whatever its queue keeps.
+    ///
+    /// # Errors
+    /// As [`Client::get_job`]; [`SdkError::Closed`] apart from a worker.
+    pub async fn predecessor(&self, job: JobId) -> Result<JobView, SdkError> {
+        self.held()?.client.get_job(job, Consistency::Linearizable).await
+    }
+
+    /// The results of all jobs that the job waited for, in the order in which it named them: what their handlers returned.
+    ///
+    /// ```
+    /// use jobraft_sdk::{JobContext, JobError};
+    ///
+    /// async fn sum(context: JobContext, _: ()) -> Result<u64, JobError> {
+    ///     Ok(context.results::<u64>().await?.into_iter().sum())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SdkError::JobEnded`], which names the job, if one did not complete: only a job that runs whatever becomes of those
+    /// before it ([`OnFailure::Run`](jobraft_protocol::OnFailure::Run)) can see that; it looks at its
+    /// [`predecessors`](Self::predecessors) first and reads those that completed. Else as
+    /// [`predecessor`](Self::predecessor), and [`SdkError::Json`] if a result is of another type.
+    pub async fn results<R: DeserializeOwned>(&self) -> Result<Vec<R>, SdkError> {
+        self.results_by(result_of).await
+    }
+
+    /// The same for results as they are: what modules wrote.
+    ///
+    /// # Errors
+    /// As [`results`](Self::results).
+    pub async fn results_bytes(&self) -> Result<Vec<Bytes>, SdkError> {
+        self.results_by(result_bytes_of).await
+    }
+
+    async fn results_by<R>(&self, read: impl Fn(JobView) -> Result<R, SdkError>) -> Result<Vec<R>, SdkError> {
+        let jobs: Vec<JobId> = self.predecessors().iter().map(|predecessor| predecessor.job).collect();
+        let views = jobs.into_iter().map(|job| self.predecessor(job));
+        stream::iter(views).buffered(READS_UNDER_WAY).map(|view| read(view?)).try_collect().await
     }
 
     /// Says how far the job is, 0 to 100 percent (more counts as 100), with a word for people, cut at
@@ -157,6 +267,31 @@ impl JobContext {
     /// Enqueues `job` in the same step in which this one completes: both or neither. An attempt that does not succeed
     /// enqueues nothing; one of whose jobs is refused has failed. A completion and all that comes with it has at most
     /// [`CLIENT_FRAME_BYTES_MAX`](jobraft_protocol::limits::CLIENT_FRAME_BYTES_MAX) bytes: a larger one is a failure for good.
+    ///
+    /// Such jobs may come after each other, and join the batch of this one, which does not end before them then:
+    ///
+    /// ```
+    /// use jobraft_sdk::protocol::{NewJob, OnFailure};
+    /// use jobraft_sdk::{JobContext, JobError, Producer};
+    ///
+    /// /// Splits a text into parts, whatever their number: each is counted, and the counts are summed up.
+    /// async fn split(
+    ///     context: JobContext,
+    ///     text: String,
+    ///     count: Producer<str>,
+    ///     sum: Producer<()>,
+    /// ) -> Result<(), JobError> {
+    ///     let mut parts = Vec::new();
+    ///     for paragraph in text.split("\n\n") {
+    ///         let job = NewJob { batch: context.batch(), ..count.job(paragraph)? };
+    ///         parts.push(job.id);
+    ///         context.complete_with_job(job);
+    ///     }
+    ///     let sum = sum.after(parts, OnFailure::Wait);
+    ///     context.complete_with_job(NewJob { batch: context.batch(), ..sum.job(&())? });
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn complete_with_job(&self, job: NewJob) {
         lock(&self.0.completion).jobs.push(job);
     }

@@ -1,7 +1,7 @@
 //! What a caller of the SDK can get instead of an answer, and whether asking again makes sense.
 
 use crate::tls::TlsError;
-use jobraft_protocol::{Digest, Error, ErrorCode, JobId, JobState, KeyError, NameError, NodeAddress, Retry};
+use jobraft_protocol::{Digest, Error, ErrorCode, JobId, JobState, KeyError, Label, NameError, NodeAddress, Retry};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,14 +66,26 @@ pub enum SdkError {
         source: serde_json::Error,
     },
     /// The awaited job ended otherwise than well.
-    #[error("job {job} ended {state}{}", last_text(.message))]
+    #[error("job {} ended {state}{}", job_text(job, label), last_text(.message))]
     JobEnded {
         /// The job.
         job: JobId,
+        /// What it is called within its workflow.
+        label: Option<Label>,
         /// `dead`, `cancelled` or `expired`.
         state: JobState,
         /// Its last error, or why it was cancelled.
         message: Option<String>,
+    },
+    /// The job whose result was asked for has none yet.
+    #[error("job {} is {state} and has no result yet; wait for its end", job_text(job, label))]
+    JobLives {
+        /// The job.
+        job: JobId,
+        /// What it is called within its workflow.
+        label: Option<Label>,
+        /// Where it stands.
+        state: JobState,
     },
     /// A module's bytes are not what its digest says.
     #[error("the bytes received have the digest {actual}, not {expected}; nothing was kept, download it again")]
@@ -121,7 +133,10 @@ impl SdkError {
         match self {
             Self::Refused(error) => error.code.retry() != Retry::Never,
             Self::Unreachable(tried) => tried.iter().any(|attempt| attempt.failure.is_transient()),
-            Self::Timeout { .. } | Self::OutcomeUnknown { .. } | Self::DigestMismatch { .. } => true,
+            Self::Timeout { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::DigestMismatch { .. }
+            | Self::JobLives { .. } => true,
             _ => false,
         }
     }
@@ -140,6 +155,10 @@ impl SdkError {
 
 fn unknown_text(unknown: bool) -> &'static str {
     if unknown { "; it may or may not have been done" } else { "" }
+}
+
+fn job_text(job: &JobId, label: &Option<Label>) -> String {
+    label.as_ref().map_or_else(|| job.to_string(), |label| format!("{label} ({job})"))
 }
 
 fn last_text(last: &Option<String>) -> String {

@@ -3,6 +3,7 @@
 //! - [`Client`]: the connection to a cluster, and every request as a method. It finds the leader, follows it, and
 //!   repeats what is safe to repeat.
 //! - [`Producer`]: enqueues jobs of one kind from a Rust type.
+//! - [`Workflow`]: enqueues jobs that come after each other, as one [`Batch`].
 //! - [`Worker`]: runs jobs with async handlers, or with an [`Executor`] for other kinds of task.
 //!
 //! Executing is at least once: a worker may die after the work and before the report. Completing is exactly once.
@@ -85,6 +86,7 @@
 
 pub mod actions;
 pub mod backoff;
+mod batch;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -99,13 +101,19 @@ mod modules;
 pub mod producer;
 pub mod requests;
 mod router;
+mod schedules;
 mod session;
 mod settings;
 mod sync;
 pub mod tls;
+mod waiting;
 pub mod worker;
+pub mod workflow;
+mod workflows;
 
+pub use actions::BulkReport;
 pub use backoff::{BackoffError, parse_backoff};
+pub use batch::Batch;
 pub use client::Client;
 pub use config::{ClientConfig, Pem};
 pub use context::JobContext;
@@ -113,7 +121,8 @@ pub use error::{ConnectFailure, FailedAttempt, SdkError};
 pub use executor::{Executor, ExecutorFuture, ModuleSource};
 pub use jobraft_protocol as protocol;
 pub use listing::Listing;
-pub use producer::{Producer, result_of};
+pub use producer::{Producer, result_bytes_of, result_of};
 pub use requests::FailOutcome;
 pub use tls::TlsError;
 pub use worker::{JobError, Worker, WorkerBuilder, WorkerReport};
+pub use workflow::{Step, StepOptions, Workflow};

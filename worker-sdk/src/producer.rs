@@ -1,19 +1,21 @@
 //! Typed enqueueing: a Rust value in, a job out, and its typed result back.
 
 use crate::client::Client;
+use crate::clock::after;
 use crate::error::SdkError;
-use crate::requests::millis;
+use crate::requests::{full_pause, millis};
+use bytes::Bytes;
 use jobraft_protocol::{
-    Backoff, EnqueueOutcome, JobId, JobState, JobView, LogTime, NewJob, OnConflict, QueueName, Start, Task, TaskName,
-    Unique, UniqueKey, UniqueScope,
+    After, Backoff, BatchId, EnqueueOutcome, GroupKey, JobId, JobState, JobTemplate, JobView, Label, LogTime, NewJob,
+    OnConflict, OnFailure, QueueName, Schedule, ScheduleName, Start, Task, TaskName, Unique, UniqueKey, UniqueScope,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Enqueues jobs of one kind: of one task, in one queue, with payloads of type `T`, written as JSON.
+/// Enqueues jobs of one kind: of one task, in one queue, with payloads of type `T`, written as JSON, or, for
+/// [modules](Self::of_bytes), as they are.
 ///
 /// ```no_run
 /// # async fn example(client: jobraft_sdk::Client) -> Result<(), jobraft_sdk::SdkError> {
@@ -41,13 +43,22 @@ pub struct Producer<T: ?Sized> {
     backoff: Option<Backoff>,
     max_crashes: Option<u32>,
     unique: Option<UniqueBy<T>>,
+    group: Option<KeyOf<T>>,
+    after: Option<After>,
+    batch: Option<BatchId>,
+    label: Option<Label>,
     patience: Duration,
-    payload: PhantomData<fn(&T)>,
+    encode: Encode<T>,
 }
+
+/// How a payload is written.
+type Encode<T> = fn(&T) -> Result<Vec<u8>, SdkError>;
+/// How a key is made of a payload.
+type KeyOf<T> = Arc<dyn Fn(&T) -> String + Send + Sync>;
 
 /// How a payload's unique key is made.
 struct UniqueBy<T: ?Sized> {
-    key: Arc<dyn Fn(&T) -> String + Send + Sync>,
+    key: KeyOf<T>,
     scope: UniqueScope,
     on_conflict: OnConflict,
 }
@@ -66,7 +77,9 @@ impl<T: ?Sized> Clone for Producer<T> {
             task: self.task.clone(),
             backoff: self.backoff.clone(),
             unique: self.unique.clone(),
-            payload: PhantomData,
+            group: self.group.clone(),
+            after: self.after.clone(),
+            label: self.label.clone(),
             ..*self
         }
     }
@@ -87,9 +100,37 @@ impl<T: Serialize + ?Sized> Producer<T> {
         Ok(Self::for_task(client, QueueName::new(queue)?, Task::Handler(TaskName::new(task)?)))
     }
 
-    /// A producer for any task, such as a module.
+    /// A producer for any task.
     #[must_use]
     pub fn for_task(client: Client, queue: QueueName, task: Task) -> Self {
+        let json =
+            |payload: &T| serde_json::to_vec(payload).map_err(|source| SdkError::Json { what: "payload", source });
+        Self::writing(client, queue, task, json)
+    }
+}
+
+impl<T: AsRef<[u8]> + ?Sized> Producer<T> {
+    /// A producer whose payloads go as they are: for modules, which read them from stdin.
+    ///
+    /// ```no_run
+    /// # async fn example(client: jobraft_sdk::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use jobraft_sdk::Producer;
+    /// use jobraft_sdk::protocol::{ModuleRef, Task};
+    ///
+    /// let module = client.resolve_module(ModuleRef::Name("wordcount@1".parse()?)).await?;
+    /// let counts = Producer::of_bytes(client, "texts".parse()?, Task::Module(module.digest));
+    /// counts.enqueue("a text, not a JSON string").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn of_bytes(client: Client, queue: QueueName, task: Task) -> Self {
+        Self::writing(client, queue, task, |payload| Ok(payload.as_ref().to_vec()))
+    }
+}
+
+impl<T: ?Sized> Producer<T> {
+    fn writing(client: Client, queue: QueueName, task: Task, encode: Encode<T>) -> Self {
         Self {
             client,
             queue,
@@ -103,8 +144,12 @@ impl<T: Serialize + ?Sized> Producer<T> {
             backoff: None,
             max_crashes: None,
             unique: None,
+            group: None,
+            after: None,
+            batch: None,
+            label: None,
             patience: Duration::ZERO,
-            payload: PhantomData,
+            encode,
         }
     }
 
@@ -179,6 +224,39 @@ impl<T: Serialize + ?Sized> Producer<T> {
         self
     }
 
+    /// Jobs belong to the group of their queue whose key `key` makes of their payload: groups take turns, and each can be
+    /// limited.
+    #[must_use]
+    pub fn group_by(mut self, key: impl Fn(&T) -> String + Send + Sync + 'static) -> Self {
+        self.group = Some(Arc::new(key));
+        self
+    }
+
+    /// Jobs wait until all of `jobs` have ended, and `on_failure` says what becomes of them if one does not complete. Replaces
+    /// what was said before.
+    #[must_use]
+    pub fn after(mut self, jobs: impl IntoIterator<Item = impl Into<JobId>>, on_failure: OnFailure) -> Self {
+        let jobs: Vec<JobId> = jobs.into_iter().map(Into::into).collect();
+        self.after = (!jobs.is_empty()).then_some(After { jobs, on_failure });
+        self
+    }
+
+    /// Jobs belong to this batch, which must be open, or that of the job that enqueues them as it completes.
+    #[must_use]
+    pub fn batch(mut self, batch: BatchId) -> Self {
+        self.batch = Some(batch);
+        self
+    }
+
+    /// What jobs are called within their workflow.
+    ///
+    /// # Errors
+    /// If `label` is none.
+    pub fn label(mut self, label: &str) -> Result<Self, SdkError> {
+        self.label = Some(Label::new(label)?);
+        Ok(self)
+    }
+
     /// How long an enqueue waits for room in a full queue; it is refused at once unless told otherwise.
     #[must_use]
     pub fn wait_when_full(mut self, patience: Duration) -> Self {
@@ -211,7 +289,7 @@ impl<T: Serialize + ?Sized> Producer<T> {
     /// repeat an enqueue whose outcome is unknown.
     ///
     /// # Errors
-    /// If the payload cannot be written as JSON, or its unique key is none.
+    /// If the payload cannot be written as JSON, or the key of its group or its unique key is none.
     pub fn job(&self, payload: &T) -> Result<NewJob, SdkError> {
         let unique = match &self.unique {
             Some(UniqueBy { key, scope, on_conflict }) => {
@@ -220,7 +298,8 @@ impl<T: Serialize + ?Sized> Producer<T> {
             }
             None => None,
         };
-        let payload = serde_json::to_vec(payload).map_err(|source| SdkError::Json { what: "payload", source })?;
+        let group = self.group.as_ref().map(|key| GroupKey::new(&key(payload))).transpose()?;
+        let payload = (self.encode)(payload)?;
         Ok(NewJob {
             priority: self.priority,
             start: self.start,
@@ -231,8 +310,33 @@ impl<T: Serialize + ?Sized> Producer<T> {
             backoff: self.backoff.clone(),
             max_crashes: self.max_crashes,
             unique,
+            group,
+            after: self.after.clone(),
+            batch: self.batch,
+            label: self.label.clone(),
             ..NewJob::new(self.client.job_id(), self.queue.clone(), self.task.clone(), payload)
         })
+    }
+
+    /// A schedule of this name that enqueues such a job at each tick of `cron`, in UTC unless
+    /// [`time_zone`](Schedule::time_zone) says otherwise: to be handed to [`Client::put_schedule`]. What this producer says of
+    /// start, predecessors and batch is left out, for that belongs to one job.
+    ///
+    /// ```no_run
+    /// # async fn example(client: jobraft_sdk::Client) -> Result<(), jobraft_sdk::SdkError> {
+    /// use jobraft_sdk::protocol::Overlap;
+    ///
+    /// let reports = jobraft_sdk::Producer::<str>::new(client.clone(), "reports", "report")?;
+    /// let nightly = reports.schedule("nightly", "30 2 * * *", "all")?.time_zone("Europe/Berlin").overlap(Overlap::Skip);
+    /// client.put_schedule(nightly).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`job`](Self::job), and if `name` is none. The expression is checked where the schedule is put.
+    pub fn schedule(&self, name: &str, cron: &str, payload: &T) -> Result<Schedule, SdkError> {
+        Ok(Schedule::new(ScheduleName::new(name)?, cron, JobTemplate::of(self.job(payload)?)))
     }
 
     /// Enqueues one job; it is durable when this returns. Gives the id of the job that stands for it: its own, or that of
@@ -268,9 +372,40 @@ impl<T: Serialize + ?Sized> Producer<T> {
     where
         T: 'a,
     {
-        let mut jobs: Vec<NewJob> = payloads.into_iter().map(|payload| self.job(payload)).collect::<Result<_, _>>()?;
+        let mut jobs = self.jobs(payloads)?;
         let outcomes = self.client.enqueue_renewing(&mut jobs, self.patience).await?;
         Ok(jobs.iter().zip(outcomes).map(|(job, outcome)| stands_for(job.id, outcome)).collect())
+    }
+
+    /// Enqueues many jobs in one step, all of them or none; for each, in order, the id of the job that stands for it. They
+    /// must fit in one request: see [`Client::enqueue_all`].
+    ///
+    /// # Errors
+    /// If one is refused or the cluster does not answer.
+    pub async fn enqueue_all<'a>(&self, payloads: impl IntoIterator<Item = &'a T>) -> Result<Vec<JobId>, SdkError>
+    where
+        T: 'a,
+    {
+        let (mut jobs, deadline) = (self.jobs(payloads)?, after(self.patience));
+        let outcomes = loop {
+            match self.client.enqueue_all(jobs.clone()).await {
+                Err(SdkError::Refused(error)) if let Some(pause) = full_pause(&error, deadline) => {
+                    tokio::time::sleep(pause).await;
+                    // An id grows too old to be taken.
+                    jobs.iter_mut().for_each(|job| job.id = self.client.job_id());
+                }
+                other => break other?,
+            }
+        };
+        let stand = jobs.iter().zip(outcomes).map(|(job, outcome)| stands_for(job.id, outcome));
+        stand.map(|id| id.map_err(SdkError::Refused)).collect()
+    }
+
+    fn jobs<'a>(&self, payloads: impl IntoIterator<Item = &'a T>) -> Result<Vec<NewJob>, SdkError>
+    where
+        T: 'a,
+    {
+        payloads.into_iter().map(|payload| self.job(payload)).collect()
     }
 
     /// Enqueues one job, waits up to `timeout` for its end, and reads its result.
@@ -285,7 +420,7 @@ impl<T: Serialize + ?Sized> Producer<T> {
 }
 
 /// The job that stands for one that was to be enqueued.
-fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jobraft_protocol::Error> {
+pub(crate) fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jobraft_protocol::Error> {
     match outcome {
         EnqueueOutcome::Created | EnqueueOutcome::Existing => Ok(id),
         EnqueueOutcome::Duplicate(holder) | EnqueueOutcome::Replaced(holder) => Ok(holder),
@@ -296,12 +431,26 @@ fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jobraft_proto
 /// The typed result of a job that has ended; what a handler returned.
 ///
 /// # Errors
-/// [`SdkError::JobEnded`] unless it completed, [`SdkError::Json`] if the result is of another type.
+/// [`SdkError::JobEnded`] if it ended otherwise than completed, [`SdkError::JobLives`] if it has not ended,
+/// [`SdkError::Json`] if the result is of another type.
 pub fn result_of<R: DeserializeOwned>(job: JobView) -> Result<R, SdkError> {
-    if job.state != JobState::Completed {
-        let last = job.errors.last().map(|error| error.message.clone());
-        return Err(SdkError::JobEnded { job: job.id, state: job.state, message: job.cancel_reason.or(last) });
-    }
-    let result = if job.result.is_empty() { b"null" } else { &job.result[..] };
+    let result = result_bytes_of(job)?;
+    let result = if result.is_empty() { b"null" } else { &result[..] };
     serde_json::from_slice(result).map_err(|source| SdkError::Json { what: "result", source })
+}
+
+/// The result of a job that has ended, as it is; what a module wrote.
+///
+/// # Errors
+/// As [`result_of`].
+pub fn result_bytes_of(job: JobView) -> Result<Bytes, SdkError> {
+    let JobView { id, label, state, result, .. } = job;
+    match state {
+        JobState::Completed => Ok(result),
+        _ if state.is_terminal() => {
+            let last = job.errors.into_iter().last().map(|error| error.message);
+            Err(SdkError::JobEnded { job: id, label, state, message: job.cancel_reason.or(last) })
+        }
+        _ => Err(SdkError::JobLives { job: id, label, state }),
+    }
 }

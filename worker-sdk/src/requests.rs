@@ -3,6 +3,7 @@
 use crate::client::{Client, Trail, unexpected};
 use crate::clock::after;
 use crate::error::SdkError;
+use crate::waiting::WATCH_STEP_MS;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
 use jobraft_protocol::{
@@ -17,8 +18,10 @@ const ENQUEUES_UNDER_WAY: usize = 4;
 /// How long a change of the members may take: a new node first receives everything.
 pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often a job that is watched is read.
-const WATCH_STEP_MS: u64 = 1_000;
+/// What a job's predecessor takes on the wire.
+const PREDECESSOR_BYTES: usize = 17;
+/// When to come back to a full queue that does not say, in milliseconds.
+const FULL_PAUSE_MS: u64 = 1_000;
 
 /// Where a failed job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +51,30 @@ pub(crate) use answered;
 
 impl Client {
     /// Enqueues any number of jobs; the outcomes are in their order. What exceeds one request's limits goes in several,
-    /// each of which is durable when it is answered.
+    /// each of which is durable when it is answered. A job may come after others that stand before it.
     ///
     /// # Errors
     /// If any part fails. Calling again with the same jobs is safe: what is there already is
     /// [`EnqueueOutcome::Existing`].
     pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueOutcome>, SdkError> {
-        let parts = split(jobs).into_iter().map(|jobs| async move {
-            let count = jobs.len();
-            let outcomes = answered!(self.ask(Request::Enqueue { jobs }).await?, Enqueued(outcomes))?;
-            if outcomes.len() == count {
-                Ok(outcomes)
-            } else {
-                Err(SdkError::Protocol(format!("it answered {} outcomes for {count} jobs", outcomes.len())))
-            }
-        });
-        stream::iter(parts).buffered(ENQUEUES_UNDER_WAY).try_concat().await
+        // A part may need what is in the one before.
+        let at_once = if jobs.iter().any(|job| job.after.is_some()) { 1 } else { ENQUEUES_UNDER_WAY };
+        let parts = split(jobs).into_iter().map(|jobs| self.enqueue_part(jobs, false));
+        stream::iter(parts).buffered(at_once).try_concat().await
+    }
+
+    pub(crate) async fn enqueue_part(
+        &self,
+        jobs: Vec<NewJob>,
+        all_or_none: bool,
+    ) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        let count = jobs.len();
+        let outcomes = answered!(self.ask(Request::Enqueue { jobs, all_or_none }).await?, Enqueued(outcomes))?;
+        if outcomes.len() == count {
+            Ok(outcomes)
+        } else {
+            Err(SdkError::Protocol(format!("it answered {} outcomes for {count} jobs", outcomes.len())))
+        }
     }
 
     /// Enqueues jobs like [`enqueue`](Self::enqueue), and those that a full queue refuses again, after the pause that it
@@ -133,7 +144,7 @@ impl Client {
     /// # Errors
     /// [`SdkError::Timeout`] if it goes on, and those of [`get_job`](Self::get_job).
     pub async fn wait_job(&self, job: JobId, timeout: Duration) -> Result<JobView, SdkError> {
-        self.wait_in_steps(job, timeout, WAIT_MS_MAX, |_| {}).await
+        self.wait_in_steps(job, timeout, WAIT_MS_MAX, |_: &JobView| {}).await
     }
 
     /// The same, and calls `watch` with the job as it stands about once a second meanwhile: to show its progress.
@@ -147,35 +158,6 @@ impl Client {
         watch: impl FnMut(&JobView),
     ) -> Result<JobView, SdkError> {
         self.wait_in_steps(job, timeout, WATCH_STEP_MS, watch).await
-    }
-
-    async fn wait_in_steps(
-        &self,
-        job: JobId,
-        timeout: Duration,
-        step_ms: u64,
-        mut watch: impl FnMut(&JobView),
-    ) -> Result<JobView, SdkError> {
-        let deadline = after(timeout);
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(step_ms);
-            let request = Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms };
-            let patience = self.config().request_timeout.saturating_add(Duration::from_millis(wait_ms));
-            let view = answered!(self.call(request, patience, &mut Trail::default()).await?, Job(view))?;
-            if view.state.is_terminal() {
-                return Ok(*view);
-            }
-            watch(&view);
-            if Instant::now() >= deadline {
-                return Err(SdkError::Timeout {
-                    request: "wait job",
-                    after: timeout,
-                    outcome_unknown: false,
-                    last: Some(format!("the job is {}", view.state)),
-                });
-            }
-        }
     }
 
     /// Lists the queues with their counts.
@@ -367,11 +349,20 @@ impl Client {
 /// The place of a job that a full queue refused, and when to come back.
 fn refused_as_full((place, outcome): (usize, &EnqueueOutcome)) -> Option<(usize, u64)> {
     match outcome {
-        EnqueueOutcome::Refused(error) if error.code == ErrorCode::QueueFull => {
-            Some((place, error.retry_after_ms.unwrap_or(WATCH_STEP_MS)))
-        }
+        EnqueueOutcome::Refused(error) => full_pause_ms(error).map(|pause| (place, pause)),
         _ => None,
     }
+}
+
+fn full_pause_ms(error: &Error) -> Option<u64> {
+    (error.code == ErrorCode::QueueFull).then(|| error.retry_after_ms.unwrap_or(FULL_PAUSE_MS))
+}
+
+/// How long to wait before what a full queue refused is sent again; `None` if it is refused for another reason, or there is
+/// no time for that.
+pub(crate) fn full_pause(error: &Error, deadline: Instant) -> Option<Duration> {
+    let pause = Duration::from_millis(full_pause_ms(error)?);
+    (deadline.saturating_duration_since(Instant::now()) > pause).then_some(pause)
 }
 
 /// A duration as the wire has it.
@@ -379,12 +370,29 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Refuses more jobs than fit in one request.
+pub(crate) fn fits(jobs: &[NewJob]) -> Result<(), SdkError> {
+    if jobs.len() > BULK_JOBS_MAX {
+        return Err(SdkError::TooLarge(format!(
+            "{} jobs, of which one step takes at most {BULK_JOBS_MAX}",
+            jobs.len()
+        )));
+    }
+    let bytes: usize = jobs.iter().map(|job| job.payload.len()).sum();
+    if bytes > BULK_BYTES_MAX {
+        let text = format!("{bytes} bytes of payload, of which one step takes at most {BULK_BYTES_MAX}");
+        return Err(SdkError::TooLarge(text));
+    }
+    Ok(())
+}
+
 /// Cuts jobs into parts that fit in one request. A single job that is too large stays for the node to refuse.
-fn split(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
+pub(crate) fn split(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
     let mut parts: Vec<Vec<NewJob>> = Vec::new();
     let mut bytes = 0;
     for job in jobs {
-        let size = job.payload.len();
+        let predecessors = job.after.as_ref().map_or(0, |after| after.jobs.len());
+        let size = job.payload.len() + predecessors * PREDECESSOR_BYTES;
         match parts.last_mut() {
             Some(part) if part.len() < BULK_JOBS_MAX && bytes + size <= BULK_BYTES_MAX => {
                 bytes += size;

@@ -1,20 +1,30 @@
-//! The client's methods for what the cluster is set to, for its workers, and for its state.
+//! The client's methods for what the cluster is set to, for the groups of its queues, for its workers, and for its state.
 
-use crate::client::Client;
+use crate::client::{Client, Trail};
 use crate::error::SdkError;
 use crate::requests::answered;
-use jobraft_protocol::limits::{STATE_LIST_MAX, WORKER_LIST_MAX};
+use jobraft_protocol::limits::{GROUP_LIST_MAX, STATE_LIST_MAX, WORKER_LIST_MAX};
 use jobraft_protocol::{
-    ClusterSettings, Consistency, Request, Response, Setting, StateKey, StateValue, WorkerId, WorkerOrder, WorkerView,
+    ClusterSettings, Consistency, ErrorCode, GroupView, QueueName, Request, Response, Setting, StateKey, StateValue,
+    WorkerId, WorkerOrder, WorkerView,
 };
 
 impl Client {
     /// Changes settings, all of them or none.
     ///
     /// # Errors
-    /// [`InvalidArgument`](jobraft_protocol::ErrorCode::InvalidArgument) if one is out of its domain.
+    /// [`ErrorCode::InvalidArgument`] if one is out of its domain; [`ErrorCode::NotFound`] if one is of a schedule that is
+    /// not there. [`SdkError::OutcomeUnknown`] if an answer was lost and a schedule was not there when it was asked again:
+    /// the first time may have removed it.
     pub async fn configure(&self, settings: Vec<Setting>) -> Result<(), SdkError> {
-        answered!(self.ask(Request::Configure { settings }).await?, Done)
+        let removes = settings.iter().any(|setting| matches!(setting, Setting::RemoveSchedule(_)));
+        let mut trail = Trail::default();
+        match self.call(Request::Configure { settings }, self.config().request_timeout, &mut trail).await {
+            Err(SdkError::Refused(error)) if removes && trail.maybe_done && error.code == ErrorCode::NotFound => {
+                Err(SdkError::OutcomeUnknown { request: "configure", reason: error.message })
+            }
+            other => answered!(other?, Done),
+        }
     }
 
     /// What the cluster as a whole is set to; queues carry theirs: see [`queues`](Self::queues).
@@ -23,6 +33,24 @@ impl Client {
     /// If the cluster does not answer.
     pub async fn settings(&self, consistency: Consistency) -> Result<ClusterSettings, SdkError> {
         answered!(self.ask(Request::GetSettings { consistency }).await?, Settings(settings))
+    }
+
+    /// All groups of a queue that have jobs or are set to something of their own, by key. They are read in pages: what
+    /// changes meanwhile may or may not be seen.
+    ///
+    /// # Errors
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is no such queue.
+    pub async fn groups(&self, queue: &QueueName, consistency: Consistency) -> Result<Vec<GroupView>, SdkError> {
+        let mut groups: Vec<GroupView> = Vec::new();
+        loop {
+            let after = groups.last().map(|view| view.group.clone());
+            let request = Request::ListGroups { queue: queue.clone(), after, limit: GROUP_LIST_MAX, consistency };
+            let page = answered!(self.ask(request).await?, Groups(page))?;
+            if page.is_empty() {
+                return Ok(groups);
+            }
+            groups.extend(page);
+        }
     }
 
     /// All workers, by id. They are read in pages: what changes meanwhile may or may not be seen.

@@ -176,7 +176,11 @@ impl Deed {
     pub(super) async fn to_matching(&self, client: &Client, mut filter: JobFilter) -> Result<(), Failure> {
         filter.states = self.states(&filter.states)?;
         let states = filter.states.clone();
-        let ids = matching(client, filter).await?;
+        let mut ids = matching(client, filter).await?;
+        if matches!(self.action, JobAction::Cancel { .. } | JobAction::Delete) {
+            // The newest first: no job is let loose by the end of one that it came after, nor kept by one that comes after it.
+            ids.reverse();
+        }
         let output = Output::new();
         let mut summary = Summary { action: self.verb(), matched: ids.len(), ..Summary::default() };
         if ids.is_empty() {

@@ -3,7 +3,7 @@
 use super::value;
 use crate::failure::Failure;
 use clap::Args;
-use jobraft_protocol::{JobFilter, JobState, LogTime, QueueName, UniqueKey};
+use jobraft_protocol::{BatchId, JobFilter, JobState, LogTime, QueueName, UniqueKey};
 use std::time::Duration;
 
 /// Conditions; a job must meet all that are given.
@@ -23,6 +23,9 @@ pub(super) struct FilterArgs {
     /// With this unique key
     #[arg(long, value_name = "KEY")]
     unique: Option<UniqueKey>,
+    /// Of this batch
+    #[arg(long, value_name = "ID")]
+    batch: Option<BatchId>,
     /// Whose last error holds this text, in small or capital letters
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
@@ -54,6 +57,7 @@ impl FilterArgs {
             states: self.states.clone(),
             task: self.task.clone(),
             key: self.unique.clone(),
+            batch: self.batch,
             enqueued_from: self.newer_than.map(before),
             enqueued_before: self.older_than.map(before),
             error: self.error.clone(),
@@ -64,11 +68,12 @@ impl FilterArgs {
 
     /// Whether it has any condition.
     pub(super) fn is_given(&self) -> bool {
-        let Self { queues, states, task, unique, error, older_than, newer_than } = self;
+        let Self { queues, states, task, unique, batch, error, older_than, newer_than } = self;
         !queues.is_empty()
             || !states.is_empty()
             || task.is_some()
             || unique.is_some()
+            || batch.is_some()
             || error.is_some()
             || older_than.is_some()
             || newer_than.is_some()

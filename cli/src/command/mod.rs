@@ -1,6 +1,7 @@
 //! The commands: one file each, the tree that clap parses, and what starts the one that was named.
 
 mod apply;
+mod batch;
 mod bench;
 mod bulk;
 mod certs;
@@ -16,10 +17,12 @@ mod job;
 mod module;
 mod node;
 mod queue;
+mod schedule;
 mod settings;
 mod state;
 mod value;
 mod wasm_worker;
+mod work;
 mod worker;
 
 use crate::failure::Failure;
@@ -59,7 +62,9 @@ enum Command {
     Node(node::NodeArgs),
     Worker(worker::WorkerArgs),
     Job(job::JobArgs),
+    Batch(batch::BatchArgs),
     Queue(queue::QueueArgs),
+    Schedule(schedule::ScheduleArgs),
     Fleet(fleet::FleetArgs),
     State(state::StateArgs),
     Apply(apply::ApplyArgs),
@@ -85,7 +90,9 @@ impl Cli {
             Command::Demo(args) => logged(&log, "warn", args.run()),
             Command::Certs(args) => args.run(),
             Command::Job(args) => logged(&log, "warn", args.run()),
+            Command::Batch(args) => logged(&log, "warn", args.run()),
             Command::Queue(args) => logged(&log, "warn", args.run()),
+            Command::Schedule(args) => logged(&log, "warn", args.run()),
             Command::Fleet(args) => logged(&log, "warn", args.run()),
             Command::State(args) => logged(&log, "warn", args.run()),
             Command::Apply(args) => logged(&log, "warn", args.run()),

@@ -1,36 +1,81 @@
 //! What is set, as people read it: the name of each setting, its value, and what a change changes.
 
+use crate::failure::Failure;
 use crate::output::human;
-use jobraft_protocol::{QueueName, QueueSetting, QueueSettings, QueueStats, Retention, Setting, limits};
+use jobraft_protocol::{
+    GroupKey, GroupSetting, GroupSettings, QueueName, QueueSetting, QueueSettings, QueueStats, Retention, ScheduleName,
+    Setting, limits,
+};
 use serde::Serialize;
+use std::fmt;
 use std::time::Duration;
+
+/// A limit that is not set.
+pub(super) const UNLIMITED: &str = "unlimited";
 
 /// One change: where, what, from what, to what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
-    /// The queue; absent: the whole cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) queue: Option<String>,
+    #[serde(flatten)]
+    pub(super) place: Place,
     /// The setting, as files and flags name it.
     pub(super) setting: &'static str,
-    /// As it was; absent: the queue is not there yet.
+    /// As it was; absent: what it belongs to is not there yet.
     pub(super) from: Option<String>,
-    /// As it will be.
-    pub(super) to: String,
-    /// What is asked of the cluster.
+    /// As it will be; absent: what it belongs to goes.
+    pub(super) to: Option<String>,
+    /// What is asked of the cluster; absent: the change before brings this one about.
     #[serde(skip)]
-    pub(super) wish: Setting,
+    pub(super) wish: Option<Setting>,
+}
+
+/// What is set to something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Place {
+    /// The cluster as a whole.
+    Cluster {},
+    /// A queue.
+    Queue { queue: QueueName },
+    /// A group of a queue.
+    Group { queue: QueueName, group: GroupKey },
+    /// A schedule.
+    Schedule { schedule: ScheduleName },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster {} => f.write_str("cluster"),
+            Self::Queue { queue } => write!(f, "queue {queue}"),
+            Self::Group { queue, group } => write!(f, "queue {queue}, group {group}"),
+            Self::Schedule { schedule } => write!(f, "schedule {schedule}"),
+        }
+    }
 }
 
 impl Change {
     /// For people: `queue emails: mode: open -> paused`.
     pub(super) fn told(&self) -> String {
-        let place = self.queue.as_ref().map_or_else(|| "cluster".to_owned(), |queue| format!("queue {queue}"));
-        match &self.from {
-            Some(from) => format!("{place}: {}: {from} -> {}", self.setting, self.to),
-            None => format!("{place}: new: {}: {}", self.setting, self.to),
+        let Self { place, setting, .. } = self;
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) => format!("{place}: {setting}: {from} -> {to}"),
+            (None, Some(to)) => format!("{place}: new: {setting}: {to}"),
+            (Some(from), None) => format!("{place}: removed: {setting}: {from}"),
+            (None, None) => format!("{place}: {setting}"),
         }
     }
+}
+
+/// What is asked of the cluster for these changes: all of it, or nothing.
+pub(super) fn wishes(changes: &[Change]) -> Result<Vec<Setting>, Failure> {
+    let wishes: Vec<Setting> = changes.iter().filter_map(|change| change.wish.clone()).collect();
+    if wishes.len() > limits::SETTINGS_MAX {
+        let cause =
+            format!("{} settings are to be changed, at most {} in one step", wishes.len(), limits::SETTINGS_MAX);
+        return Err(Failure::usage("change the settings", cause).hint("nothing was done; split the file"));
+    }
+    Ok(wishes)
 }
 
 /// What setting `wishes` would change of a queue; in their order. A queue that is not there yet is made by any wish.
@@ -40,11 +85,34 @@ pub(super) fn changes(name: &QueueName, now: Option<&QueueStats>, wishes: &[Queu
         let mut after = before.clone();
         after.set(*wish);
         (now.is_none() || after != before).then(|| Change {
-            queue: Some(name.to_string()),
+            place: Place::Queue { queue: name.clone() },
             setting: setting_name(*wish),
             from: now.map(|_| value(&before, *wish)),
-            to: value(&after, *wish),
-            wish: Setting::Queue(name.clone(), *wish),
+            to: Some(value(&after, *wish)),
+            wish: Some(Setting::Queue(name.clone(), *wish)),
+        })
+    };
+    wishes.iter().filter_map(change).collect()
+}
+
+/// What setting `wishes` would change of a group of a queue; in their order. `before` is what it is set to, if it is there;
+/// one that is not is like one that is set to nothing.
+pub(super) fn group_changes(
+    queue: &QueueName,
+    group: &GroupKey,
+    before: Option<GroupSettings>,
+    wishes: &[GroupSetting],
+) -> Vec<Change> {
+    let before = before.unwrap_or_default();
+    let change = |wish: &GroupSetting| {
+        let mut after = before;
+        after.set(*wish);
+        (after != before).then(|| Change {
+            place: Place::Group { queue: queue.clone(), group: group.clone() },
+            setting: group_setting_name(*wish),
+            from: Some(group_value(&before, *wish)),
+            to: Some(group_value(&after, *wish)),
+            wish: Some(Setting::Group(queue.clone(), group.clone(), *wish)),
         })
     };
     wishes.iter().filter_map(change).collect()
@@ -85,6 +153,18 @@ fn setting_name(setting: QueueSetting) -> &'static str {
         QueueSetting::KeepDead(_) => "keep_dead",
         QueueSetting::KeepCancelled(_) => "keep_cancelled",
         QueueSetting::KeepExpired(_) => "keep_expired",
+        QueueSetting::Concurrency(_) => "concurrency",
+        QueueSetting::Rate(_) => "rate",
+        QueueSetting::GroupConcurrency(_) => "group_concurrency",
+        QueueSetting::GroupRate(_) => "group_rate",
+    }
+}
+
+fn group_setting_name(setting: GroupSetting) -> &'static str {
+    match setting {
+        GroupSetting::Weight(_) => "weight",
+        GroupSetting::Concurrency(_) => "concurrency",
+        GroupSetting::Rate(_) => "rate",
     }
 }
 
@@ -102,6 +182,22 @@ fn value(settings: &QueueSettings, kind: QueueSetting) -> String {
         QueueSetting::KeepDead(_) => keep(settings.keep_dead, limits::RETENTION_DEAD_MS_DEFAULT),
         QueueSetting::KeepCancelled(_) => keep(settings.keep_cancelled, limits::RETENTION_CANCELLED_MS_DEFAULT),
         QueueSetting::KeepExpired(_) => keep(settings.keep_expired, limits::RETENTION_EXPIRED_MS_DEFAULT),
+        QueueSetting::Concurrency(_) => or_default(settings.concurrency.map(jobs), UNLIMITED.to_owned()),
+        QueueSetting::Rate(_) => or_default(settings.rate.as_ref().map(human::rate), UNLIMITED.to_owned()),
+        QueueSetting::GroupConcurrency(_) => or_default(settings.group_concurrency.map(jobs), UNLIMITED.to_owned()),
+        QueueSetting::GroupRate(_) => or_default(settings.group_rate.as_ref().map(human::rate), UNLIMITED.to_owned()),
+    }
+}
+
+/// The value of a group's setting of that kind. What it is not set to holds as its queue sets it for every group.
+fn group_value(settings: &GroupSettings, kind: GroupSetting) -> String {
+    let of_queue = || "as the queue's groups (default)".to_owned();
+    match kind {
+        GroupSetting::Weight(_) => {
+            settings.weight.map_or_else(|| "1 (default)".to_owned(), |weight| weight.to_string())
+        }
+        GroupSetting::Concurrency(_) => settings.concurrency.map_or_else(of_queue, jobs),
+        GroupSetting::Rate(_) => settings.rate.as_ref().map_or_else(of_queue, human::rate),
     }
 }
 
@@ -126,7 +222,7 @@ pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use jobraft_protocol::QueueMode;
+    use jobraft_protocol::{QueueMode, Rate};
 
     /// A queue without jobs.
     pub(in crate::command) fn queue(name: &str, settings: QueueSettings) -> QueueStats {
@@ -145,7 +241,7 @@ pub(super) mod tests {
         let changes = changes(&name, Some(&now), &wishes);
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].told(), "queue q: keep_dead: 30 d (default) -> 1 h, at most 1 job");
-        assert_eq!(changes[0].wish, Setting::Queue(name, wishes[2]));
+        assert_eq!(changes[0].wish, Some(Setting::Queue(name, wishes[2])));
     }
 
     #[test]
@@ -177,5 +273,63 @@ pub(super) mod tests {
     fn any_wish_makes_a_queue_that_is_not_there() {
         let changed = changes(&"q".parse().unwrap(), None, &[QueueSetting::Mode(QueueMode::Open)]);
         assert_eq!(changed[0].told(), "queue q: new: mode: open");
+    }
+
+    #[test]
+    fn limits_are_told_as_they_are_given() {
+        let name: QueueName = "q".parse().unwrap();
+        let now = queue("q", QueueSettings { concurrency: Some(1), ..QueueSettings::default() });
+        let wishes = [
+            QueueSetting::Concurrency(Some(20)),
+            QueueSetting::Rate(Some(Rate { burst: Some(5), ..Rate::new(100, 60_000) })),
+            QueueSetting::GroupConcurrency(None),
+            QueueSetting::GroupRate(Some(Rate::new(1, 1_000))),
+        ];
+        let told: Vec<String> = changes(&name, Some(&now), &wishes).iter().map(Change::told).collect();
+        assert_eq!(
+            told,
+            [
+                "queue q: concurrency: 1 job -> 20 jobs",
+                "queue q: rate: unlimited (default) -> 100/1m,burst=5",
+                "queue q: group_rate: unlimited (default) -> 1/1s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_set_to_nothing() {
+        let (name, group) = ("q".parse().unwrap(), GroupKey::new("tenant 1").unwrap());
+        let wishes = [GroupSetting::Weight(Some(3)), GroupSetting::Concurrency(None), GroupSetting::Rate(None)];
+        let changed = group_changes(&name, &group, None, &wishes);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].told(), "queue q, group tenant 1: weight: 1 (default) -> 3");
+        assert_eq!(changed[0].wish, Some(Setting::Group(name.clone(), group.clone(), wishes[0])));
+        let set = GroupSettings { weight: Some(3), concurrency: Some(2), rate: None };
+        let changed = group_changes(&name, &group, Some(set), &wishes);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(
+            changed[0].told(),
+            "queue q, group tenant 1: concurrency: 2 jobs -> as the queue's groups (default)"
+        );
+        let json = serde_json::to_value(&changed[0]).unwrap();
+        assert_eq!(
+            (&json["queue"], &json["group"], &json["to"]),
+            (&"q".into(), &"tenant 1".into(), &"as the queue's groups (default)".into())
+        );
+    }
+
+    #[test]
+    fn more_changes_than_one_step_takes_are_refused() {
+        let change = |wish| Change { place: Place::Cluster {}, setting: "create_queues", from: None, to: None, wish };
+        let mut all = vec![change(Some(Setting::CreateQueues(true))); limits::SETTINGS_MAX];
+        // What another change brings about is no setting of its own.
+        all.push(change(None));
+        assert_eq!(wishes(&all).unwrap().len(), limits::SETTINGS_MAX);
+        all.push(change(Some(Setting::CreateQueues(true))));
+        let failure = wishes(&all).unwrap_err();
+        assert!(
+            failure.to_string().contains("1001 settings") && failure.to_string().contains("at most 1000"),
+            "{failure}"
+        );
     }
 }

@@ -27,18 +27,26 @@ fn every_example_in_the_help_parses() {
     }
     let mut found = Vec::new();
     examples(&Cli::command(), &mut found);
-    assert!(found.len() > 30, "only {} examples", found.len());
+    assert!(found.len() > 80, "only {} examples", found.len());
     for line in found {
-        // A description follows after several spaces; what is quoted is one word here.
-        let line = line.split("    ").next().unwrap().replace("'", "");
+        // A description follows after several spaces.
+        let line = line.split("    ").next().unwrap();
         if line.contains(['|', '>', '$', '{']) {
             continue;
         }
-        let words = line.replace("some text", "text").replace("no longer needed", "r").replace("sent by mistake", "r");
-        if let Err(error) = parse(&words) {
+        if let Err(error) = Cli::try_parse_from(words(line)) {
             panic!("{line}: {error}");
         }
     }
+}
+
+/// As a shell would take them: what is quoted is one.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate().flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    });
+    parts.collect()
 }
 
 #[test]
@@ -102,6 +110,23 @@ fn values_out_of_range_are_refused() {
         "jobraft worker --queue q --memory lots",
         "jobraft worker --queue q --lease 10ms",
         "jobraft dev --listen somewhere",
+        "jobraft job enqueue --task t --after 17",
+        "jobraft job enqueue --task t --batch 17",
+        "jobraft job enqueue --task t --label a*b",
+        "jobraft job enqueue --task t --group=",
+        "jobraft job list --batch 17",
+        "jobraft queue limit set q --concurrency many",
+        "jobraft queue limit set q --rate 100",
+        "jobraft queue limit set q --rate 0/1m",
+        "jobraft queue limit set q --group g --weight heavy",
+        "jobraft batch create --module m --label a*b",
+        "jobraft batch create --open --id 17",
+        "jobraft batch show 17",
+        "jobraft batch wait 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --timeout long",
+        "jobraft batch cancel 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --grace 2h",
+        "jobraft schedule put a*b --cron @hourly --task t",
+        "jobraft schedule next s -n 0",
+        "jobraft schedule next s -n 1001",
     ] {
         assert_eq!(refusal(line), ErrorKind::ValueValidation, "{line}");
     }
@@ -110,6 +135,13 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn states_are_named_as_they_are_shown() {
     for line in ["jobraft job list --state asleep", "jobraft queue purge q --state gone"] {
+        assert_eq!(refusal(line), ErrorKind::InvalidValue, "{line}");
+    }
+    for line in [
+        "jobraft job enqueue --task t --after 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --on-failure maybe",
+        "jobraft schedule put s --cron @hourly --task t --catch-up some",
+        "jobraft schedule put s --cron @hourly --task t --overlap never",
+    ] {
         assert_eq!(refusal(line), ErrorKind::InvalidValue, "{line}");
     }
     for state in jobraft_protocol::JobState::ALL {
@@ -141,6 +173,8 @@ fn jobs_are_named_or_filtered_and_never_both() {
             assert_eq!(refusal(&line(&format!("{ID} {both}"))), ErrorKind::ArgumentConflict, "{action} {both}");
         }
         assert_eq!(refusal(&line("--all --queue a")), ErrorKind::ArgumentConflict, "{action}");
+        assert!(parse(&line(&format!("--batch {ID}"))).is_ok(), "{action}");
+        assert_eq!(refusal(&line(&format!("{ID} --batch {ID}"))), ErrorKind::ArgumentConflict, "{action}");
     }
     assert_eq!(refusal("jobraft job move --all"), ErrorKind::MissingRequiredArgument);
     assert_eq!(refusal("jobraft job prioritize --all"), ErrorKind::MissingRequiredArgument);
@@ -156,9 +190,68 @@ fn options_that_belong_together_are_given_together() {
         ErrorKind::ArgumentConflict
     );
     assert_eq!(refusal("jobraft queue set q"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft queue limit set q"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft queue limit set q --weight 3"), ErrorKind::MissingRequiredArgument);
+    for all in ["--group-concurrency 3", "--group-rate 1/1s"] {
+        assert!(parse(&format!("jobraft queue limit set q {all}")).is_ok());
+        assert_eq!(
+            refusal(&format!("jobraft queue limit set q --group g {all}")),
+            ErrorKind::ArgumentConflict,
+            "{all}"
+        );
+    }
+    assert_eq!(refusal("jobraft job enqueue --task t --on-failure run"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft job enqueue --task t --all-or-none --wait-when-full 1m"), ErrorKind::ArgumentConflict);
     assert_eq!(refusal("jobraft apply -f f --yes --dry-run"), ErrorKind::ArgumentConflict);
     assert_eq!(refusal("jobraft apply"), ErrorKind::MissingRequiredArgument);
     assert_eq!(refusal("jobraft fleet stop"), ErrorKind::MissingRequiredArgument);
+}
+
+#[test]
+fn a_batch_is_of_a_file_or_of_flags() {
+    for line in [
+        "-f w.toml",
+        "-f w.toml --wait",
+        "--task t",
+        "--open",
+        "--module m text --on-complete-task done",
+        "--task t --file a",
+    ] {
+        assert!(parse(&format!("jobraft batch create {line}")).is_ok(), "{line}");
+    }
+    for flag in [
+        "--task t",
+        "--module m",
+        "--queue q",
+        "--label l",
+        "--priority 1",
+        "--group g",
+        "--unique k",
+        "--on-complete-task t",
+        "--on-failure-module m",
+        "--callback-queue q",
+        "--file a",
+    ] {
+        assert_eq!(refusal(&format!("jobraft batch create -f w.toml {flag}")), ErrorKind::ArgumentConflict, "{flag}");
+    }
+    assert_eq!(refusal("jobraft batch create --open --wait"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft batch create --task t --module m"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft batch create text"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft batch create --open --file a"), ErrorKind::MissingRequiredArgument);
+    let both = "jobraft batch create --task t --on-complete-task t --on-complete-module m";
+    assert_eq!(refusal(both), ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn a_schedule_says_when_and_what() {
+    assert!(parse("jobraft schedule put s --cron @hourly --task t").is_ok());
+    assert_eq!(refusal("jobraft schedule put s --task t"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft schedule put s --cron @hourly"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft schedule put s --cron @hourly --task t --module m"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft schedule put s --cron @hourly --task t p --file f"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft schedule next"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refusal("jobraft schedule next s --cron @hourly"), ErrorKind::ArgumentConflict);
+    assert_eq!(refusal("jobraft schedule next s --tz UTC"), ErrorKind::ArgumentConflict);
 }
 
 #[test]

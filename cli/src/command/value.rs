@@ -3,7 +3,7 @@
 use crate::output::human;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jobraft_protocol::limits::{CANCEL_GRACE_MS_MAX, DELAY_MS_MAX, RETENTION_MS_MAX, RUN_TIMEOUT_MS_MAX};
-use jobraft_protocol::{JobState, LogTime, Retention};
+use jobraft_protocol::{CatchUp, JobState, LogTime, OnFailure, Overlap, Rate, Retention};
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -74,18 +74,68 @@ pub(super) fn far_future() -> LogTime {
     LogTime::from_ms(u64::MAX)
 }
 
+/// One of a few, by its name.
+fn named<T: Clone + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.clone().map(name)).try_map(move |text| {
+        let value = all.iter().find(|value| name((*value).clone()) == text).cloned();
+        value.ok_or_else(|| format!("{text:?} is unknown"))
+    })
+}
+
 /// The state of a job, by its name.
 pub(super) fn state() -> impl TypedValueParser<Value = JobState> {
-    PossibleValuesParser::new(JobState::ALL.map(JobState::as_str)).try_map(|name| {
-        let state = JobState::ALL.into_iter().find(|state| state.as_str() == name);
-        state.ok_or_else(|| format!("{name:?} is no state"))
-    })
+    named(JobState::ALL, JobState::as_str)
+}
+
+/// What becomes of a job if one that it waits for fails, by its name.
+pub(super) fn on_failure() -> impl TypedValueParser<Value = OnFailure> {
+    named(OnFailure::ALL, OnFailure::as_str)
+}
+
+/// What becomes of late ticks, by its name.
+pub(super) fn catch_up() -> impl TypedValueParser<Value = CatchUp> {
+    named(CatchUp::ALL, CatchUp::as_str)
+}
+
+/// What becomes of a tick while the job before lives, by its name.
+pub(super) fn overlap() -> impl TypedValueParser<Value = Overlap> {
+    named(Overlap::ALL, Overlap::as_str)
 }
 
 /// A number, or `default`.
 pub(super) fn count_or_default(text: &str) -> Result<OrDefault<u64>, String> {
     let number = |text: &str| u64::from_str(text).map_err(|_| format!("{text:?} is not a number, such as 1000"));
     or_default(text, number)
+}
+
+/// A group's share, or `default`.
+pub(super) fn weight_or_default(text: &str) -> Result<OrDefault<u32>, String> {
+    let number = |text: &str| u32::from_str(text).map_err(|_| format!("{text:?} is not a weight, such as 3"));
+    or_default(text, number)
+}
+
+/// How many attempts may begin in how much time, or `default`.
+pub(super) fn rate_or_default(text: &str) -> Result<OrDefault<Rate>, String> {
+    or_default(text, rate)
+}
+
+/// How many attempts may begin in how much time: `100/1m`, or `100/1m,burst=20`.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    let malformed = |why: &str| format!("{text:?} is not a rate, such as 100/1m or 100/1m,burst=20{why}");
+    let (main, burst) = match text.split_once(',') {
+        Some((main, burst)) => (main, Some(burst.trim())),
+        None => (text, None),
+    };
+    let (count, period) = main.split_once('/').ok_or_else(|| malformed(""))?;
+    let number =
+        |digits: &str| u64::from_str(digits.trim()).map_err(|_| malformed(&format!(" ({digits:?} is no number)")));
+    let burst = burst.map(|burst| burst.strip_prefix("burst=").ok_or_else(|| malformed("")).and_then(number));
+    let period = duration(period.trim()).map_err(|error| malformed(&format!(" ({error})")))?;
+    let rate = Rate { count: number(count)?, per_ms: milliseconds(period), burst: burst.transpose()? };
+    rate.check().map(|()| rate).map_err(|error| malformed(&format!(": {error}")))
 }
 
 /// A size, or `default`.
@@ -158,6 +208,31 @@ mod tests {
         for wrong in ["", "5", "1h,", "1h,many", "20years", "1h,-1"] {
             assert!(retention(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn rates_are_a_count_a_period_and_perhaps_a_burst() {
+        assert_eq!(rate("100/1m").unwrap(), Rate::new(100, 60_000));
+        assert_eq!(rate("5/1m 30s, burst=2").unwrap(), Rate { burst: Some(2), ..Rate::new(5, 90_000) });
+        for (wrong, why) in [
+            ("", "100/1m"),
+            ("100", "100/1m"),
+            ("/1m", "is no number"),
+            ("many/1m", "\"many\" is no number"),
+            ("100/s", "not a duration"),
+            ("100/1m,20", "burst=20"),
+            ("100/1m,burst=x", "\"x\" is no number"),
+            ("0/1m", "a rate's count 0 is not in 1..=1000000"),
+            ("1/0s", "a rate's period in ms 0 is not in 1..=86400000"),
+            ("1/25h", "a rate's period in ms 90000000"),
+            ("1/1s,burst=0", "a rate's burst 0 is not in"),
+        ] {
+            let error = rate(wrong).unwrap_err();
+            assert!(error.contains(&format!("{wrong:?}")) && error.contains(why), "{error}");
+        }
+        assert_eq!(rate_or_default("default").unwrap(), OrDefault(None));
+        assert_eq!(weight_or_default("3").unwrap(), OrDefault(Some(3)));
+        assert!(weight_or_default("-1").unwrap_err().contains("`default`"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sizes, times and ids as people say them.
 
 use jobraft_protocol::limits::BACKOFF_MS_MAX;
-use jobraft_protocol::{Backoff, BackoffCurve, Digest, JobState, LogTime, Unique, UniqueScope};
+use jobraft_protocol::{Backoff, BackoffCurve, Digest, JobState, LogTime, Rate, Task, Unique, UniqueScope};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Paint;
@@ -106,9 +106,27 @@ pub(crate) fn excerpt(bytes: &[u8], bytes_max: usize) -> String {
     if bytes.len() > bytes_max { format!("{shown}…") } else { shown }
 }
 
+/// A duration as flags take it.
+fn span(ms: u64) -> String {
+    humantime::format_duration(Duration::from_millis(ms)).to_string().replace(' ', "")
+}
+
+/// How many in how much time, as `--rate` takes it.
+pub(crate) fn rate(rate: &Rate) -> String {
+    let burst = rate.burst.map(|burst| format!(",burst={burst}")).unwrap_or_default();
+    format!("{}/{}{burst}", rate.count, span(rate.per_ms))
+}
+
+/// What is run: a handler's name, or the beginning of a module's digest.
+pub(crate) fn task(task: &Task) -> String {
+    match task {
+        Task::Module(digest) => format!("sha256:{}", short_digest(*digest)),
+        Task::Handler(name) => name.to_string(),
+    }
+}
+
 /// A retry policy, as `--backoff` takes it.
 pub(crate) fn backoff(backoff: &Backoff) -> String {
-    let span = |ms: u64| humantime::format_duration(Duration::from_millis(ms)).to_string().replace(' ', "");
     let mut text = match &backoff.curve {
         BackoffCurve::Standard => "standard".to_owned(),
         BackoffCurve::Exponential { first_ms, factor } => format!("exponential:{},factor={factor}", span(*first_ms)),
@@ -175,7 +193,7 @@ pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use jobraft_protocol::{JobId, JobView, NewJob, Task};
+    use jobraft_protocol::{JobId, JobView, NewJob, OnFailure};
 
     /// A job that waits for its first attempt.
     pub(in crate::output) fn sample_job() -> JobView {
@@ -209,6 +227,13 @@ pub(super) mod tests {
             progress: None,
             checkpoint_bytes: 0,
             cancel: None,
+            group: None,
+            after: Vec::new(),
+            on_failure: OnFailure::Wait,
+            batch: None,
+            is_callback: false,
+            label: None,
+            tick: None,
         }
     }
 
@@ -273,6 +298,12 @@ pub(super) mod tests {
         ] {
             assert_eq!(backoff(&jobraft_sdk::parse_backoff(text).unwrap()), text);
         }
+    }
+
+    #[test]
+    fn rate_is_told_as_it_is_given() {
+        assert_eq!(rate(&Rate::new(100, 60_000)), "100/1m");
+        assert_eq!(rate(&Rate { burst: Some(7), ..Rate::new(1, 90_000) }), "1/1m30s,burst=7");
     }
 
     #[test]

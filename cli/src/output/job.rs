@@ -2,7 +2,8 @@
 
 use super::human;
 use jobraft_protocol::{
-    AttemptError, Backoff, CancelNotice, EndReason, JobSummary, JobView, LeaseView, Progress, Unique,
+    AttemptError, Backoff, CancelNotice, EndReason, JobState, JobSummary, JobTemplate, JobView, LeaseView, Predecessor,
+    Progress, ScheduleTick, Unique,
 };
 use serde::Serialize;
 
@@ -42,6 +43,20 @@ pub(crate) struct JobJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
     checkpoint_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_callback: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after: Vec<PredecessorJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failure: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tick: Option<TickJson>,
     errors: Vec<ErrorJson>,
     #[serde(flatten)]
     payload: PayloadJson,
@@ -74,6 +89,20 @@ pub(crate) struct SummaryJson {
     progress: Option<Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_callback: bool,
+    /// The first of the jobs that it comes after.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after: Vec<String>,
+    /// How many these are in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_count: Option<u32>,
 }
 
 /// A value that may be text or not, for `--json`.
@@ -90,6 +119,50 @@ pub(crate) enum BytesJson {
         /// In hexadecimal.
         value_hex: String,
     },
+}
+
+/// A job without what belongs to one time, for `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct TemplateJson {
+    queue: String,
+    task: String,
+    #[serde(flatten)]
+    payload: PayloadJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<Backoff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_crashes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique: Option<Unique>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+}
+
+/// A job that another one waits for, for `--json`.
+#[derive(Debug, Serialize)]
+struct PredecessorJson {
+    job: String,
+    /// How it ended; absent: not yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct TickJson {
+    schedule: String,
+    tick: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,12 +204,8 @@ struct ErrorJson {
 impl From<&JobView> for JobJson {
     fn from(job: &JobView) -> Self {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-        let payload = match text(&job.payload) {
-            Some(payload) => PayloadJson::Text { payload },
-            None => PayloadJson::Hex { payload_hex: hex(&job.payload) },
-        };
         let result = match text(&job.result) {
-            _ if job.state != jobraft_protocol::JobState::Completed => ResultJson::None {},
+            _ if job.state != JobState::Completed => ResultJson::None {},
             Some(result) => ResultJson::Text { result },
             None => ResultJson::Hex { result_hex: hex(&job.result) },
         };
@@ -164,8 +233,15 @@ impl From<&JobView> for JobJson {
             unique: job.unique.clone(),
             progress: job.progress.clone(),
             checkpoint_bytes: job.checkpoint_bytes,
+            group: job.group.as_ref().map(ToString::to_string),
+            label: job.label.as_ref().map(ToString::to_string),
+            batch: job.batch.map(|batch| batch.to_string()),
+            is_callback: job.is_callback,
+            after: job.after.iter().map(PredecessorJson::from).collect(),
+            on_failure: (!job.after.is_empty()).then(|| job.on_failure.as_str()),
+            tick: job.tick.as_ref().map(TickJson::from),
             errors: job.errors.iter().map(ErrorJson::from).collect(),
-            payload,
+            payload: PayloadJson::from(&job.payload[..]),
             result,
             log: String::from_utf8_lossy(&job.log).into_owned(),
         }
@@ -190,6 +266,53 @@ impl From<&JobSummary> for SummaryJson {
             key: job.key.as_ref().map(ToString::to_string),
             progress: job.progress.clone(),
             error: job.error.clone(),
+            group: job.group.as_ref().map(ToString::to_string),
+            label: job.label.as_ref().map(ToString::to_string),
+            batch: job.batch.map(|batch| batch.to_string()),
+            is_callback: job.is_callback,
+            after: job.after.iter().map(ToString::to_string).collect(),
+            after_count: (job.after_count > 0).then_some(job.after_count),
+        }
+    }
+}
+
+impl From<&JobTemplate> for TemplateJson {
+    fn from(job: &JobTemplate) -> Self {
+        Self {
+            queue: job.queue.to_string(),
+            task: job.task.to_string(),
+            payload: PayloadJson::from(&job.payload[..]),
+            priority: job.priority,
+            max_attempts: job.max_attempts,
+            run_timeout_ms: job.run_timeout_ms,
+            ttl_ms: job.ttl_ms,
+            start_deadline_ms: job.start_deadline_ms,
+            backoff: job.backoff.clone(),
+            max_crashes: job.max_crashes,
+            unique: job.unique.clone(),
+            group: job.group.as_ref().map(ToString::to_string),
+            label: job.label.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl From<&Predecessor> for PredecessorJson {
+    fn from(predecessor: &Predecessor) -> Self {
+        Self { job: predecessor.job.to_string(), ended: predecessor.ended.map(JobState::as_str) }
+    }
+}
+
+impl From<&ScheduleTick> for TickJson {
+    fn from(tick: &ScheduleTick) -> Self {
+        Self { schedule: tick.schedule.to_string(), tick: human::timestamp(tick.tick) }
+    }
+}
+
+impl From<&[u8]> for PayloadJson {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text { payload: text.to_owned() },
+            Err(_) => Self::Hex { payload_hex: hex(bytes) },
         }
     }
 }
@@ -236,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::output::human::tests::sample_job;
-    use jobraft_protocol::JobState;
+    use jobraft_protocol::LogTime;
 
     #[test]
     fn text_is_text_and_other_bytes_are_hexadecimal() {
@@ -256,5 +379,22 @@ mod tests {
         let json = serde_json::to_value(JobJson::from(&sample_job())).unwrap();
         assert_eq!(json["state"], "ready");
         assert!(json.get("result").is_none() && json.get("finished_at").is_none());
+    }
+
+    #[test]
+    fn what_a_job_has_to_do_with_others_is_told() {
+        let mut job = sample_job();
+        let json = serde_json::to_value(JobJson::from(&job)).unwrap();
+        for key in ["group", "label", "batch", "is_callback", "after", "on_failure", "tick"] {
+            assert!(json.get(key).is_none(), "{key}");
+        }
+        job.after =
+            vec![Predecessor { job: job.id, ended: Some(JobState::Dead) }, Predecessor { job: job.id, ended: None }];
+        job.group = Some("tenant 1".parse().unwrap());
+        job.tick = Some(ScheduleTick { schedule: "nightly".parse().unwrap(), tick: LogTime::from_ms(60_000) });
+        let json = serde_json::to_value(JobJson::from(&job)).unwrap();
+        assert_eq!((&json["after"][0]["ended"], &json["on_failure"]), (&"dead".into(), &"wait".into()));
+        assert!(json["after"][1].get("ended").is_none());
+        assert_eq!((&json["group"], &json["tick"]["tick"]), (&"tenant 1".into(), &"1970-01-01T00:01:00.000Z".into()));
     }
 }

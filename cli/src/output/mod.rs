@@ -7,7 +7,7 @@ mod program;
 mod progress;
 mod table;
 
-pub(crate) use job::{BytesJson, JobJson, SummaryJson};
+pub(crate) use job::{BytesJson, JobJson, SummaryJson, TemplateJson};
 pub(crate) use paint::Paint;
 pub(crate) use program::{program, quoted};
 pub(crate) use progress::Progress;

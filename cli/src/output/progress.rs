@@ -62,6 +62,11 @@ impl Progress {
         self.bar.inc(by);
     }
 
+    /// So much there is in all.
+    pub(crate) fn expect(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
     /// So much is done in all.
     pub(crate) fn reach(&self, position: u64) {
         self.bar.set_position(position);

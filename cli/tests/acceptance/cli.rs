@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 45] = [
+const COMMANDS: [&str; 65] = [
     "",
     "demo",
     "dev",
@@ -23,13 +23,33 @@ const COMMANDS: [&str; 45] = [
     "job delete",
     "job move",
     "job prioritize",
+    "batch",
+    "batch create",
+    "batch list",
+    "batch show",
+    "batch wait",
+    "batch seal",
+    "batch cancel",
+    "batch retry",
     "queue",
     "queue list",
     "queue set",
+    "queue limit",
+    "queue limit set",
+    "queue limit show",
     "queue pause",
     "queue resume",
     "queue drain",
     "queue purge",
+    "schedule",
+    "schedule put",
+    "schedule list",
+    "schedule show",
+    "schedule next",
+    "schedule pause",
+    "schedule resume",
+    "schedule run",
+    "schedule rm",
     "fleet",
     "fleet list",
     "fleet quiet",
@@ -88,9 +108,20 @@ async fn help_of_every_command_shows_an_example() {
 async fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = jobraft(here(), &["completions", shell]).await.ok();
-        for word in
-            ["enqueue", "transfer-leader", "max-attempts", "older-than", "keep-completed", "purge", "quiet", "apply"]
-        {
+        for word in [
+            "enqueue",
+            "transfer-leader",
+            "max-attempts",
+            "older-than",
+            "keep-completed",
+            "purge",
+            "quiet",
+            "apply",
+            "limit",
+            "on-failure-task",
+            "catch-up",
+            "prune",
+        ] {
             assert!(script.contains(word), "{word} is not in the completions for {shell}");
         }
     }

@@ -9,12 +9,16 @@
 mod apply;
 mod bad_input;
 mod bad_start;
+mod batches;
 mod bulk;
 mod cli;
 mod cluster_faults;
 mod fleet;
 mod hostile_jobs;
 mod life;
+mod limits;
 mod membership;
 mod queues;
+mod schedules;
 mod support;
+mod together_faults;

@@ -26,9 +26,20 @@ pub(crate) struct Step {
 impl Step {
     /// Whether the command changes nothing, and may so be typed again.
     pub(crate) fn only_looks(&self) -> bool {
-        ["jobraft job get ", "jobraft job list", "jobraft queue list", "jobraft fleet list", "jobraft state "]
-            .iter()
-            .any(|looks| self.command.starts_with(looks))
+        const LOOKS: [&str; 11] = [
+            "jobraft job get ",
+            "jobraft job list",
+            "jobraft queue list",
+            "jobraft queue limit show ",
+            "jobraft batch show ",
+            "jobraft batch list",
+            "jobraft schedule show ",
+            "jobraft schedule list",
+            "jobraft schedule next ",
+            "jobraft fleet list",
+            "jobraft state ",
+        ];
+        LOOKS.iter().any(|looks| self.command.starts_with(looks))
     }
 
     /// Whether the page shows a failure: then the command must fail, and only then may it.

@@ -4,7 +4,7 @@
 
 use crate::BOOK;
 use jobraft_core::transition::{STEPS, Step};
-use jobraft_protocol::JobState::{self, Cancelled, Completed, Dead, Expired, Leased, Ready, Scheduled};
+use jobraft_protocol::JobState::{self, Blocked, Cancelled, Completed, Dead, Expired, Leased, Ready, Scheduled};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -18,14 +18,15 @@ const TABLE_BEGINS: &str = "<!-- made from server/core/src/transition.rs; UPDATE
 const TABLE_ENDS: &str = "<!-- end of what is made -->";
 
 /// Where the middle of each state's box is, and how it is colored.
-const BOXES: [(JobState, i32, i32, &str); 7] = [
-    (Scheduled, 190, 270, "live"),
-    (Ready, 520, 270, "live"),
-    (Leased, 850, 270, "live"),
-    (Completed, 970, 450, "good"),
-    (Dead, 690, 450, "bad"),
-    (Cancelled, 520, 110, "over"),
-    (Expired, 355, 450, "over"),
+const BOXES: [(JobState, i32, i32, &str); 8] = [
+    (Scheduled, 235, 165, "live"),
+    (Blocked, 235, 460, "live"),
+    (Ready, 570, 310, "live"),
+    (Leased, 900, 310, "live"),
+    (Completed, 985, 500, "good"),
+    (Dead, 720, 500, "bad"),
+    (Cancelled, 570, 110, "over"),
+    (Expired, 385, 320, "over"),
 ];
 
 /// Where a step's arrow runs.
@@ -35,7 +36,7 @@ struct Route {
     path: &'static str,
     /// Where the first line of its label is, and which of its ends is there.
     label: (i32, i32, &'static str),
-    /// Characters of a label's line.
+    /// Characters of a label's line; 0 if it has none, since another arrow into the same state says the same.
     chars: usize,
 }
 
@@ -49,23 +50,35 @@ const fn route(
     Route { from, to, path, label, chars }
 }
 
-const ROUTES: [Route; 16] = [
-    route(None, Scheduled, "M20 270 H125", (72, 244, "middle"), 12),
-    route(None, Ready, "M628 192 C628 218 602 232 574 247", (640, 196, "start"), 20),
-    route(Some(Scheduled), Ready, "M255 262 H455", (355, 254, "middle"), 30),
-    route(Some(Scheduled), Scheduled, "M143 293 C128 342 188 342 173 293", (150, 348, "middle"), 22),
-    route(Some(Scheduled), Cancelled, "M200 247 C210 150 330 110 455 110", (266, 138, "end"), 20),
-    route(Some(Scheduled), Expired, "M225 293 L318 427", (274, 396, "end"), 20),
-    route(Some(Ready), Leased, "M585 262 H785", (685, 254, "middle"), 30),
-    route(Some(Ready), Scheduled, "M455 278 H255", (355, 297, "middle"), 24),
-    route(Some(Ready), Cancelled, "M500 247 V133", (491, 194, "end"), 20),
-    route(Some(Ready), Expired, "M490 293 L392 427", (438, 380, "start"), 20),
-    route(Some(Leased), Completed, "M880 293 L955 427", (930, 360, "start"), 20),
-    route(Some(Leased), Ready, "M785 278 H585", (685, 297, "middle"), 30),
-    route(Some(Leased), Scheduled, "M885 247 V60 Q885 40 865 40 H180 Q160 40 160 60 V247", (522, 31, "middle"), 60),
-    route(Some(Leased), Dead, "M815 293 L722 427", (797, 336, "start"), 16),
-    route(Some(Leased), Cancelled, "M840 247 C830 150 710 110 585 110", (774, 138, "start"), 20),
-    route(Some(Dead), Ready, "M655 427 L558 293", (619, 364, "start"), 20),
+const ROUTES: [Route; 22] = [
+    route(None, Scheduled, "M100 178 H170", (108, 200, "middle"), 12),
+    route(None, Ready, "M660 230 C660 260 642 274 624 287", (672, 236, "start"), 20),
+    route(None, Blocked, "M100 450 H170", (108, 420, "middle"), 14),
+    route(Some(Blocked), Ready, "M300 452 C400 444 484 410 545 333", (474, 424, "start"), 20),
+    route(Some(Blocked), Scheduled, "M215 437 V188", (207, 306, "end"), 17),
+    route(
+        Some(Blocked),
+        Cancelled,
+        "M190 483 V520 Q190 530 180 530 H45 Q35 530 35 520 V85 Q35 75 45 75 H430 C462 75 480 82 505 97",
+        (152, 549, "middle"),
+        60,
+    ),
+    route(Some(Blocked), Expired, "M255 437 L352 343", (358, 362, "start"), 19),
+    route(Some(Scheduled), Ready, "M285 188 L505 300", (374, 258, "middle"), 30),
+    route(Some(Scheduled), Scheduled, "M185 142 C168 110 218 110 201 142", (152, 94, "middle"), 22),
+    route(Some(Scheduled), Cancelled, "M300 155 C370 152 430 138 505 120", (366, 138, "middle"), 20),
+    route(Some(Scheduled), Expired, "M240 188 L352 297", (0, 0, "start"), 0),
+    route(Some(Ready), Leased, "M635 302 H835", (735, 294, "middle"), 30),
+    route(Some(Ready), Scheduled, "M540 287 L300 168", (430, 198, "start"), 20),
+    route(Some(Ready), Cancelled, "M570 287 V133", (579, 190, "start"), 20),
+    route(Some(Ready), Expired, "M505 318 H450", (0, 0, "start"), 0),
+    route(Some(Leased), Completed, "M920 333 L975 477", (962, 405, "start"), 20),
+    route(Some(Leased), Ready, "M835 318 H635", (735, 337, "middle"), 30),
+    route(Some(Leased), Scheduled, "M925 287 V60 Q925 40 905 40 H300 Q280 40 280 60 V142", (602, 31, "middle"), 60),
+    route(Some(Leased), Dead, "M856 333 L745 477", (834, 386, "start"), 16),
+    route(Some(Leased), Cancelled, "M880 287 C862 190 770 110 635 110", (812, 162, "start"), 20),
+    route(Some(Dead), Ready, "M690 477 L605 333", (640, 414, "end"), 20),
+    route(Some(Dead), Blocked, "M655 506 C540 506 420 470 300 470", (470, 524, "middle"), 40),
 ];
 
 const STYLE: &str = "\
@@ -88,7 +101,7 @@ fn name(state: Option<JobState>) -> &'static str {
 /// The diagram.
 fn svg(steps: &[Step]) -> String {
     let mut svg = "\
-<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1060 490\" role=\"img\" aria-labelledby=\"title\">
+<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1060 570\" role=\"img\" aria-labelledby=\"title\">
 <!-- Made from server/core/src/transition.rs by cli/tests/book/diagram.rs; UPDATE_BOOK=1 makes it anew. -->
 <title id=\"title\">The states of a job and every step between them</title>
 <style>\n"
@@ -98,7 +111,7 @@ fn svg(steps: &[Step]) -> String {
         "</style>
 <marker id=\"tip\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
 <path d=\"M0 1 L10 5 L0 9 z\" fill=\"#6b7580\"/></marker>
-<rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"1059\" height=\"489\" rx=\"10\"/>\n",
+<rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"1059\" height=\"569\" rx=\"10\"/>\n",
     );
     for step in steps {
         let route = ROUTES.iter().find(|route| (route.from, route.to) == (step.from, step.to));
@@ -109,6 +122,15 @@ fn svg(steps: &[Step]) -> String {
         if step.from.is_none() {
             let (x, y) = beginning(route.path);
             let _ = writeln!(svg, "<circle class=\"begin\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>");
+        }
+        if route.chars == 0 {
+            let says_the_same = |other: &&Step| (other.to, other.cause) == (step.to, step.cause);
+            let is_labeled = |other: &Step| {
+                ROUTES.iter().any(|route| (route.from, route.to) == (other.from, other.to) && route.chars > 0)
+            };
+            let (from, to) = (name(step.from), step.to);
+            assert!(steps.iter().filter(says_the_same).any(is_labeled), "the arrow from {from} to {to} needs a label");
+            continue;
         }
         let (x, y, end) = route.label;
         for (line, text) in wrapped(step.cause, route.chars).into_iter().enumerate() {

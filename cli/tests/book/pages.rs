@@ -40,6 +40,9 @@ pages! {
     fleet,
     listing,
     leases,
+    limits,
+    workflows,
+    schedules,
     wasm,
     operations,
 }

@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor};
-use jobraft_protocol::{
-    Completion, Digest, Error, ErrorCode, Failure, FencingToken, JobId, LeasedJob, LogTime, QueueName, Task,
-};
+use jobraft_protocol::{Completion, Digest, Error, ErrorCode, Failure, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -107,18 +105,7 @@ impl Worker {
 }
 
 pub(crate) fn job(digest: Digest, payload: &'static [u8]) -> LeasedJob {
-    let enqueued_at = LogTime::from_ms(1_700_000_000_123);
-    LeasedJob {
-        id: JobId::new(enqueued_at, [7; 10]),
-        queue: QueueName::new("q").unwrap(),
-        task: Task::Module(digest),
-        payload: Bytes::from_static(payload),
-        attempt: 1,
-        max_attempts: 3,
-        token: FencingToken(1),
-        expires_at: enqueued_at.plus_ms(30_000),
-        run_timeout_ms: 600_000,
-        enqueued_at,
-        checkpoint: Bytes::new(),
-    }
+    let id = JobId::new(LogTime::from_ms(1_700_000_000_123), [7; 10]);
+    let queue = QueueName::new("q").unwrap();
+    LeasedJob { max_attempts: 3, ..LeasedJob::new(id, queue, Task::Module(digest), payload) }
 }

@@ -153,7 +153,11 @@ impl Core {
     fn delete_ended(&mut self, target: &Target) -> Result<(), Error> {
         self.ended_record(target)?;
         if let Some(dependents) = self.index.dependents.get(&target.job) {
-            let text = format!("{} live jobs come after job {}: cancel them first", dependents.len(), target.job);
+            let text = format!(
+                "jobs that live come after job {}, {} of them: cancel them first",
+                target.job,
+                dependents.len()
+            );
             return Err(Error::new(ErrorCode::WrongState, text));
         }
         self.drop_row(target.job);
@@ -197,7 +201,10 @@ impl Core {
         {
             return Err(conflict(&unique.key, holder));
         }
-        transition::transition(&mut job, Next::Ready(self.now));
+        let waits = job.options.as_mut().and_then(|options| options.waits.as_mut());
+        let is_blocked = waits.is_some_and(|waits| waits.note_alive(|id| self.jobs.contains_key(&id)));
+        let next = if is_blocked { Next::Blocked(self.now) } else { Next::Ready(self.now) };
+        transition::transition(&mut job, next);
         job.attempt = 0;
         if let Some(past) = &mut job.past {
             past.reported = None;
@@ -222,7 +229,7 @@ impl Core {
             self.keys.claim(&unique.key, id, None);
         }
         self.batches.job_revived(&job);
-        self.index.link(id, &job);
+        self.index.link(id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(id, &job, self.now);
         self.jobs.insert(id, job);
         self.touch(id);

@@ -125,6 +125,9 @@ impl Core {
         what: &str,
         jobs: &'a [NewJob],
     ) -> Result<(), Error> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
         check_bulk(jobs)?;
         circumstances.siblings = jobs.iter().map(|job| job.id).collect();
         let mut claimed = Claimed::nothing(circumstances.clone());
@@ -471,6 +474,12 @@ fn told(what: &str, jobs: &[NewJob], places: &[usize]) -> String {
 
 pub(crate) fn check_bulk(jobs: &[NewJob]) -> Result<(), Error> {
     let bytes: usize = jobs.iter().map(|job| job.payload.len()).sum();
+    let after: usize = jobs.iter().flat_map(|job| &job.after).map(|after| after.jobs.len()).sum();
+    if after > limits::BULK_AFTER_MAX {
+        let text =
+            format!("the jobs come after {after} others, at most {} at once; split them", limits::BULK_AFTER_MAX);
+        return Err(Error::new(ErrorCode::TooLarge, text));
+    }
     if jobs.len() <= limits::BULK_JOBS_MAX && bytes <= limits::BULK_BYTES_MAX {
         return Ok(());
     }

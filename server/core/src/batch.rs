@@ -26,6 +26,8 @@ pub(crate) struct Batches {
     ended: BTreeSet<(LogTime, BatchId)>,
     /// Those whose counts changed since they were last settled.
     unsettled: BTreeSet<BatchId>,
+    /// Of the payloads of callbacks that are not enqueued yet.
+    callback_bytes: usize,
     dirty: BTreeSet<BatchId>,
 }
 
@@ -52,6 +54,11 @@ impl BatchRecord {
 
     fn has_failed(&self) -> bool {
         self.ended[1..].iter().any(|&count| count > 0)
+    }
+
+    fn callback_bytes(&self) -> usize {
+        let callbacks = self.on_complete.iter().chain(&self.on_failure);
+        callbacks.filter_map(|callback| callback.job.as_ref()).map(|job| job.payload.len()).sum()
     }
 
     /// Whether a job that names it is one of its own: it may have been forgotten and created again since.
@@ -150,10 +157,17 @@ impl Batches {
     }
 
     fn forget_first(&mut self) {
-        if let Some((_, id)) = self.ended.pop_first() {
-            self.by_id.remove(&id);
+        if let Some((_, id)) = self.ended.pop_first()
+            && let Some(batch) = self.by_id.remove(&id)
+        {
+            self.callback_bytes -= batch.callback_bytes();
             self.dirty.insert(id);
         }
+    }
+
+    fn insert(&mut self, id: BatchId, batch: BatchRecord) {
+        self.callback_bytes += batch.callback_bytes();
+        self.by_id.insert(id, batch);
     }
 
     /// What changed since the last call.
@@ -169,7 +183,7 @@ impl Batches {
 
     pub(crate) fn restore(&mut self, id: BatchId, record: BatchRecord) {
         self.ended.extend(record.ended_at.map(|at| (at, id)));
-        self.by_id.insert(id, record);
+        self.insert(id, record);
     }
 }
 
@@ -202,12 +216,10 @@ impl Core {
             let text = format!("job {} is there already: a new batch begins with new jobs", job.id);
             return Err(Error::new(ErrorCode::Conflict, text));
         }
-        if self.batches.by_id.len() >= self.bounds.batches {
-            if self.batches.ended.is_empty() {
-                let text = format!("the cluster has {} batches that have not ended, the most", self.bounds.batches);
-                return Err(Error::new(ErrorCode::TooMany, text));
-            }
-            self.batches.forget_first();
+        let is_full = self.batches.by_id.len() >= self.bounds.batches;
+        if is_full && self.batches.ended.is_empty() {
+            let text = format!("the cluster has {} batches that have not ended, the most", self.bounds.batches);
+            return Err(Error::new(ErrorCode::TooMany, text));
         }
         let callback = |job: &Option<Box<NewJob>>| job.clone().map(|job| Callback { id: job.id, job: Some(job) });
         let record = BatchRecord {
@@ -222,7 +234,16 @@ impl Core {
             on_complete: callback(&new.on_complete),
             on_failure: callback(&new.on_failure),
         };
-        self.batches.by_id.insert(id, record);
+        let bytes = self.batches.callback_bytes + record.callback_bytes();
+        if bytes > limits::CALLBACK_BYTES_MAX {
+            let max = limits::CALLBACK_BYTES_MAX;
+            let text = format!("the callbacks of all batches would have {bytes} bytes of payload, the limit is {max}");
+            return Err(Error::new(ErrorCode::TooLarge, text));
+        }
+        if is_full {
+            self.batches.forget_first();
+        }
+        self.batches.insert(id, record);
         self.batches.change(id, |_| {});
         for job in new.on_complete.iter().chain(&new.on_failure) {
             // Now, as long as there may be one more.
@@ -311,6 +332,7 @@ impl Core {
                 _ => {}
             }
             if let Some(job) = called {
+                self.batches.callback_bytes -= job.payload.len();
                 self.call(id, &job);
             }
         }

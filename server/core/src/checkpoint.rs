@@ -33,7 +33,7 @@ impl Core {
                 ended_seq: past.and_then(|past| past.ended_seq),
                 task: job.task.to_string(),
                 key: job.unique().map(|unique| unique.key.clone()),
-                batch: job.options.as_ref().and_then(|options| options.batch).map(|membership| membership.batch),
+                batch: job.batch(),
                 error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
                 body: record::encode(&job.record(id, queue, self.holds_key(id, job))),
             });

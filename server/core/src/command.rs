@@ -420,7 +420,7 @@ pub struct JobRow {
     pub task: String,
     /// For listings: its unique key.
     pub key: Option<UniqueKey>,
-    /// For listings: its batch.
+    /// For listings: the batch of which it is a part.
     pub batch: Option<BatchId>,
     /// For listings: the message of its last error.
     pub error: Option<String>,

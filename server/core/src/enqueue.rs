@@ -119,7 +119,7 @@ impl Core {
             self.drop_former(new.id);
         }
         self.batches.job_began(&job);
-        self.index.link(new.id, &job);
+        self.index.link(new.id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(new.id, &job, self.now);
         self.jobs.insert(new.id, job);
         self.touch(new.id);

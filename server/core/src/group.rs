@@ -142,12 +142,6 @@ impl Groups {
         self.slots[index.place()].key.as_ref()
     }
 
-    /// Whether a group has limits of its own.
-    pub(crate) fn is_limited(&self, index: GroupIndex) -> bool {
-        let settings = &self.slots[index.place()].settings;
-        settings.concurrency.is_some() || settings.rate.is_some()
-    }
-
     /// The pass of the jobs without a group.
     pub(crate) fn plain_pass(&self) -> u64 {
         self.slots[0].pass

@@ -6,7 +6,7 @@ use crate::job::Job;
 use crate::queue::Queues;
 use crate::waits::Waits;
 use jobraft_protocol::{JobId, LogTime, WorkerId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The indexes. [`Index::leave`] before a job changes and [`Index::enter`] after keep them true.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Index {
     /// The live jobs that named a job as one that they come after, whether or not they still wait for it, and in which place
     /// they did.
     pub(crate) dependents: HashMap<JobId, BTreeMap<JobId, usize>>,
+    /// Those of them that do not live: what there is to read of them stays.
+    pub(crate) pinned: HashSet<JobId>,
 }
 
 impl Index {
@@ -58,19 +60,27 @@ impl Index {
     }
 
     /// A job begins to live.
-    pub(crate) fn link(&mut self, id: JobId, job: &Job) {
+    pub(crate) fn link(&mut self, id: JobId, job: &Job, is_live: impl Fn(JobId) -> bool) {
+        self.pinned.remove(&id);
         for (place, before) in job.waits().into_iter().flat_map(Waits::held) {
             self.dependents.entry(before).or_default().insert(id, place);
+            if !is_live(before) {
+                self.pinned.insert(before);
+            }
         }
     }
 
     /// Its life is over.
     pub(crate) fn unlink(&mut self, id: JobId, job: &Job) {
+        if self.dependents.contains_key(&id) {
+            self.pinned.insert(id);
+        }
         for (_, before) in job.waits().into_iter().flat_map(Waits::held) {
             if let Some(dependents) = self.dependents.get_mut(&before) {
                 dependents.remove(&id);
                 if dependents.is_empty() {
                     self.dependents.remove(&before);
+                    self.pinned.remove(&before);
                 }
             }
         }

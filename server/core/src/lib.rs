@@ -11,6 +11,8 @@
 //! | [`transition`] | the states of a job and the table of legal steps between them |
 //! | `core` | the state, `apply`, time and timers |
 //! | `enqueue`, `lease`, `report`, `act`, `configure` | the commands |
+//! | `admission` | whether jobs may come to be |
+//! | `group`, `bucket`, `waits`, `batch`, `schedule` | many jobs together: turns and limits, dependencies, batches, ticks |
 //! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog` | the parts of the state |
 //! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!

@@ -54,13 +54,6 @@ impl Queue {
         self.groups.open().min(room).min(tokens)
     }
 
-    /// Whether the end of a lease may let another job be leased.
-    fn is_limited(&self, group: GroupIndex) -> bool {
-        let QueueSettings { concurrency, rate, group_concurrency, group_rate, .. } = &self.stats.settings;
-        let is_limited = concurrency.is_some() || rate.is_some() || group_concurrency.is_some() || group_rate.is_some();
-        is_limited || self.groups.is_limited(group)
-    }
-
     /// When something opens that now waits for a token.
     fn next_wake(&self, now: LogTime) -> Option<LogTime> {
         let own = || {
@@ -148,8 +141,13 @@ impl Queues {
     /// Counts the job in its state; a ready one can be leased from now on.
     pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
         self.count(id, job);
+        let open = self.get(job.queue).groups.open();
         self.changed(job.queue, job.group, now);
-        if job.state == JobState::Ready || job.state != JobState::Leased && self.get(job.queue).is_limited(job.group) {
+        let queue = self.get(job.queue);
+        // Where a queue as a whole is limited, the end of a lease opens it for any group.
+        let opens =
+            queue.groups.open() > open || job.state != JobState::Leased && queue.stats.settings.concurrency.is_some();
+        if opens {
             self.announce(job.queue, now);
         }
     }

@@ -92,7 +92,7 @@ impl Restore {
         let group = record.view.group.clone();
         let group = self.core.index.queues.intern_group(queue, group.as_ref());
         let job = Box::new(Job::from_record(record, queue, group));
-        self.core.index.link(id, &job);
+        self.core.index.link(id, &job, |id| self.core.jobs.contains_key(&id));
         self.core.index.restore(id, &job);
         if self.core.jobs.insert(id, job).is_some() {
             return Err(inconsistent(format!("two rows for job {id}")));

@@ -47,7 +47,11 @@ impl Queue {
 
     /// Notes what is kept no longer, before the settings change.
     pub(crate) fn raise_floors(&mut self, now: LogTime) {
-        self.floors = TERMINAL.map(|state| self.floor(state, now));
+        self.floors = TERMINAL.map(|state| match self.floor(state, now) {
+            // Nothing was kept: all that ended so far is gone, but not what ends later in this same millisecond.
+            Floor { from, .. } if from > now => Floor { from: now, above: self.ended(state) },
+            floor => floor,
+        });
     }
 }
 
@@ -152,7 +156,7 @@ impl Core {
             let queue = self.index.queues.get(dead.queue);
             queue.retains(JobState::Dead, dead.finished_at, dead.seq, self.now)
         };
-        self.index.dependents.contains_key(&id)
+        self.index.pinned.contains(&id)
             || self
                 .dead
                 .holders
@@ -163,8 +167,8 @@ impl Core {
     /// Ended jobs whose rows must stay, whatever their retention says.
     #[must_use]
     pub fn pinned(&self) -> HashSet<JobId> {
-        let named = self.index.dependents.keys().chain(self.dead.holders.keys()).copied();
-        named.filter(|id| !self.jobs.contains_key(id) && self.is_pinned(*id)).collect()
+        let by_dead = self.dead.holders.keys().filter(|id| !self.jobs.contains_key(id) && self.is_pinned(**id));
+        self.index.pinned.iter().chain(by_dead).copied().collect()
     }
 
     /// The same for an ended job as its row has it. A live one's row is out of date at worst, and not kept by that rule.

@@ -45,6 +45,7 @@ pub const STEPS: &[Step] = &[
     step(Leased, Dead, "final failure, no attempt left, crash budget spent"),
     step(Leased, Cancelled, "cancel"),
     step(Dead, Ready, "retry"),
+    step(Dead, Blocked, "retry, after jobs that live again"),
 ];
 
 /// Whether a job may go from one state to the other.
@@ -60,6 +61,8 @@ pub(crate) enum Next {
     Ready(LogTime),
     /// May run from the given time on.
     Scheduled(LogTime),
+    /// Waits for other jobs, then from the given time on.
+    Blocked(LogTime),
     /// A worker takes it.
     Leased(Lease),
     /// Its life is over.
@@ -79,6 +82,7 @@ impl Next {
         match self {
             Self::Ready(_) => Ready,
             Self::Scheduled(_) => Scheduled,
+            Self::Blocked(_) => Blocked,
             Self::Leased(_) => Leased,
             Self::Ended { state, .. } => *state,
         }
@@ -95,7 +99,7 @@ pub(crate) fn transition(job: &mut Job, next: Next) {
     job.state = to;
     job.lease = None;
     match next {
-        Next::Ready(run_at) | Next::Scheduled(run_at) => job.run_at = run_at,
+        Next::Ready(run_at) | Next::Scheduled(run_at) | Next::Blocked(run_at) => job.run_at = run_at,
         Next::Leased(lease) => {
             job.lease = Some(Box::new(lease));
             if let Some(past) = &mut job.past {
@@ -118,7 +122,7 @@ mod tests {
     fn terminal_states_are_absorbing_but_for_the_retry_of_a_dead_job() {
         for from in JobState::ALL.into_iter().filter(|state| state.is_terminal()) {
             let left_for: Vec<_> = JobState::ALL.into_iter().filter(|&to| permitted(from, to)).collect();
-            assert_eq!(left_for, if from == Dead { vec![Ready] } else { vec![] }, "from {from}");
+            assert_eq!(left_for, if from == Dead { vec![Blocked, Ready] } else { vec![] }, "from {from}");
         }
     }
 

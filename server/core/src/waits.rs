@@ -75,6 +75,13 @@ const fn verdict(on_failure: OnFailure, ended: Option<JobState>) -> Verdict {
 }
 
 impl Waits {
+    /// Notes which of them live again; says whether any does.
+    pub(crate) fn note_alive(&mut self, is_live: impl Fn(JobId) -> bool) -> bool {
+        let alive: Vec<usize> = self.held().filter(|&(_, id)| is_live(id)).map(|(place, _)| place).collect();
+        alive.iter().for_each(|&place| self.note(place, None));
+        !alive.is_empty()
+    }
+
     pub(crate) fn new(on_failure: OnFailure, jobs: Vec<Predecessor>) -> Self {
         let counts = jobs.iter().fold(Counts::default(), |counts, one| counts.count(verdict(on_failure, one.ended)));
         Self { on_failure, jobs, counts, lost: BTreeSet::new() }

@@ -7,6 +7,7 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod consensus;
+pub mod cron;
 pub mod dispatch;
 pub mod modules;
 pub mod node;

@@ -35,7 +35,7 @@ async fn a_refusal_by_a_follower_is_followed_to_the_leader() {
     refusal.leader = Some(new.hint());
     old.next().await.answer(Err(refusal));
     let asked = new.next().await;
-    assert_eq!(asked.request, Request::Enqueue { jobs: vec![job] });
+    assert_eq!(asked.request, Request::Enqueue { jobs: vec![job], all_or_none: false });
     asked.answer(Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
     assert_eq!(enqueue.await.unwrap().unwrap(), [EnqueueOutcome::Created]);
     // Remembered.
@@ -106,7 +106,7 @@ async fn an_enqueue_cut_off_is_repeated_with_the_same_ids() {
     first.session.cut();
     let second = node.next().await;
     assert_eq!(first.request, second.request);
-    assert_eq!(second.request, Request::Enqueue { jobs });
+    assert_eq!(second.request, Request::Enqueue { jobs, all_or_none: false });
     second.answer(Ok(Response::Enqueued(vec![EnqueueOutcome::Existing; 3])));
     assert_eq!(enqueue.await.unwrap().unwrap(), vec![EnqueueOutcome::Existing; 3]);
 }

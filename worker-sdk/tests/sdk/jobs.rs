@@ -17,7 +17,7 @@ fn ids(count: u8) -> Vec<JobId> {
     (0..count).map(|seed| JobId::new(LogTime::from_ms(1_000), [seed; 10])).collect()
 }
 
-fn summary(id: JobId) -> JobSummary {
+pub(crate) fn summary(id: JobId) -> JobSummary {
     JobSummary {
         id,
         queue: "q".parse().unwrap(),
@@ -34,6 +34,12 @@ fn summary(id: JobId) -> JobSummary {
         key: None,
         progress: None,
         error: None,
+        group: None,
+        batch: None,
+        is_callback: false,
+        label: None,
+        after: Vec::new(),
+        after_count: 0,
     }
 }
 
@@ -50,10 +56,10 @@ async fn only_what_a_full_queue_refused_is_sent_again_under_new_ids() {
     let producer = Producer::<str>::new(client, "q", "t").unwrap().wait_when_full(Duration::from_secs(30));
     let enqueue = tokio::spawn(async move { producer.enqueue_many(["a", "b", "c"]).await });
     let asked = node.next().await;
-    let Request::Enqueue { jobs } = asked.request.clone() else { panic!("{:?}", asked.request) };
+    let Request::Enqueue { jobs, .. } = asked.request.clone() else { panic!("{:?}", asked.request) };
     asked.answer(Ok(Response::Enqueued(vec![full(), EnqueueOutcome::Created, full()])));
     let asked = node.next().await;
-    let Request::Enqueue { jobs: again } = asked.request.clone() else { panic!("{:?}", asked.request) };
+    let Request::Enqueue { jobs: again, .. } = asked.request.clone() else { panic!("{:?}", asked.request) };
     assert!(again[0].id != jobs[0].id && again[1].id != jobs[2].id, "an id grows too old to be taken");
     let same = [NewJob { id: again[0].id, ..jobs[0].clone() }, NewJob { id: again[1].id, ..jobs[2].clone() }];
     assert_eq!(again, same);
@@ -77,7 +83,7 @@ async fn who_brings_ids_of_their_own_keeps_them_in_front_of_a_full_queue() {
     });
     for outcome in [full(), EnqueueOutcome::Created] {
         let asked = node.next().await;
-        assert_eq!(asked.request, Request::Enqueue { jobs: vec![job.clone()] });
+        assert_eq!(asked.request, Request::Enqueue { jobs: vec![job.clone()], all_or_none: false });
         asked.answer(Ok(Response::Enqueued(vec![outcome])));
     }
     assert_eq!(enqueue.await.unwrap().unwrap(), [EnqueueOutcome::Created]);
@@ -117,7 +123,7 @@ async fn a_producer_says_all_that_it_was_told() {
         .on_conflict(OnConflict::Replace { payload: true, start: false });
     let enqueue = tokio::spawn(async move { producer.enqueue("ada").await });
     let asked = node.next().await;
-    let Request::Enqueue { jobs } = &asked.request else { panic!("{:?}", asked.request) };
+    let Request::Enqueue { jobs, .. } = &asked.request else { panic!("{:?}", asked.request) };
     let unique = Unique {
         key: UniqueKey::new("mail/ada").unwrap(),
         scope: UniqueScope::Waiting,

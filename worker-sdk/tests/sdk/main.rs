@@ -5,4 +5,7 @@
 mod client;
 mod jobs;
 mod node;
+mod predecessors;
+mod schedules;
 mod worker;
+mod workflows;

@@ -3,9 +3,9 @@
 use jobraft_protocol::frame;
 use jobraft_protocol::limits::CLIENT_FRAME_BYTES_MAX;
 use jobraft_protocol::{
-    ALPN_CLIENT, ClientFrame, Digest, Error, Extended, FencingToken, JobId, LeaderHint, LeasedJob, LogTime,
-    ModuleManifest, ModuleName, ModuleRef, NodeAddress, NodeId, Push, QueueName, Request, Response, ServerFrame,
-    ServerHello, StreamOpen, Task, TaskName, WorkerId, WorkerOrder,
+    ALPN_CLIENT, ClientFrame, Digest, Error, Extended, FencingToken, JobId, JobState, JobView, LeaderHint, LeasedJob,
+    LogTime, ModuleManifest, ModuleName, ModuleRef, NodeAddress, NodeId, OnFailure, Push, QueueName, Request, Response,
+    ServerFrame, ServerHello, StreamOpen, Task, TaskName, WorkerId, WorkerOrder,
 };
 use jobraft_sdk::{Client, ClientConfig, Pem};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -291,17 +291,50 @@ pub(crate) fn extended(leases: usize, lease_ms: u64) -> Response {
 
 /// A job of task `task`, leased under `token` for `lease_ms`.
 pub(crate) fn leased(task: &str, token: u64, lease_ms: u64, payload: &str) -> LeasedJob {
+    let (id, queue) = (JobId::new(now(), rand::random()), QueueName::new("q").unwrap());
     LeasedJob {
-        id: JobId::new(now(), rand::random()),
-        queue: QueueName::new("q").unwrap(),
-        task: Task::Handler(TaskName::new(task).unwrap()),
-        payload: payload.to_owned().into(),
-        attempt: 1,
-        max_attempts: 25,
         token: FencingToken(token),
         expires_at: now().plus_ms(lease_ms),
+        ..LeasedJob::new(id, queue, Task::Handler(TaskName::new(task).unwrap()), payload.to_owned())
+    }
+}
+
+/// A job in `state` whose result is `result`.
+pub(crate) fn view(id: JobId, state: JobState, result: &str) -> JobView {
+    JobView {
+        id,
+        queue: QueueName::new("q").unwrap(),
+        task: Task::Handler(TaskName::new("t").unwrap()),
+        payload: bytes::Bytes::new(),
+        state,
+        priority: 5,
+        attempt: 1,
+        max_attempts: 25,
         run_timeout_ms: 600_000,
         enqueued_at: now(),
-        checkpoint: bytes::Bytes::new(),
+        run_at: now(),
+        finished_at: None,
+        lease: None,
+        result: result.to_owned().into(),
+        log: bytes::Bytes::new(),
+        errors: Vec::new(),
+        cancel_reason: None,
+        end_reason: None,
+        ttl_ends_at: None,
+        start_by: None,
+        backoff: None,
+        max_crashes: 3,
+        crashed_at: Vec::new(),
+        unique: None,
+        progress: None,
+        checkpoint_bytes: 0,
+        cancel: None,
+        group: None,
+        after: Vec::new(),
+        on_failure: OnFailure::Wait,
+        batch: None,
+        is_callback: false,
+        label: None,
+        tick: None,
     }
 }

@@ -14,14 +14,14 @@ use tokio::task::JoinHandle;
 const LEASE: Duration = Duration::from_secs(30);
 const SHORT_LEASE: Duration = Duration::from_secs(1);
 
-struct Run {
-    node: Node,
+pub(crate) struct Run {
+    pub(crate) node: Node,
     shutdown: oneshot::Sender<()>,
     worker: JoinHandle<Result<WorkerReport, SdkError>>,
 }
 
 /// A worker with `change`d settings, two slots and a 30 s lease unless changed.
-async fn run(change: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Run {
+pub(crate) async fn run(change: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Run {
     let authority = Authority::new();
     let node = Node::start(&authority, 1);
     let builder = Worker::builder(authority.client(&[&node]).await).queues(["q"]).concurrency(2).lease(LEASE);
@@ -51,7 +51,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it did not happen")
 }
 
-fn is_report(request: &Request) -> bool {
+pub(crate) fn is_report(request: &Request) -> bool {
     matches!(request, Request::Complete { .. } | Request::Fail { .. } | Request::Release { .. })
 }
 

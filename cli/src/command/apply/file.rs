@@ -1,22 +1,39 @@
 //! The file: TOML, each error with file, line and key.
 
-use crate::command::value;
-use crate::output::human;
+use super::keys::{Bound, Bytes, Jobs, Keep, Mode, Pace, Weight};
+use crate::command::schedule::plan::ScheduleSpec;
+use crate::command::work::Options;
+use crate::command::work::keys::{job_table, named};
 use jobraft_node::config::{ConfigError, Source};
-use jobraft_protocol::{QueueMode, QueueName, QueueSetting, Retention};
-use serde::de::{self, Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, de::value::MapAccessDeserializer};
+use jobraft_node::cron::{Cron, CronError};
+use jobraft_protocol::{
+    CatchUp, GroupKey, GroupSetting, Label, Overlap, QueueName, QueueSetting, Rate, Retention, ScheduleName, limits,
+};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
+/// The time zone of a schedule that does not say.
+const TIME_ZONE_DEFAULT: &str = "UTC";
+
 /// What a file says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SettingsFile {
     /// Whether an enqueue makes a queue that is not there; absent: stays as it is.
     pub(super) create_queues: Option<bool>,
-    /// The queues, by name, each with what is to be set of it.
-    pub(super) queues: BTreeMap<QueueName, Vec<QueueSetting>>,
+    /// The queues, by name.
+    pub(super) queues: BTreeMap<QueueName, QueueWishes>,
+    /// The schedules, by name.
+    pub(super) schedules: BTreeMap<ScheduleName, ScheduleSpec>,
+}
+
+/// What is to be set of a queue.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct QueueWishes {
+    /// Of the queue itself.
+    pub(super) settings: Vec<QueueSetting>,
+    /// Of its groups, by key.
+    pub(super) groups: BTreeMap<GroupKey, Vec<GroupSetting>>,
 }
 
 /// The file as it is written.
@@ -27,6 +44,8 @@ struct Written {
     cluster: WrittenCluster,
     #[serde(default)]
     queues: BTreeMap<String, WrittenQueue>,
+    #[serde(default)]
+    schedules: BTreeMap<String, WrittenSchedule>,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,40 +64,42 @@ struct WrittenQueue {
     keep_dead: Option<Keep>,
     keep_cancelled: Option<Keep>,
     keep_expired: Option<Keep>,
+    concurrency: Option<Bound<Jobs>>,
+    rate: Option<Pace>,
+    group_concurrency: Option<Bound<Jobs>>,
+    group_rate: Option<Pace>,
+    #[serde(default)]
+    groups: BTreeMap<String, WrittenGroup>,
 }
 
-/// A mode by its name.
-struct Mode(QueueMode);
-/// A number, a text that stands for one, or `"default"`.
-struct Bound<Of> {
-    value: Option<u64>,
-    of: std::marker::PhantomData<Of>,
-}
-/// Jobs are counted.
-struct Jobs;
-/// Bytes have units.
-struct Bytes;
-/// `"1h"`, `"1h,1000"`, `{ age = "1h", count = 1000 }` or `"default"`.
-struct Keep(Option<Retention>);
-
-/// How a bound is written as text.
-trait Unit {
-    const EXPECTED: &'static str;
-    fn parse(text: &str) -> Result<value::OrDefault<u64>, String>;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenGroup {
+    weight: Option<Bound<Weight>>,
+    concurrency: Option<Bound<Jobs>>,
+    rate: Option<Pace>,
 }
 
-impl Unit for Jobs {
-    const EXPECTED: &'static str = "a number of jobs such as 1000, or \"default\"";
-    fn parse(text: &str) -> Result<value::OrDefault<u64>, String> {
-        value::count_or_default(text)
+job_table! {
+    /// A schedule: when, and the job.
+    WrittenSchedule {
+        cron: String,
+        time_zone: Option<String>,
+        #[serde(default, deserialize_with = "catch_up")]
+        catch_up: Option<CatchUp>,
+        #[serde(default, deserialize_with = "overlap")]
+        overlap: Option<Overlap>,
+        label: Option<Label>,
+        paused: Option<bool>,
     }
 }
 
-impl Unit for Bytes {
-    const EXPECTED: &'static str = "a size such as \"256MiB\", a number of bytes, or \"default\"";
-    fn parse(text: &str) -> Result<value::OrDefault<u64>, String> {
-        value::size_or_default(text)
-    }
+fn catch_up<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CatchUp>, D::Error> {
+    named(deserializer, &CatchUp::ALL, CatchUp::as_str).map(Some)
+}
+
+fn overlap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Overlap>, D::Error> {
+    named(deserializer, &Overlap::ALL, Overlap::as_str).map(Some)
 }
 
 impl SettingsFile {
@@ -89,102 +110,108 @@ impl SettingsFile {
 
     fn parse(source: &Source) -> Result<Self, ConfigError> {
         let written: Written = source.parse()?;
-        let mut queues = BTreeMap::new();
+        let mut file = Self { create_queues: written.cluster.create_queues, ..Self::default() };
         for (name, queue) in written.queues {
             let parsed = QueueName::new(&name);
             let parsed = parsed.map_err(|error| source.invalid(&["queues", &name], format!("{name:?}: {error}")))?;
-            let mut settings = Vec::new();
-            for (key, setting) in queue.settings() {
-                setting.check().map_err(|error| source.invalid(&["queues", &name, key], error))?;
-                settings.push(setting);
-            }
-            queues.insert(parsed, settings);
+            file.queues.insert(parsed, queue.wishes(source, &["queues", &name])?);
         }
-        Ok(Self { create_queues: written.cluster.create_queues, queues })
+        for (name, schedule) in written.schedules {
+            let path = ["schedules", &name];
+            let parsed = ScheduleName::new(&name);
+            let parsed = parsed.map_err(|error| source.invalid(&path, format!("{name:?}: {error}")))?;
+            file.schedules.insert(parsed, schedule.spec(source, &path)?);
+        }
+        Ok(file)
     }
 }
 
 impl WrittenQueue {
+    fn wishes(mut self, source: &Source, path: &[&str]) -> Result<QueueWishes, ConfigError> {
+        let mut wishes = QueueWishes::default();
+        for (name, group) in std::mem::take(&mut self.groups) {
+            let path = [path, &["groups", &name]].concat();
+            let key = GroupKey::new(&name).map_err(|error| source.invalid(&path, format!("{name:?}: {error}")))?;
+            let settings = group.settings().map(|(name, setting)| {
+                let within = setting.and_then(|setting| setting.check().map(|()| setting));
+                within.map_err(|error| source.invalid(&[&path[..], &[name]].concat(), error))
+            });
+            wishes.groups.insert(key, settings.collect::<Result<_, _>>()?);
+        }
+        for (key, setting) in self.settings() {
+            setting.check().map_err(|error| source.invalid(&[path, &[key]].concat(), error))?;
+            wishes.settings.push(setting);
+        }
+        Ok(wishes)
+    }
+
     /// The keys that are there, as settings.
     fn settings(self) -> impl Iterator<Item = (&'static str, QueueSetting)> {
         let keep = |key, kept: Option<Keep>, setting: fn(Option<Retention>) -> QueueSetting| {
             kept.map(|kept| (key, setting(kept.0)))
         };
+        let bound = |key, bound: Option<u64>, setting: fn(Option<u64>) -> QueueSetting| (key, setting(bound));
+        let pace = |key, pace: Option<Pace>, setting: fn(Option<Rate>) -> QueueSetting| {
+            pace.map(|pace| (key, setting(pace.0)))
+        };
         [
             self.mode.map(|mode| ("mode", QueueSetting::Mode(mode.0))),
-            self.max_jobs.map(|bound| ("max_jobs", QueueSetting::DepthMax(bound.value))),
-            self.max_bytes.map(|bound| ("max_bytes", QueueSetting::BytesMax(bound.value))),
+            self.max_jobs.map(|jobs| bound("max_jobs", jobs.value, QueueSetting::DepthMax)),
+            self.max_bytes.map(|bytes| bound("max_bytes", bytes.value, QueueSetting::BytesMax)),
             keep("keep_completed", self.keep_completed, QueueSetting::KeepCompleted),
             keep("keep_dead", self.keep_dead, QueueSetting::KeepDead),
             keep("keep_cancelled", self.keep_cancelled, QueueSetting::KeepCancelled),
             keep("keep_expired", self.keep_expired, QueueSetting::KeepExpired),
+            self.concurrency.map(|jobs| bound("concurrency", jobs.value, QueueSetting::Concurrency)),
+            pace("rate", self.rate, QueueSetting::Rate),
+            self.group_concurrency.map(|jobs| bound("group_concurrency", jobs.value, QueueSetting::GroupConcurrency)),
+            pace("group_rate", self.group_rate, QueueSetting::GroupRate),
         ]
         .into_iter()
         .flatten()
     }
 }
 
-impl<'de> Deserialize<'de> for Mode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const MODES: [QueueMode; 3] = [QueueMode::Open, QueueMode::Paused, QueueMode::Draining];
-        let text = String::deserialize(deserializer)?;
-        let mode = MODES.into_iter().find(|mode| mode.as_str() == text);
-        mode.map(Self).ok_or_else(|| D::Error::custom(format!("{text:?} is none of open, paused, draining")))
+impl WrittenGroup {
+    /// The keys that are there, as settings; an error is of a value that no such setting can have.
+    fn settings(self) -> impl Iterator<Item = (&'static str, Result<GroupSetting, String>)> {
+        let weight = |bound: Bound<Weight>| match bound.value {
+            None => Ok(GroupSetting::Weight(None)),
+            Some(weight) => match u32::try_from(weight) {
+                Ok(weight) => Ok(GroupSetting::Weight(Some(weight))),
+                Err(_) => Err(format!("weight {weight} is not in 1..={}", limits::GROUP_WEIGHT_MAX)),
+            },
+        };
+        [
+            self.weight.map(|bound| ("weight", weight(bound))),
+            self.concurrency.map(|bound| ("concurrency", Ok(GroupSetting::Concurrency(bound.value)))),
+            self.rate.map(|pace| ("rate", Ok(GroupSetting::Rate(pace.0)))),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
-impl<'de, Of: Unit> Deserialize<'de> for Bound<Of> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BoundVisitor<Of>(std::marker::PhantomData<Of>);
-        impl<Of: Unit> Visitor<'_> for BoundVisitor<Of> {
-            type Value = Option<u64>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(Of::EXPECTED)
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(Some(value))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-                let number = u64::try_from(value);
-                number.map(Some).map_err(|_| E::custom(format!("{value} is not {}", Of::EXPECTED)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Of::parse(text).map(|bound| bound.0).map_err(E::custom)
-            }
-        }
-        let of = std::marker::PhantomData;
-        Ok(Self { value: deserializer.deserialize_any(BoundVisitor::<Of>(of))?, of })
-    }
-}
-
-impl<'de> Deserialize<'de> for Keep {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Parts {
-            age: String,
-            count: Option<u64>,
-        }
-        struct KeepVisitor;
-        impl<'de> Visitor<'de> for KeepVisitor {
-            type Value = Option<Retention>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("how long to keep jobs: \"1h\", { age = \"1h\", count = 1000 }, or \"default\"")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                value::retention_or_default(text).map(|kept| kept.0).map_err(E::custom)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let parts = Parts::deserialize(MapAccessDeserializer::new(map))?;
-                let age = value::retention(&parts.age).map_err(A::Error::custom)?;
-                if age.count.is_some() {
-                    let age = human::one_line(&parts.age, 100);
-                    return Err(A::Error::custom(format!("{age:?} is not an age alone; count has a key of its own")));
-                }
-                Ok(Some(Retention { count: parts.count, ..age }))
-            }
-        }
-        deserializer.deserialize_any(KeepVisitor).map(Self)
+impl WrittenSchedule {
+    fn spec(mut self, source: &Source, path: &[&str]) -> Result<ScheduleSpec, ConfigError> {
+        let mut job = self.take_job().spec(source, path)?;
+        job.options = Options { label: self.label, ..job.options };
+        let time_zone = self.time_zone.unwrap_or_else(|| TIME_ZONE_DEFAULT.to_owned());
+        Cron::parse(&self.cron, &time_zone).map_err(|error| {
+            let key = match error {
+                CronError::TimeZone { .. } | CronError::TooLong { what: "time zone", .. } => "time_zone",
+                _ => "cron",
+            };
+            source.invalid(&[path, &[key]].concat(), error.to_string())
+        })?;
+        Ok(ScheduleSpec {
+            cron: self.cron,
+            time_zone,
+            job,
+            catch_up: self.catch_up.unwrap_or_default(),
+            overlap: self.overlap.unwrap_or_default(),
+            paused: self.paused,
+        })
     }
 }
 
@@ -193,6 +220,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use crate::command::work::What;
+    use jobraft_protocol::QueueMode;
 
     fn parse(text: &str) -> Result<SettingsFile, ConfigError> {
         SettingsFile::parse(&Source::from_text("queues.toml", text))
@@ -208,7 +237,7 @@ mod tests {
         assert_eq!(file.create_queues, Some(false));
         let hour = Retention { age_ms: 3_600_000, count: Some(7) };
         assert_eq!(
-            file.queues[&"emails".parse::<QueueName>().unwrap()],
+            file.queues[&"emails".parse::<QueueName>().unwrap()].settings,
             [
                 QueueSetting::Mode(QueueMode::Paused),
                 QueueSetting::DepthMax(Some(5)),
@@ -218,15 +247,93 @@ mod tests {
                 QueueSetting::KeepExpired(Some(Retention::for_ms(0))),
             ]
         );
-        assert!(file.queues[&"plain".parse::<QueueName>().unwrap()].is_empty());
-        assert_eq!(parse("").unwrap(), SettingsFile { create_queues: None, queues: BTreeMap::new() });
+        assert_eq!(file.queues[&"plain".parse::<QueueName>().unwrap()], QueueWishes::default());
+        assert_eq!(parse("").unwrap(), SettingsFile::default());
+    }
+
+    #[test]
+    fn limits_of_a_queue_and_of_its_groups_are_wishes() {
+        let file = parse(
+            "[queues.q]\nconcurrency = 5\nrate = \"100/1m\"\ngroup_concurrency = \"default\"\n\
+             group_rate = { count = 1, per = \"2s\", burst = 3 }\n\n[queues.q.groups.\"tenant 1\"]\nweight = 4\n\
+             concurrency = 2\nrate = \"default\"\n\n[queues.q.groups.idle]\n",
+        )
+        .unwrap();
+        let wishes = &file.queues[&"q".parse::<QueueName>().unwrap()];
+        assert_eq!(
+            wishes.settings,
+            [
+                QueueSetting::Concurrency(Some(5)),
+                QueueSetting::Rate(Some(Rate::new(100, 60_000))),
+                QueueSetting::GroupConcurrency(None),
+                QueueSetting::GroupRate(Some(Rate { burst: Some(3), ..Rate::new(1, 2_000) })),
+            ]
+        );
+        assert_eq!(
+            wishes.groups[&GroupKey::new("tenant 1").unwrap()],
+            [GroupSetting::Weight(Some(4)), GroupSetting::Concurrency(Some(2)), GroupSetting::Rate(None)]
+        );
+        assert!(wishes.groups[&GroupKey::new("idle").unwrap()].is_empty());
+    }
+
+    #[test]
+    fn a_schedule_is_all_that_its_section_says() {
+        let file = parse(
+            "[schedules.nightly]\ncron = \"0 3 * * *\"\ntime_zone = \"Europe/Berlin\"\nqueue = \"reports\"\n\
+             module = \"report\"\npayload = \"all\"\nmax_attempts = 3\ncatch_up = \"one\"\noverlap = \"skip\"\n\
+             label = \"night\"\npaused = true\n\n[schedules.hourly]\ncron = \"@hourly\"\ntask = \"t\"\n",
+        )
+        .unwrap();
+        let nightly = &file.schedules[&"nightly".parse::<ScheduleName>().unwrap()];
+        assert_eq!((nightly.cron.as_str(), nightly.time_zone.as_str()), ("0 3 * * *", "Europe/Berlin"));
+        assert_eq!(nightly.job.what, What::Module("report".parse().unwrap()));
+        assert_eq!((nightly.job.queue.as_str(), &nightly.job.payload[..]), ("reports", &b"all"[..]));
+        assert_eq!(nightly.job.options.max_attempts, Some(3));
+        assert_eq!(nightly.job.options.label, Some("night".parse().unwrap()));
+        assert_eq!((nightly.catch_up, nightly.overlap, nightly.paused), (CatchUp::One, Overlap::Skip, Some(true)));
+        let hourly = &file.schedules[&"hourly".parse::<ScheduleName>().unwrap()];
+        assert_eq!((hourly.time_zone.as_str(), hourly.paused), ("UTC", None));
+        assert_eq!((hourly.catch_up, hourly.overlap), (CatchUp::Skip, Overlap::Allow));
     }
 
     #[test]
     fn every_error_names_file_line_key_value_and_what_is_allowed() {
         for (text, words) in [
             ("\n[queues.q]\nmode = \"shut\"\n", &["line 3", "queues.q.mode", "shut", "open, paused, draining"][..]),
-            ("[queues.q]\nmax_job = 1\n", &["line 2", "queues.q", "max_job", "max_jobs"]),
+            ("[queues.q]\nmode = \"opne\"\n", &["line 2", "queues.q.mode", "did you mean \"open\"?"]),
+            ("[queues.q]\nmax_job = 1\n", &["line 2", "queues.q.max_job", "did you mean `max_jobs`?"]),
+            ("[queues.q]\nconcurrency = 0\n", &["line 2", "queues.q.concurrency", "0", "pause it"]),
+            ("[queues.q]\ngroup_concurrency = 1000001\n", &["line 2", "queues.q.group_concurrency", "1..=1000000"]),
+            ("[queues.q]\nrate = \"0/1m\"\n", &["line 2", "queues.q.rate", "0/1m", "1..=1000000"]),
+            ("[queues.q]\nrate = \"fast\"\n", &["line 2", "queues.q.rate", "fast", "100/1m"]),
+            ("[queues.q]\nrate = 5\n", &["line 2", "queues.q.rate", "5", "100/1m"]),
+            ("[queues.q]\nrate = { count = 5, per = \"0s\" }\n", &["line 2", "queues.q.rate", "period", "1..="]),
+            (
+                "[queues.q]\nrate = { count = 5, pre = \"1s\" }\n",
+                &["line 2", "queues.q.rate.pre", "did you mean `per`?"],
+            ),
+            ("[queues.q.groups.g]\nweight = 0\n", &["line 2", "queues.q.groups.g.weight", "0 is not in 1..=1000"]),
+            ("[queues.q.groups.g]\nweight = 1001\n", &["line 2", "queues.q.groups.g.weight", "1001", "1..=1000"]),
+            ("[queues.q.groups.g]\nweight = 5000000000\n", &["line 2", "groups.g.weight", "5000000000", "1..=1000"]),
+            ("[queues.q.groups.g]\nweigth = 1\n", &["line 2", "queues.q.groups.g.weigth", "did you mean `weight`?"]),
+            ("[queues.q.groups.g]\nconcurrency = -1\n", &["line 2", "queues.q.groups.g.concurrency", "-1"]),
+            ("[queues.q.groups.\"\"]\nweight = 1\n", &["line 1", "queues.q.groups.", "empty"]),
+            ("[queues.q.group.g]\nweight = 1\n", &["line 1", "queues.q.group", "did you mean `groups`?"]),
+            ("[schedules.s]\ntask = \"t\"\n", &["line 1", "schedules.s", "missing field `cron`"]),
+            ("[schedules.s]\ncron = \"0 3 * *\"\ntask = \"t\"\n", &["line 2", "schedules.s.cron", "4 fields"]),
+            ("[schedules.s]\ncron = \"0 3 * * MOM\"\ntask = \"t\"\n", &["line 2", "schedules.s.cron", "MOM", "`MON`?"]),
+            ("[schedules.s]\ncron = \"@hourli\"\ntask = \"t\"\n", &["line 2", "schedules.s.cron", "`@hourly`?"]),
+            (
+                "[schedules.s]\ntask = \"t\"\ncron = \"@hourly\"\ntime_zone = \"Europe/Berlim\"\n",
+                &["line 4", "schedules.s.time_zone", "Europe/Berlim", "`Europe/Berlin`?"],
+            ),
+            ("[schedules.s]\ncron = \"@hourly\"\n", &["line 1", "schedules.s", "`module` or `task` is missing"]),
+            ("[schedules.s]\ncron = \"@hourly\"\ntask = \"t\"\nfile = \"no.txt\"\n", &["line 4", "schedules.s.file"]),
+            ("[schedules.s]\ncron = \"@hourly\"\ntask = \"t\"\noverlap = \"queued\"\n", &["line 4", "\"queue\"?"]),
+            ("[schedules.s]\ncron = \"@hourly\"\ntask = \"t\"\npriority = 10\n", &["line 4", "s.priority", "0..=9"]),
+            ("[schedules.s]\ncron = \"@hourly\"\ntask = \"t\"\npriorty = 1\n", &["line 4", "s.priorty", "`priority`?"]),
+            ("[schedules.\"a b\"]\ncron = \"@hourly\"\ntask = \"t\"\n", &["line 1", "schedules.a b", "letters"]),
+            ("[schedule.s]\n", &["line 1", "schedule", "did you mean `schedules`?"]),
             ("[queues.q]\nmax_jobs = 0\n", &["line 2", "queues.q.max_jobs", "0", "1..="]),
             ("[queues.q]\nmax_jobs = -1\n", &["line 2", "queues.q.max_jobs", "-1", "a number of jobs"]),
             ("[queues.q]\nmax_jobs = true\n", &["line 2", "queues.q.max_jobs", "true", "a number of jobs"]),
@@ -238,7 +345,7 @@ mod tests {
             ("[queues.q]\nkeep_dead = { age = \"1h,5\" }\n", &["line 2", "queues.q.keep_dead", "1h,5", "count"]),
             ("[queues.\"a b\"]\nmode = \"open\"\n", &["line 1", "queues.a b", "a b", "letters, digits"]),
             ("[cluster]\ncreate_queues = \"no\"\n", &["line 2", "cluster.create_queues", "no", "a boolean"]),
-            ("[clusters]\n", &["line 1", "clusters", "cluster"]),
+            ("[clusters]\n", &["line 1", "clusters", "did you mean `cluster`?"]),
             ("[queues.q\n", &["line 1", "TOML"]),
         ] {
             let error = parse(text).unwrap_err().to_string();
@@ -253,7 +360,10 @@ mod tests {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/queues.toml");
         let file = SettingsFile::read(&sample).unwrap();
         assert!(file.create_queues.is_some());
-        let most = file.queues.values().map(Vec::len).max().unwrap();
-        assert_eq!(most, 7, "no queue of the sample shows all keys");
+        let most = file.queues.values().map(|queue| queue.settings.len()).max().unwrap();
+        assert_eq!(most, 11, "no queue of the sample shows all keys");
+        let groups = file.queues.values().flat_map(|queue| queue.groups.values()).map(Vec::len).max().unwrap();
+        assert_eq!(groups, 3, "no group of the sample shows all keys");
+        assert!(!file.schedules.is_empty());
     }
 }

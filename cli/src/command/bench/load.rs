@@ -3,10 +3,11 @@
 use crate::connection::{self, Connection};
 use crate::failure::Failure;
 use bytes::Bytes;
-use jobraft_protocol::{NewJob, QueueName, QueueSetting, Setting, Task, TaskName};
+use jobraft_protocol::limits::{CONCURRENCY_MAX, RATE_COUNT_MAX};
+use jobraft_protocol::{GroupKey, NewJob, QueueName, QueueSetting, Rate, Setting, Task, TaskName};
 use jobraft_sdk::{Client, JobContext, JobError, SdkError, Worker};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -15,7 +16,9 @@ const TASK: &str = "nothing";
 /// Room that a queue with a backlog has beyond it.
 const ROOM: u64 = 1_000_000;
 /// Jobs that the worker holds at once at most.
-const CONCURRENCY_MAX: usize = 1_024;
+const HELD_MAX: usize = 1_024;
+/// A rate that is reckoned and never reached.
+const NO_LIMIT: Rate = Rate::new(RATE_COUNT_MAX, 1_000);
 /// Jobs of the backlog that are enqueued together.
 const FILL_JOBS: u64 = 4_000;
 /// How long a new cluster may take to elect a leader.
@@ -31,6 +34,8 @@ pub(super) struct Load {
     pub(super) duration: Duration,
     /// Jobs that wait in the queue before, and go on waiting: as many run as are enqueued.
     pub(super) waiting: u64,
+    /// Over how many groups the jobs are spread, each with limits that are checked and never reached; 0: none.
+    pub(super) groups: u32,
 }
 
 /// What came out.
@@ -62,11 +67,15 @@ pub(super) struct Jobs {
     queue: QueueName,
     task: Task,
     payload: Bytes,
+    groups: Arc<[GroupKey]>,
+    made: Arc<AtomicUsize>,
 }
 
 impl Jobs {
     fn next(&self, client: &Client) -> NewJob {
-        NewJob::new(client.job_id(), self.queue.clone(), self.task.clone(), self.payload.clone())
+        let job = NewJob::new(client.job_id(), self.queue.clone(), self.task.clone(), self.payload.clone());
+        let place = self.made.fetch_add(1, Ordering::Relaxed).checked_rem(self.groups.len());
+        NewJob { group: place.map(|place| self.groups[place].clone()), ..job }
     }
 }
 
@@ -81,7 +90,15 @@ impl Load {
         // JSON `null`, padded: what a handler that takes nothing reads.
         let mut payload = b"null".to_vec();
         payload.resize((self.payload_bytes as usize).max(payload.len()), b' ');
-        let jobs = Jobs { queue, task, payload: payload.into() };
+        let groups: Result<Vec<_>, _> = (0..self.groups).map(|number| GroupKey::new(&format!("g{number}"))).collect();
+        let groups = groups.map_err(|error| Failure::new("measure", error))?.into();
+        let jobs = Jobs { queue, task, payload: payload.into(), groups, made: Arc::default() };
+        if self.groups > 0 {
+            let limits =
+                [QueueSetting::GroupConcurrency(Some(CONCURRENCY_MAX)), QueueSetting::GroupRate(Some(NO_LIMIT))];
+            let limits = limits.map(|limit| Setting::Queue(jobs.queue.clone(), limit));
+            client.configure(limits.to_vec()).await.map_err(failed)?;
+        }
         if self.waiting > 0 {
             fill(&client, self.waiting, &jobs).await.map_err(failed)?;
             let last = client.cluster_status(None).await.map_err(failed)?.last_index;
@@ -109,7 +126,7 @@ impl Load {
         let worker = Worker::builder(consumer.clone())
             .name("bench")
             .queues([jobs.queue.to_string()])
-            .concurrency((self.in_flight as usize).clamp(16, CONCURRENCY_MAX))
+            .concurrency((self.in_flight as usize).clamp(16, HELD_MAX))
             // What still waits for its permit at the end is given back.
             .grace(Duration::ZERO)
             .handler(TASK, {

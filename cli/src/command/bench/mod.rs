@@ -8,12 +8,15 @@ use crate::connection::{Connection, ConnectionArgs};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Table};
 use clap::Args;
+use jobraft_protocol::limits;
 use load::{Load, Measured};
 use serde::Serialize;
 use std::time::Duration;
 
 /// The longest payload that makes sense here.
 const PAYLOAD_BYTES_MAX: u32 = 256 * 1024;
+/// As many groups as a cluster takes.
+const GROUPS: u32 = limits::GROUPS_MAX as u32;
 
 /// Measure jobs per second, latency and CPU time per job
 ///
@@ -25,7 +28,7 @@ const PAYLOAD_BYTES_MAX: u32 = 256 * 1024;
 Examples:
   jobraft bench
   jobraft bench --in-flight 1,64,1024 --seconds 5 --repeat 3
-  jobraft bench --in-flight 64 --waiting 1000000
+  jobraft bench --in-flight 64 --waiting 1000000 --groups 10000
   jobraft bench --endpoint 127.0.0.1:7401 --ca certs/ca.crt --cert certs/admin.crt --key certs/admin.key --json")]
 pub(super) struct BenchArgs {
     /// Enqueues under way at once; a list is measured one after the other
@@ -43,6 +46,9 @@ pub(super) struct BenchArgs {
     /// How many other jobs wait in the queue all the time
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     waiting: u64,
+    /// Over how many groups the jobs are spread, each with limits of concurrency and rate that are never reached
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(GROUPS)))]
+    groups: u32,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -88,7 +94,13 @@ impl BenchArgs {
             let mut runs = Vec::new();
             for _ in 0..self.repeat {
                 let duration = Duration::from_secs(self.seconds);
-                let load = Load { in_flight, payload_bytes: self.payload, duration, waiting: self.waiting };
+                let load = Load {
+                    in_flight,
+                    payload_bytes: self.payload,
+                    duration,
+                    waiting: self.waiting,
+                    groups: self.groups,
+                };
                 let jobs = load.prepare(connection).await?;
                 let fdatasync = gauge::fdatasync_p50(cluster.map(Processes::directory))?;
                 let before = cluster.map(|cluster| gauge::cpu_time(&cluster.pids())).transpose()?;

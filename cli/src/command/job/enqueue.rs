@@ -1,18 +1,16 @@
 //! `jobraft job enqueue`: one job for each payload.
 
-use super::unique::UniqueArgs;
 use super::wait::MissedJson;
 use super::{payload, wait};
+use crate::command::work::{JobSpec, Modules, OptionArgs, Options, WhatArgs};
 use crate::command::{settings, value};
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
-use crate::output::{Output, Progress};
+use crate::output::{Output, Progress, human};
 use bytes::Bytes;
 use clap::{ArgGroup, Args};
-use jobraft_protocol::limits::{ATTEMPTS_MAX, BULK_BYTES_MAX, BULK_JOBS_MAX, CRASHES_MAX, PRIORITY_MAX};
-use jobraft_protocol::{
-    Backoff, EnqueueOutcome, Error, JobId, LogTime, ModuleRef, NewJob, QueueName, Start, Task, TaskName,
-};
+use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX};
+use jobraft_protocol::{After, BatchId, EnqueueOutcome, Error, JobId, Label, LogTime, NewJob, OnFailure, Start, Task};
 use jobraft_sdk::Client;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -36,55 +34,26 @@ Examples:
   jobraft job enqueue --task report --at 2026-01-31T12:00:00Z --start-deadline 10m
   jobraft job enqueue --task call_api --backoff exponential:1s,max=1h --max-crashes 5 --ttl 1d
   jobraft job enqueue --task reindex --delay 5s --unique reindex --on-conflict replace-start
+  jobraft job enqueue --task resize --group tenant-7 --file a.png --file b.png --all-or-none
+  jobraft job enqueue --task report --after 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --on-failure run
 
 Prints an id for each payload: that of the new job, or of the one that holds its unique key.")]
 pub(super) struct EnqueueArgs {
-    /// The queue
-    #[arg(long, short, default_value = "default")]
-    queue: QueueName,
-    /// The module to run: its name, or sha256: and its digest
-    #[arg(long, short, value_name = "NAME|sha256:…")]
-    module: Option<ModuleRef>,
-    /// The task of a worker's program to run
-    #[arg(long, short, value_name = "NAME")]
-    task: Option<TaskName>,
+    #[command(flatten)]
+    what: WhatArgs,
     /// The payload; `-` reads it from stdin [default: empty]
     payload: Option<String>,
     /// A file to read a payload from; repeat it for more jobs
     #[arg(long = "file", short, value_name = "FILE", conflicts_with = "payload")]
     files: Vec<PathBuf>,
-    /// 0 (first) to 9
-    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(PRIORITY_MAX)))]
-    priority: Option<u8>,
     /// Not before this time has passed, such as 90s, 5m or 2h
     #[arg(long, value_name = "DURATION", value_parser = value::delay)]
     delay: Option<Duration>,
     /// Not before this time, in UTC, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = value::time, conflicts_with = "delay")]
     at: Option<LogTime>,
-    /// How long it may wait for its first attempt; then it is expired
-    #[arg(long, value_name = "DURATION", value_parser = value::wait)]
-    ttl: Option<Duration>,
-    /// How long after its scheduled time an attempt may begin; then it is expired
-    #[arg(long, value_name = "DURATION", value_parser = value::wait)]
-    start_deadline: Option<Duration>,
-    /// How often it is tried at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ATTEMPTS_MAX)))]
-    max_attempts: Option<u32>,
-    /// How long it waits between two attempts: standard, exponential:1s, linear:30s, fixed:1m or list:1s,5s,30s; then
-    /// perhaps ,factor=2 ,max=1h ,jitter=10%
-    #[arg(long, value_name = "EXPR", value_parser = jobraft_sdk::parse_backoff)]
-    backoff: Option<Backoff>,
-    /// How many crashes of its worker within 72 h make it dead
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CRASHES_MAX)))]
-    max_crashes: Option<u32>,
-    /// How long one attempt may run, such as 30s
-    #[arg(long, value_name = "DURATION", value_parser = value::run_time)]
-    timeout: Option<Duration>,
-    #[command(flatten)]
-    unique: UniqueArgs,
     /// If the queue is full, how long to try again until there is room
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "all_or_none")]
     wait_when_full: Option<Duration>,
     /// The job's id, to make an enqueue that can be repeated: a UUIDv7 of the last few minutes
     #[arg(long, conflicts_with_all = ["files", "count"])]
@@ -98,6 +67,46 @@ pub(super) struct EnqueueArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    // With headings of their own: what follows such a part would stand under its heading.
+    #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    together: TogetherArgs,
+}
+
+/// What they have to do with other jobs.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Together")]
+struct TogetherArgs {
+    /// Not before this job has ended; repeat it, or separate several by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    after: Vec<JobId>,
+    /// What becomes of it if one of those does not complete: wait goes on waiting behind a dead one, which may be retried,
+    /// cancel cancels it, run runs it all the same [default: wait]
+    #[arg(long, value_name = "WHAT", requires = "after", value_parser = value::on_failure())]
+    on_failure: Option<OnFailure>,
+    /// Put it into this batch, which is open
+    #[arg(long, value_name = "ID")]
+    batch: Option<BatchId>,
+    /// What it is called within its batch
+    #[arg(long, value_name = "NAME")]
+    label: Option<Label>,
+    /// Enqueue all of them, or none if one is refused
+    #[arg(long)]
+    all_or_none: bool,
+}
+
+impl TogetherArgs {
+    /// What it waits for; each named once.
+    fn after(&self) -> Option<After> {
+        let mut jobs: Vec<JobId> = Vec::new();
+        for id in &self.after {
+            if !jobs.contains(id) {
+                jobs.push(*id);
+            }
+        }
+        (!jobs.is_empty()).then(|| After { jobs, on_failure: self.on_failure.unwrap_or_default() })
+    }
 }
 
 /// What became of one payload.
@@ -167,10 +176,19 @@ impl Refusals {
 
 impl EnqueueArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
-        let payloads = self.payloads()?;
-        let client = connection.client().await?;
-        let task = self.task(&client).await?;
+        let payloads = payload::each(self.payload.as_deref(), &self.files)?;
         let total = payloads.len() as u64 * self.count;
+        if self.together.all_or_none {
+            let bytes = payloads
+                .iter()
+                .map(Bytes::len)
+                .sum::<usize>()
+                .saturating_mul(usize::try_from(self.count).unwrap_or(usize::MAX));
+            in_one_step(total, bytes)?;
+        }
+        let client = connection.client().await?;
+        let spec = self.spec()?;
+        let task = Modules::default().task(&client, &spec.what).await?;
         let progress = (total > BATCH_JOBS as u64).then(|| Progress::counting("enqueue", total));
         let (mut ids, mut refused): (Vec<JobId>, Vec<MissedJson>) = Default::default();
         let (mut enqueued, mut refusals, mut broke) = (0, Refusals::default(), Ok(()));
@@ -178,7 +196,7 @@ impl EnqueueArgs {
         let mut jobs = payloads
             .iter()
             .flat_map(|payload| (0..self.count).map(move |_| payload))
-            .map(|payload| self.job(&client, &task, payload.clone()))
+            .map(|payload| self.job(&client, &spec, &task, payload.clone()))
             .peekable();
         let mut shown = Vec::new();
         // Whoever reads the ids may have read enough: all jobs are enqueued nevertheless.
@@ -186,8 +204,8 @@ impl EnqueueArgs {
         while jobs.peek().is_some() {
             let mut bytes = 0;
             let mut batch = Vec::new();
-            while batch.len() < BATCH_JOBS
-                && bytes < BATCH_BYTES
+            // All or none is one request.
+            while (self.together.all_or_none || batch.len() < BATCH_JOBS && bytes < BATCH_BYTES)
                 && let Some(job) = jobs.next()
             {
                 bytes += job.payload.len();
@@ -197,6 +215,7 @@ impl EnqueueArgs {
                 // An id that was asked for stays.
                 Some(patience) if self.id.is_some() => client.enqueue_waiting(batch.clone(), patience).await,
                 Some(patience) => client.enqueue_renewing(&mut batch, patience).await,
+                None if self.together.all_or_none => client.enqueue_all(batch.clone()).await,
                 None => client.enqueue(batch.clone()).await,
             };
             let outcomes = match outcomes {
@@ -246,48 +265,61 @@ impl EnqueueArgs {
         Failure::of_all([printed, written, refusals.verdict(total), broke])
     }
 
-    fn payloads(&self) -> Result<Vec<Bytes>, Failure> {
-        if !self.files.is_empty() {
-            return self.files.iter().map(|file| payload::from_file(file)).collect();
-        }
-        Ok(vec![match self.payload.as_deref() {
-            None => Bytes::new(),
-            Some("-") => payload::from_stdin()?,
-            Some(text) => payload::from_text(text.to_owned())?,
-        }])
+    /// What is common to all of them.
+    fn spec(&self) -> Result<JobSpec, Failure> {
+        let what = self.what.what();
+        let what = what.ok_or_else(|| Failure::usage("enqueue", "neither --module nor --task says what to run"))?;
+        let options = Options { label: self.together.label.clone(), ..self.options.options() };
+        Ok(JobSpec { queue: self.what.queue.clone(), what, payload: Bytes::new(), options })
     }
 
-    /// The task, with a module's name resolved once, so that all jobs of this command run the same bytes.
-    async fn task(&self, client: &Client) -> Result<Task, Failure> {
-        match (&self.module, &self.task) {
-            (Some(ModuleRef::Digest(digest)), _) => Ok(Task::Module(*digest)),
-            (Some(module), _) => {
-                let manifest = client.resolve_module(module.clone()).await;
-                manifest
-                    .map(|manifest| Task::Module(manifest.digest))
-                    .map_err(|error| failed(format!("find module {module}"), &error))
-            }
-            (None, Some(task)) => Ok(Task::Handler(task.clone())),
-            (None, None) => Err(Failure::usage("enqueue", "neither --module nor --task says what to run")),
-        }
-    }
-
-    fn job(&self, client: &Client, task: &Task, payload: Bytes) -> NewJob {
+    fn job(&self, client: &Client, spec: &JobSpec, task: &Task, payload: Bytes) -> NewJob {
         let id = self.id.unwrap_or_else(|| client.job_id());
-        let mut job = NewJob::new(id, self.queue.clone(), task.clone(), payload);
-        job.priority = self.priority;
-        job.start = match (self.at, self.delay) {
+        let start = match (self.at, self.delay) {
             (Some(time), _) => Start::At(time),
             (None, Some(delay)) => Start::AfterMs(value::milliseconds(delay)),
             (None, None) => Start::Now,
         };
-        job.max_attempts = self.max_attempts;
-        job.run_timeout_ms = self.timeout.map(value::milliseconds);
-        job.ttl_ms = self.ttl.map(value::milliseconds);
-        job.start_deadline_ms = self.start_deadline.map(value::milliseconds);
-        job.backoff.clone_from(&self.backoff);
-        job.max_crashes = self.max_crashes;
-        job.unique = self.unique.claim();
-        job
+        let (after, batch) = (self.together.after(), self.together.batch);
+        NewJob { payload, start, after, batch, ..spec.job(id, task.clone()) }
+    }
+}
+
+/// Refuses what does not fit into one request.
+fn in_one_step(jobs: u64, bytes: usize) -> Result<(), Failure> {
+    let doing = "enqueue all or none";
+    if jobs > BULK_JOBS_MAX as u64 {
+        return Err(Failure::usage(
+            doing,
+            format!("{jobs} jobs are more than the {BULK_JOBS_MAX} that one step takes"),
+        )
+        .hint("enqueue them into a batch: `jobraft batch create --open`, `job enqueue --batch ID`, `batch seal ID`"));
+    }
+    if bytes > BULK_BYTES_MAX {
+        let (bytes, most) = (human::bytes(bytes as u64), human::bytes(BULK_BYTES_MAX as u64));
+        return Err(Failure::usage(doing, format!("payloads of {bytes} are more than the {most} that one step takes")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_waited_for_is_named_once() {
+        assert!(TogetherArgs::default().after().is_none());
+        let id = |n| JobId::new(LogTime::from_ms(n), [0; 10]);
+        let args = TogetherArgs { after: vec![id(2), id(1), id(2)], ..TogetherArgs::default() };
+        assert_eq!(args.after().unwrap(), After { jobs: vec![id(2), id(1)], on_failure: OnFailure::Wait });
+    }
+
+    #[test]
+    fn all_or_none_is_one_request() {
+        in_one_step(1_000, BULK_BYTES_MAX).unwrap();
+        assert!(in_one_step(1_001, 0).unwrap_err().to_string().contains("1001 jobs"));
+        assert!(in_one_step(1, BULK_BYTES_MAX + 1).unwrap_err().to_string().contains("4.0 MiB"));
     }
 }

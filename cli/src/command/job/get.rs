@@ -2,13 +2,17 @@
 
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
-use crate::output::{JobJson, Output, human};
+use crate::output::{JobJson, Output, Paint, human};
 use clap::Args;
-use jobraft_protocol::{Consistency, JobId, JobView};
+use jobraft_protocol::{Consistency, JobId, JobState, JobView, Predecessor};
 use std::time::Duration;
 
 /// Bytes of a payload, a result or a log that are shown among other things; `--result` writes all.
 const EXCERPT_BYTES: usize = 2_000;
+/// Lines that tell what a job waits for.
+const AFTER_SHOWN: usize = 20;
+/// What is said of a job that lives.
+const NOT_ENDED: &str = "not ended";
 
 /// Show a job
 #[derive(Args, Debug)]
@@ -54,6 +58,7 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
     output.field("state", human::painted(paint, job.state))?;
     output.field("queue", &job.queue)?;
     output.field("task", &job.task)?;
+    relations(output, job)?;
     output.field("attempt", format!("{} of at most {}", job.attempt, job.max_attempts))?;
     output.field("priority", job.priority)?;
     output.field("run time", format!("at most {}", human::duration(Duration::from_millis(job.run_timeout_ms))))?;
@@ -111,4 +116,73 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What it has to do with other jobs, and why it is there.
+fn relations(output: &Output, job: &JobView) -> Result<(), Failure> {
+    if let Some(label) = &job.label {
+        output.field("label", label)?;
+    }
+    if let Some(group) = &job.group {
+        output.field("group", group)?;
+    }
+    if let Some(batch) = &job.batch {
+        output.field("batch", format!("{batch}{}", if job.is_callback { ", which called it" } else { "" }))?;
+    }
+    if let Some(tick) = &job.tick {
+        output.field("schedule", format!("{}, for {}", tick.schedule, human::timestamp(tick.tick)))?;
+    }
+    predecessors(&job.after, output.paint()).into_iter().try_for_each(|line| output.field("after", line))?;
+    if !job.after.is_empty() {
+        output.field("on failure", job.on_failure)?;
+    }
+    Ok(())
+}
+
+/// What it waits or waited for, each on a line; of many the last line counts the rest.
+fn predecessors(after: &[Predecessor], paint: Paint) -> Vec<String> {
+    let line = |predecessor: &Predecessor| match predecessor.ended {
+        Some(state) => format!("{} {}", predecessor.job, human::painted(paint, state)),
+        None => format!("{} {NOT_ENDED}", predecessor.job),
+    };
+    let shown = if after.len() > AFTER_SHOWN { AFTER_SHOWN - 1 } else { after.len() };
+    let mut lines: Vec<String> = after[..shown].iter().map(line).collect();
+    let rest = &after[shown..];
+    if !rest.is_empty() {
+        let count = |ended: Option<JobState>| rest.iter().filter(|predecessor| predecessor.ended == ended).count();
+        let states = JobState::ALL
+            .into_iter()
+            .filter(|state| state.is_terminal())
+            .map(|state| (count(Some(state)), state.as_str()));
+        let counts = states.chain([(count(None), NOT_ENDED)]).filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        lines.push(format!("… {} more: {}", rest.len(), counts.join(", ")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobraft_protocol::LogTime;
+
+    fn after(count: usize) -> Vec<Predecessor> {
+        let ended = [Some(JobState::Completed), None, Some(JobState::Dead)];
+        let id = |n: usize| JobId::new(LogTime::from_ms(n as u64), [0; 10]);
+        (0..count).map(|n| Predecessor { job: id(n), ended: ended[n % 3] }).collect()
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_with_its_state() {
+        let lines = predecessors(&after(3), Paint::never());
+        assert!(lines[0].ends_with(" completed") && lines[1].ends_with(" not ended") && lines[2].ends_with(" dead"));
+        assert_eq!(predecessors(&after(AFTER_SHOWN), Paint::never()).len(), AFTER_SHOWN);
+    }
+
+    #[test]
+    fn many_are_counted() {
+        let lines = predecessors(&after(AFTER_SHOWN + 2), Paint::never());
+        assert_eq!(lines.len(), AFTER_SHOWN);
+        assert_eq!(lines[AFTER_SHOWN - 1], "… 3 more: 1 completed, 1 dead, 1 not ended");
+    }
 }

@@ -1,13 +1,13 @@
 //! `jobraft job list`: jobs that match, page by page.
 
 use crate::command::filter::FilterArgs;
-use crate::command::value;
+use crate::command::{settings, value};
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Progress, SummaryJson, Table, human};
 use clap::Args;
 use jobraft_protocol::limits::LIST_JOBS_MAX;
-use jobraft_protocol::{Consistency, JobId, JobPage, JobSummary, LogTime, Task};
+use jobraft_protocol::{Consistency, JobId, JobPage, JobState, JobSummary, LogTime};
 use jobraft_sdk::{Client, Listing};
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -25,6 +25,7 @@ Examples:
   jobraft job list --queue emails --state dead --error timeout
   jobraft job list --state scheduled,ready --older-than 1h --oldest-first --limit 10
   jobraft job list --state leased --watch
+  jobraft job list --batch 0190b5a0-7c1e-7cc2-98c4-5d1f2a3b4c5d --state dead
   jobraft job list --queue emails --limit 0 --json | jq -r .id")]
 pub(super) struct ListArgs {
     #[command(flatten)]
@@ -152,15 +153,11 @@ impl ListArgs {
 fn table(jobs: &[JobSummary], now: LogTime) -> Table {
     let mut table = Table::new(&["ID", "QUEUE", "TASK", "STATE", ">ATTEMPT", ">AGE", "ERROR OR PROGRESS"]);
     for job in jobs {
-        let task = match &job.task {
-            Task::Module(digest) => format!("sha256:{}", human::short_digest(*digest)),
-            Task::Handler(name) => name.to_string(),
-        };
         let age = human::duration(Duration::from_millis(now.ms_since(job.enqueued_at)));
         table.row([
             (job.id.to_string(), Mood::Plain),
             (job.queue.to_string(), Mood::Plain),
-            (task, Mood::Plain),
+            (human::task(&job.task), Mood::Plain),
             (job.state.to_string(), human::mood(job.state)),
             (format!("{}/{}", job.attempt, job.max_attempts), Mood::Plain),
             (age, Mood::Plain),
@@ -170,8 +167,11 @@ fn table(jobs: &[JobSummary], now: LogTime) -> Table {
     table
 }
 
-/// How far a running job is; of any other what went wrong last, or why its life ended.
+/// How far a running job is, or how many a blocked one comes after; of any other what went wrong last, or why its life ended.
 fn note(job: &JobSummary) -> String {
+    if job.state == JobState::Blocked {
+        return format!("after {}", settings::jobs(job.after_count.into()));
+    }
     if let Some(progress) = job.progress.as_ref().filter(|_| job.finished_at.is_none()) {
         return human::one_line(&format!("{}% {}", progress.percent, progress.message), NOTE_CHARS);
     }
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::output::Paint;
-    use jobraft_protocol::{EndReason, JobState, Progress};
+    use jobraft_protocol::{EndReason, Progress, Task};
     use std::cell::{Cell, RefCell};
 
     fn job() -> JobSummary {
@@ -210,6 +210,12 @@ mod tests {
             key: None,
             progress: None,
             error: None,
+            group: None,
+            batch: None,
+            is_callback: false,
+            label: None,
+            after: Vec::new(),
+            after_count: 0,
         }
     }
 
@@ -273,5 +279,7 @@ mod tests {
         };
         assert_eq!(note(&ended), "attempts_exhausted: earlier");
         assert_eq!(note(&job()), "");
+        let blocked = JobSummary { state: JobState::Blocked, after_count: 3, ..job() };
+        assert_eq!(note(&blocked), "after 3 jobs");
     }
 }

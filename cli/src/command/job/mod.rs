@@ -10,8 +10,8 @@ mod prioritize;
 mod relocate;
 mod retry;
 mod select;
-mod unique;
-mod wait;
+pub(super) mod unique;
+pub(super) mod wait;
 
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;

@@ -6,7 +6,19 @@ use bytes::Bytes;
 use jobraft_protocol::limits::PAYLOAD_BYTES_DEFAULT;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The payloads that a command line names: files, one text, stdin for `-`, or an empty one.
+pub(in crate::command) fn each(text: Option<&str>, files: &[PathBuf]) -> Result<Vec<Bytes>, Failure> {
+    if !files.is_empty() {
+        return files.iter().map(|file| from_file(file)).collect();
+    }
+    Ok(vec![match text {
+        None => Bytes::new(),
+        Some("-") => from_stdin()?,
+        Some(text) => from_text(text.to_owned())?,
+    }])
+}
 
 /// Reads a file as a payload.
 pub(in crate::command) fn from_file(file: &Path) -> Result<Bytes, Failure> {
@@ -19,12 +31,12 @@ pub(in crate::command) fn from_file(file: &Path) -> Result<Bytes, Failure> {
 }
 
 /// Reads stdin as a payload.
-pub(super) fn from_stdin() -> Result<Bytes, Failure> {
+fn from_stdin() -> Result<Bytes, Failure> {
     bounded(io::stdin().lock(), "read the payload from stdin")
 }
 
 /// A payload that stands on the command line.
-pub(super) fn from_text(text: String) -> Result<Bytes, Failure> {
+pub(in crate::command) fn from_text(text: String) -> Result<Bytes, Failure> {
     bounded(text.as_bytes(), "take the payload")
 }
 

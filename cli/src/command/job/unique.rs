@@ -2,6 +2,7 @@
 
 use crate::command::value;
 use clap::{Args, ValueEnum};
+use jobraft_node::config::nearest;
 use jobraft_protocol::limits::UNIQUE_PERIOD_MS_MAX;
 use jobraft_protocol::{OnConflict, Unique, UniqueKey, UniqueScope};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 /// The flags.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Once only")]
-pub(super) struct UniqueArgs {
+pub(in crate::command) struct UniqueArgs {
     /// A key that at most one job holds at a time, in the whole cluster
     #[arg(long, value_name = "KEY")]
     unique: Option<UniqueKey>,
@@ -38,24 +39,42 @@ enum Conflict {
 
 impl UniqueArgs {
     /// The claim, if one is made.
-    pub(super) fn claim(&self) -> Option<Unique> {
-        let replace = |payload, start| OnConflict::Replace { payload, start };
+    pub(in crate::command) fn claim(&self) -> Option<Unique> {
         Some(Unique {
             key: self.unique.clone()?,
             scope: self.unique_scope.unwrap_or_default(),
-            on_conflict: match self.on_conflict {
-                None => OnConflict::default(),
-                Some(Conflict::Reject) => OnConflict::Reject,
-                Some(Conflict::Existing) => OnConflict::ReturnExisting,
-                Some(Conflict::ReplacePayload) => replace(true, false),
-                Some(Conflict::ReplaceStart) => replace(false, true),
-                Some(Conflict::Replace) => replace(true, true),
-            },
+            on_conflict: self.on_conflict.map(OnConflict::from).unwrap_or_default(),
         })
     }
 }
 
-fn scope(text: &str) -> Result<UniqueScope, String> {
+impl From<Conflict> for OnConflict {
+    fn from(conflict: Conflict) -> Self {
+        let replace = |payload, start| Self::Replace { payload, start };
+        match conflict {
+            Conflict::Reject => Self::Reject,
+            Conflict::Existing => Self::ReturnExisting,
+            Conflict::ReplacePayload => replace(true, false),
+            Conflict::ReplaceStart => replace(false, true),
+            Conflict::Replace => replace(true, true),
+        }
+    }
+}
+
+/// What happens if another job holds the key, by the word that the flag takes.
+pub(in crate::command) fn on_conflict(text: &str) -> Result<OnConflict, String> {
+    let words: Vec<String> = Conflict::value_variants()
+        .iter()
+        .filter_map(|known| Some(known.to_possible_value()?.get_name().to_owned()))
+        .collect();
+    Conflict::from_str(text, false).map(OnConflict::from).map_err(|_| {
+        let meant = nearest(text, words.iter().map(String::as_str)).map(|meant| format!("; did you mean {meant:?}?"));
+        format!("{text:?} is none of {}{}", words.join(", "), meant.unwrap_or_default())
+    })
+}
+
+/// For how long a job holds its key: a word or a time.
+pub(in crate::command) fn scope(text: &str) -> Result<UniqueScope, String> {
     match text {
         "waiting" => Ok(UniqueScope::Waiting),
         "started" => Ok(UniqueScope::UntilStarted),

@@ -48,11 +48,11 @@ enum EndJson {
 
 /// A job whose end is not known.
 #[derive(Serialize)]
-pub(super) struct MissedJson {
+pub(in crate::command) struct MissedJson {
     /// The job.
-    pub(super) id: JobId,
+    pub(in crate::command) id: JobId,
     /// Why.
-    pub(super) error: Error,
+    pub(in crate::command) error: Error,
 }
 
 impl WaitArgs {
@@ -72,7 +72,7 @@ enum End {
 
 /// Waits for all jobs, prints each one's result in the given order, and fails if one of them did not complete. What is
 /// wrong with one of them takes nothing away from the others. `refused` ones have no end; they are in the JSON.
-pub(super) async fn until_ended(
+pub(in crate::command) async fn until_ended(
     client: &Client,
     ids: &[JobId],
     timeout: Option<Duration>,

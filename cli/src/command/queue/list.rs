@@ -7,7 +7,7 @@ use crate::output::{Mood, Output, Table, human};
 use clap::Args;
 use jobraft_protocol::{Consistency, QueueMode, QueueStats};
 
-/// List queues: their modes, their counts of jobs by state, and the limits on what waits that were set
+/// List queues: their modes, their counts of jobs by state, and the limits that were set
 ///
 /// Jobs that are not over are counted as they stand. COMPLETED, DEAD, CANCELLED and EXPIRED count how often jobs of the queue
 /// ended so since it exists, whether or not they are still kept, deleted or retried; `jobraft job list` shows those that are
@@ -80,10 +80,16 @@ fn table(queues: &[QueueStats]) -> Table {
     table
 }
 
-/// How much may wait, where that was set.
+/// How much may wait, and how much may run, where that was set. Those of its groups are for `queue limit show`.
 fn limits(queue: &QueueStats) -> Option<String> {
     let set = &queue.settings;
-    let parts = [set.depth_max.map(settings::jobs), set.bytes_max.map(human::bytes)];
+    let at_once = |jobs| format!("{jobs} at once");
+    let parts = [
+        set.depth_max.map(settings::jobs),
+        set.bytes_max.map(human::bytes),
+        set.concurrency.map(at_once),
+        set.rate.as_ref().map(human::rate),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
@@ -94,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::output::Paint;
-    use jobraft_protocol::QueueSettings;
+    use jobraft_protocol::{QueueSettings, Rate};
 
     fn queue(name: &str, ready: u64) -> QueueStats {
         let queue = name.parse().unwrap();
@@ -128,11 +134,13 @@ mod tests {
     fn limits_and_modes_are_shown_where_they_are_set() {
         let mut set = queue("set", 1);
         set.settings.depth_max = Some(100);
+        set.settings.concurrency = Some(5);
+        set.settings.rate = Some(Rate::new(10, 1_000));
         set.settings.mode = QueueMode::Paused;
         let text = table(&[queue("plain", 1), set]).render(Paint::never()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with("LIMITS") && lines[1].ends_with("2.0 KiB"), "{text}");
-        assert!(lines[2].contains("paused") && lines[2].ends_with("100 jobs"), "{text}");
+        assert!(lines[2].contains("paused") && lines[2].ends_with("100 jobs, 5 at once, 10/1s"), "{text}");
     }
 
     #[test]

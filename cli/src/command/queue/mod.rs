@@ -1,6 +1,7 @@
 //! `jobraft queue`: queues, how many jobs are where, and what they are set to.
 
 mod drain;
+mod limit;
 mod list;
 mod mode;
 mod purge;
@@ -12,12 +13,13 @@ use clap::{Args, Subcommand};
 use jobraft_protocol::{Consistency, QueueName, QueueStats};
 use jobraft_sdk::Client;
 
-/// See queues; set, pause, drain and purge them
+/// See queues; set, limit, pause, drain and purge them
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   jobraft queue list
   jobraft queue set emails --max-jobs 100000 --keep-completed 1h
+  jobraft queue limit set emails --concurrency 50 --rate 100/1m
   jobraft queue pause emails
   jobraft queue drain reports --wait
   jobraft queue purge reports --state dead")]
@@ -32,6 +34,7 @@ pub(super) struct QueueArgs {
 enum QueueCommand {
     List(list::ListArgs),
     Set(set::SetArgs),
+    Limit(limit::LimitArgs),
     Pause(mode::PauseArgs),
     Resume(mode::ResumeArgs),
     Drain(drain::DrainArgs),
@@ -44,6 +47,7 @@ impl QueueArgs {
         match self.command {
             QueueCommand::List(args) => args.run(&connection).await,
             QueueCommand::Set(args) => args.run(&connection).await,
+            QueueCommand::Limit(args) => args.run(&connection).await,
             QueueCommand::Pause(args) => args.run(&connection).await,
             QueueCommand::Resume(args) => args.run(&connection).await,
             QueueCommand::Drain(args) => args.run(&connection).await,

@@ -2,7 +2,7 @@
 
 use super::find;
 use crate::command::confirm::confirm;
-use crate::command::settings::{Change, changes, forgotten};
+use crate::command::settings::{self, Change, changes, forgotten};
 use crate::command::value::{self, OrDefault};
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
@@ -89,7 +89,7 @@ impl SetArgs {
             confirm(&format!("forget up to {jobs} of queue {} for ever", self.name), self.yes)?;
         }
         if !changes.is_empty() {
-            let settings = changes.iter().map(|change| change.wish.clone()).collect();
+            let settings = settings::wishes(&changes)?;
             client.configure(settings).await.map_err(|error| failed(format!("set queue {}", self.name), &error))?;
         }
         if self.json {

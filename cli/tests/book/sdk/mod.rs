@@ -9,15 +9,18 @@ mod deadlines;
 mod fleet;
 mod introduction;
 mod leases;
+mod limits;
 mod listing;
 mod operations;
 mod resumable;
 mod retention;
 mod retries;
+mod schedules;
 mod scheduling;
 mod states;
 mod unique;
 mod wasm;
+mod workflows;
 
 use jobraft_sdk::{Client, Worker};
 
@@ -29,6 +32,8 @@ pub(crate) fn worker(page: &str, client: &Client) -> Option<Worker> {
         "atomic" => atomic::shipping(client).unwrap(),
         "resumable" => resumable::worker(client),
         "control" => control::worker(client),
+        "schedules" => schedules::worker(client),
+        "workflows" => workflows::worker(client),
         _ => return None,
     })
 }

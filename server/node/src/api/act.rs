@@ -57,15 +57,10 @@ async fn part(
     }
     let count = targets.len();
     let command = Command::Act { targets, action: action.clone(), only_in: only_in.to_vec() };
-    let acted = match api.consensus.propose(command).await? {
-        Outcome::Acted(acted) if acted.len() == count => acted,
-        other => return Err(mismatch("act", &other)),
-    };
-    if let JobAction::Cancel { grace_ms, .. } = action {
-        // What is asked to stop is taken away then.
-        api.dispatcher.due_at(api.consensus.log_time().plus_ms(*grace_ms));
+    match api.consensus.propose(command).await? {
+        Outcome::Acted(acted) if acted.len() == count => Ok(acted),
+        other => Err(mismatch("act", &other)),
     }
-    Ok(acted)
 }
 
 /// What an action needs of the rows of ended jobs: what can only be refused is refused by the state that the job is in.

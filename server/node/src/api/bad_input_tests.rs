@@ -6,8 +6,9 @@ use super::testing::{Bench, MINUTE_MS, fetch, info, leased};
 use bytes::Bytes;
 use jobraft_protocol::name::NAME_BYTES_MAX;
 use jobraft_protocol::{
-    Completion, Consistency, ErrorCode, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, Progress,
-    QueueMode, QueueName, QueueSetting, Request, Response, Setting, Start, StateWrite, WorkerId, WorkerInfo, limits,
+    After, BatchId, Completion, Consistency, ErrorCode, GroupSetting, JobAction, JobFilter, JobId, JobState,
+    JobTemplate, LeaseRef, LogTime, NewBatch, NewJob, OnFailure, Progress, QueueMode, QueueName, QueueSetting, Rate,
+    Request, Response, Schedule, Setting, Start, StateWrite, Task, WorkerId, WorkerInfo, limits,
 };
 
 use ErrorCode::{InvalidArgument, TooLarge, TooMany};
@@ -142,18 +143,117 @@ async fn settings_outside_their_bounds_are_refused_and_none_is_changed() {
     let mut session = bench.session().await;
     let queue = |setting| Setting::Queue("q".parse().unwrap(), setting);
     let configure = |settings| Request::Configure { settings };
-    let paused = queue(QueueSetting::Mode(QueueMode::Paused));
+    let paused = || queue(QueueSetting::Mode(QueueMode::Paused));
+    let group = |setting| Setting::Group("q".parse().unwrap(), "acme".parse().unwrap(), setting);
+    let schedule = |cron: &str, time_zone: &str| {
+        let job = JobTemplate::new("q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        let name = "nightly".parse().unwrap();
+        let (cron, time_zone) = (cron.to_owned(), time_zone.to_owned());
+        let (catch_up, overlap) = Default::default();
+        Setting::PutSchedule(Box::new(Schedule { name, cron, time_zone, job, catch_up, overlap }))
+    };
     let cases = vec![
         (configure(vec![]), InvalidArgument, "no setting is given"),
         (configure(vec![Setting::CreateQueues(true); 1_001]), TooMany, "1001 settings, at most 1000"),
         (
-            configure(vec![paused, queue(QueueSetting::DepthMax(Some(0)))]),
+            configure(vec![paused(), queue(QueueSetting::DepthMax(Some(0)))]),
             InvalidArgument,
             "queue q: depth_max 0 is not in 1..=100000000",
         ),
+        (
+            configure(vec![paused(), queue(QueueSetting::Rate(Some(Rate::new(0, 1_000))))]),
+            InvalidArgument,
+            "queue q: rate: a rate's count 0 is not in",
+        ),
+        (
+            configure(vec![paused(), group(GroupSetting::Weight(Some(1_001)))]),
+            InvalidArgument,
+            "queue q, group acme: weight 1001 is not in 1..=1000",
+        ),
+        (
+            configure(vec![paused(), group(GroupSetting::Concurrency(Some(0)))]),
+            InvalidArgument,
+            "queue q, group acme: concurrency 0",
+        ),
+        (
+            configure(vec![paused(), schedule("* * * *", "UTC")]),
+            InvalidArgument,
+            "schedule nightly: the expression has 4 fields",
+        ),
+        (
+            configure(vec![paused(), schedule("0 61 * * * *", "UTC")]),
+            InvalidArgument,
+            "schedule nightly: field 2 (minute) is `61`",
+        ),
+        (
+            configure(vec![paused(), schedule("@daily", "Europe/Berlim")]),
+            InvalidArgument,
+            "schedule nightly: the IANA database",
+        ),
+        (
+            configure(vec![paused(), schedule(&"*".repeat(257), "UTC")]),
+            InvalidArgument,
+            "schedule nightly: cron has 257 bytes, not 1 to 256",
+        ),
+        (configure(vec![paused(), schedule("@daily", "")]), InvalidArgument, "schedule nightly: time_zone has 0 bytes"),
     ];
     refused(&mut session, cases).await;
     assert_eq!(session.ask(Request::ListQueues { consistency: FRESH }).await, Ok(Response::Queues(vec![])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_and_batches_outside_their_bounds_are_refused_as_a_whole() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let job = session.job(Start::Now);
+    let after = |count| {
+        let jobs = vec![job.id; count];
+        NewJob { after: Some(After { jobs, on_failure: OnFailure::Wait }), ..job.clone() }
+    };
+    let enqueue = |jobs| Request::Enqueue { jobs, all_or_none: true };
+    let batch = |jobs| NewBatch::new(BatchId(job.id), jobs);
+    let create = |batch| Request::CreateBatch { batch: Box::new(batch) };
+    let heavy = NewJob { payload: vec![0; limits::BULK_BYTES_MAX / 4 + 1].into(), ..job.clone() };
+    let named = format!("job 1 ({}) comes after 1001 others, a job may name at most 1000", job.id);
+    let first = named.replace("job 1", "job 0");
+    let callback = || Some(Box::new(after(1_001)));
+    let cases = vec![
+        (enqueue(vec![job.clone(), after(1_001)]), TooMany, named.as_str()),
+        (create(batch(vec![job.clone(), after(1_001)])), TooMany, &named),
+        (create(NewBatch { on_complete: callback(), ..batch(vec![]) }), TooMany, &first),
+        (create(NewBatch { on_failure: callback(), ..batch(vec![]) }), TooMany, &first),
+        (create(batch(vec![job.clone(); 1_001])), TooLarge, "1001 jobs, at most 1000"),
+        (create(batch(vec![heavy; 4])), TooLarge, "bytes of payload"),
+    ];
+    refused(&mut session, cases).await;
+    assert_eq!(session.ask(Request::ListQueues { consistency: FRESH }).await, Ok(Response::Queues(vec![])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_not_found() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let id = session.job(Start::Now).id;
+    let batch = BatchId(id);
+    let name = || "nightly".parse().unwrap();
+    let groups =
+        Request::ListGroups { queue: "q".parse().unwrap(), after: None, limit: 1, consistency: Consistency::Stale };
+    let text = format!("no batch {batch}");
+    let cases = vec![
+        (Request::GetBatch { batch, consistency: FRESH, wait_ms: 0 }, ErrorCode::NotFound, text.as_str()),
+        (Request::GetBatch { batch, consistency: FRESH, wait_ms: MINUTE_MS }, ErrorCode::NotFound, &text),
+        (groups, ErrorCode::NotFound, "no queue q"),
+        (
+            Request::GetSchedule { name: name(), next: 1, consistency: FRESH },
+            ErrorCode::NotFound,
+            "no schedule nightly",
+        ),
+    ];
+    refused(&mut session, cases).await;
+    let listed = session.ask(Request::ListBatches { after: None, limit: 0, consistency: FRESH }).await;
+    assert_eq!(listed, Ok(Response::Batches(vec![])));
+    let listed = session.ask(Request::ListSchedules { after: None, limit: u32::MAX, consistency: FRESH }).await;
+    assert_eq!(listed, Ok(Response::Schedules(vec![])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

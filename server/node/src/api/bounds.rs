@@ -51,7 +51,19 @@ pub(super) fn lease_ms(lease_ms: u64) -> Checked {
 pub(super) fn new_jobs(jobs: &[NewJob]) -> Checked {
     bulk("jobs", jobs.len(), limits::BULK_JOBS_MAX)?;
     let bytes = jobs.iter().map(|job| job.payload.len()).sum();
-    bulk("bytes of payload", bytes, limits::BULK_BYTES_MAX)
+    bulk("bytes of payload", bytes, limits::BULK_BYTES_MAX)?;
+    for (place, job) in jobs.iter().enumerate() {
+        let after = job.after.as_ref().map_or(0, |after| after.jobs.len());
+        if after > limits::AFTER_JOBS_MAX {
+            let message = format!(
+                "job {place} ({}) comes after {after} others, a job may name at most {}",
+                job.id,
+                limits::AFTER_JOBS_MAX
+            );
+            return Err(Error::new(ErrorCode::TooMany, message));
+        }
+    }
+    Ok(())
 }
 
 /// Values to be written in one step.

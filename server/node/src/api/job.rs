@@ -4,8 +4,8 @@ use super::Api;
 use super::request::Answer;
 use super::room::{JOB_BYTES_MAX, Room};
 use super::session::Session;
-use jobraft_protocol::{Consistency, Error, ErrorCode, JobId, JobView, Response, limits};
-use std::time::Duration;
+use super::wait::wait;
+use jobraft_protocol::{Consistency, Error, ErrorCode, JobId, JobView, Response};
 
 /// Reads a job, waiting up to `wait_ms` for its end.
 pub(super) async fn get(
@@ -20,27 +20,14 @@ pub(super) async fn get(
         return view(api, job, consistency, room).await.map(response);
     }
     // Before the job is read: what ends in between is not missed.
-    let mut watched = api.dispatcher.ended().watch(job);
+    let watched = api.dispatcher.ended().watch(job);
     let found = view(api, job, consistency, room).await?;
     if found.state.is_terminal() {
         return Ok(response(found));
     }
     drop(found);
     room.release();
-    let mut leadership = api.consensus.leadership();
-    let lost = async {
-        match consistency {
-            // A node that is deposed may never hear of the end; the leader will. Gone or stopping is the same.
-            Consistency::Linearizable => drop(leadership.wait_for(|now| !now.is_leader).await),
-            Consistency::Stale => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = watched.ended() => {}
-        () = lost => {}
-        () = session.closed.cancelled() => {}
-        () = tokio::time::sleep(Duration::from_millis(wait_ms.min(limits::WAIT_MS_MAX))) => {}
-    }
+    wait(session, watched, consistency, wait_ms).await;
     view(api, job, consistency, room).await.map(response)
 }
 

@@ -50,12 +50,7 @@ async fn propose(api: &Api, wish: Wish) -> Result<Vec<LeasedJob>, Error> {
     let (queues, shares) =
         if weights.is_empty() { (queues, Vec::new()) } else { shares(api, queues, &weights, credits) };
     match api.consensus.propose(Command::Lease { worker, queues, shares, max: credits, lease_ms }).await? {
-        Outcome::Leased(jobs) => {
-            if let Some(at) = jobs.iter().map(|job| job.expires_at).min() {
-                api.dispatcher.due_at(at);
-            }
-            Ok(jobs)
-        }
+        Outcome::Leased(jobs) => Ok(jobs),
         other => Err(mismatch("lease", &other)),
     }
 }

@@ -125,7 +125,7 @@ async fn rows_too_large_for_one_step_are_acted_on_in_several_and_answered_in_ord
     let mut jobs = Vec::new();
     for _ in 0..36 {
         let job = NewJob { payload: vec![7; 250_000].into(), ..session.job(Start::Now) };
-        session.ask(Request::Enqueue { jobs: vec![job] }).await.unwrap();
+        session.ask(Request::Enqueue { jobs: vec![job], all_or_none: false }).await.unwrap();
         let lease = leased(session.ask(fetch(worker, 0)).await)[0].lease();
         session.ask(Request::Fail { lease, failure: Failure::final_error("broken") }).await.unwrap();
         jobs.push(lease.job);
@@ -205,7 +205,9 @@ async fn a_paused_queue_gives_nothing_until_it_is_resumed() {
 
     session.set(QueueSetting::Mode(QueueMode::Draining)).await;
     let refused = session.job(Start::Now);
-    let Ok(Response::Enqueued(answers)) = session.ask(Request::Enqueue { jobs: vec![refused] }).await else {
+    let Ok(Response::Enqueued(answers)) =
+        session.ask(Request::Enqueue { jobs: vec![refused], all_or_none: false }).await
+    else {
         panic!("an answer for each job")
     };
     assert!(matches!(&answers[..], [EnqueueOutcome::Refused(error)] if error.code == ErrorCode::QueueDraining));
@@ -309,7 +311,7 @@ async fn a_job_that_nobody_takes_in_time_expires_on_an_idle_cluster() {
     for (ttl_ms, start_deadline_ms) in [(Some(300), None), (None, Some(300))] {
         let job = NewJob { ttl_ms, start_deadline_ms, ..session.job(Start::Now) };
         waits.push(job.id);
-        session.ask(Request::Enqueue { jobs: vec![job] }).await.unwrap();
+        session.ask(Request::Enqueue { jobs: vec![job], all_or_none: false }).await.unwrap();
     }
     for (job, reason) in waits.into_iter().zip([EndReason::TtlOver, EndReason::StartDeadline]) {
         let waiting = Request::GetJob { job, consistency: FRESH, wait_ms: MINUTE_MS };
@@ -344,7 +346,7 @@ async fn weighted_queues_are_served_in_proportion_to_fetches_and_subscriptions()
     for _ in 0..80 {
         let (a, b) = (session.job(Start::Now), session.job(Start::Now));
         let jobs = vec![NewJob { queue: "a".parse().unwrap(), ..a }, NewJob { queue: "b".parse().unwrap(), ..b }];
-        session.ask(Request::Enqueue { jobs }).await.unwrap();
+        session.ask(Request::Enqueue { jobs, all_or_none: false }).await.unwrap();
     }
     let weights = vec![1, 3];
     let subscribe =

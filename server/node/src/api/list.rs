@@ -5,8 +5,9 @@ use super::room::Room;
 use super::{Api, bounds};
 use jobraft_protocol::{Consistency, JobFilter, JobId, Response, limits};
 
-/// The most that a job takes in a list, about: names, keys, a message of progress, an error.
-const SUMMARY_BYTES_MAX: usize = 2 * 1024;
+/// The most that a job takes in a list, about: names, keys, a message of progress, an error, some of the jobs that it came
+/// after.
+const SUMMARY_BYTES_MAX: usize = 3 * 1024;
 
 /// What is asked for.
 pub(super) struct Listing {

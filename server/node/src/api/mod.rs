@@ -6,12 +6,15 @@
 //! the state machine's: none is made here.
 
 mod act;
+mod batch;
 mod bounds;
 mod cluster;
 mod download;
 mod enqueue;
 mod fleet;
+mod group;
 mod job;
+mod known;
 mod lease;
 mod list;
 mod module;
@@ -19,10 +22,12 @@ mod queue;
 mod report;
 mod request;
 mod room;
+mod schedule;
 mod session;
 mod settings;
 mod state;
 mod upload;
+mod wait;
 mod writer;
 
 #[cfg(test)]
@@ -32,9 +37,13 @@ mod fleet_tests;
 #[cfg(test)]
 mod life_tests;
 #[cfg(test)]
+mod schedule_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workflow_tests;
 
 use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;
@@ -42,7 +51,7 @@ use crate::modules::{ModuleExchange, ModuleStore};
 use crate::tls::Identity;
 use crate::transport::{CloseCode, Connection, FrameReceiver, FrameSender};
 use jobraft_core::command::Event;
-use jobraft_protocol::{Consistency, Error, NodeId, ServerHello, StreamOpen};
+use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, StreamOpen};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -133,11 +142,14 @@ impl Api {
 }
 
 /// What hears of everything applied on this node, for [`crate::consensus::ConsensusOptions::observer`].
-pub fn observer(dispatcher: Dispatcher, modules: ModuleStore) -> Box<dyn Fn(Vec<Event>) + Send + Sync> {
-    Box::new(move |events| {
+pub fn observer(
+    dispatcher: Dispatcher,
+    modules: ModuleStore,
+) -> Box<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync> {
+    Box::new(move |events, next_timer| {
         if events.iter().any(|event| matches!(event, Event::ModuleReady(_))) {
             modules.want();
         }
-        dispatcher.observe(&events);
+        dispatcher.observe(&events, next_timer);
     })
 }

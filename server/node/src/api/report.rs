@@ -2,7 +2,7 @@
 
 use super::request::{Answer, mismatch};
 use super::session::Session;
-use super::{Api, bounds, enqueue};
+use super::{Api, bounds, known};
 use bytes::Bytes;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{Completion, Failure, LeaseRef, Progress, Response, WorkerId, limits};
@@ -38,12 +38,8 @@ pub(super) async fn complete(api: &Api, lease: LeaseRef, completion: Completion)
     bounds::size("log", completion.log.len(), limits::LOG_TAIL_BYTES_MAX)?;
     bounds::new_jobs(&completion.jobs)?;
     bounds::writes(&completion.state)?;
-    let due_at = enqueue::due_at(api, &completion.jobs);
-    let answer = done(api, Command::Complete { lease, completion }).await?;
-    if let Some(at) = due_at {
-        api.dispatcher.due_at(at);
-    }
-    Ok(answer)
+    let known = known::known(&api.consensus, &completion.jobs).await?;
+    done(api, Command::Complete { lease, completion, known }).await
 }
 
 /// Ends an attempt badly.
@@ -51,12 +47,7 @@ pub(super) async fn fail(api: &Api, lease: LeaseRef, mut failure: Failure) -> An
     bounds::size("log", failure.log.len(), limits::LOG_TAIL_BYTES_MAX)?;
     bounds::cut(&mut failure.message, limits::FAILURE_MESSAGE_BYTES_MAX);
     match api.consensus.propose(Command::Fail { lease, failure }).await? {
-        Outcome::Failed { state, retry_at } => {
-            if let Some(at) = retry_at {
-                api.dispatcher.due_at(at);
-            }
-            Ok(Response::Failed { state, retry_at })
-        }
+        Outcome::Failed { state, retry_at } => Ok(Response::Failed { state, retry_at }),
         other => Err(mismatch("fail", &other)),
     }
 }
@@ -64,11 +55,7 @@ pub(super) async fn fail(api: &Api, lease: LeaseRef, mut failure: Failure) -> An
 /// Gives a job back, to wait for a while if so wished.
 pub(super) async fn release(api: &Api, lease: LeaseRef, delay_ms: u64) -> Answer {
     bounds::ms("delay_ms", delay_ms, limits::DELAY_MS_MAX)?;
-    let answer = done(api, Command::Release { lease, delay_ms }).await?;
-    if delay_ms > 0 {
-        api.dispatcher.due_at(api.consensus.log_time().plus_ms(delay_ms));
-    }
-    Ok(answer)
+    done(api, Command::Release { lease, delay_ms }).await
 }
 
 /// Gives back all that a worker holds, and pushes nothing more to it on this session.

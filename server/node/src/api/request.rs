@@ -2,7 +2,10 @@
 
 use super::room::Room;
 use super::session::Session;
-use super::{act, cluster, enqueue, fleet, job, lease, list, module, queue, report, settings, state};
+use super::{
+    act, batch, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, report, schedule, settings,
+    state,
+};
 use crate::auth;
 use jobraft_core::command::Outcome;
 use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response};
@@ -27,7 +30,19 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
 pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
     let api = &session.api;
     match request {
-        Request::Enqueue { jobs } => enqueue::enqueue(api, jobs).await,
+        Request::Enqueue { jobs, all_or_none } => enqueue::enqueue(api, jobs, all_or_none).await,
+        Request::CreateBatch { batch } => batch::create(api, batch).await,
+        Request::SealBatch { batch, cancel } => batch::seal(api, batch, cancel).await,
+        Request::GetBatch { batch, consistency, wait_ms } => batch::get(session, batch, consistency, wait_ms).await,
+        Request::ListBatches { after, limit, consistency } => batch::list(api, after, limit, consistency, room).await,
+        Request::ListGroups { queue, after, limit, consistency } => {
+            group::list(api, group::Listing { queue, after, limit, consistency }, room).await
+        }
+        Request::ListSchedules { after, limit, consistency } => {
+            schedule::list(api, after, limit, consistency, room).await
+        }
+        Request::GetSchedule { name, next, consistency } => schedule::get(api, name, next, consistency, room).await,
+        Request::RunSchedule { name, job } => schedule::run(api, name, job).await,
         Request::RegisterWorker { info } => fleet::register(api, info).await,
         Request::Heartbeat { worker } => fleet::heartbeat(api, worker).await,
         Request::Lease { worker, queues, weights, max, lease_ms, wait_ms } => {
@@ -70,7 +85,12 @@ pub(super) async fn answer(session: &Session, request: Request, room: &mut Room)
 /// How many bytes a request makes the node hold while it is under way, beyond a small, fixed number.
 pub(super) fn weight_bytes(request: &Request) -> usize {
     match request {
-        Request::Enqueue { jobs } => new_jobs_bytes(jobs),
+        Request::Enqueue { jobs, .. } => new_jobs_bytes(jobs),
+        Request::CreateBatch { batch } => {
+            let callbacks = [&batch.on_complete, &batch.on_failure].into_iter().flatten();
+            let callbacks = callbacks.map(|job| new_jobs_bytes(std::slice::from_ref(job.as_ref())));
+            size_of_val(batch.as_ref()) + new_jobs_bytes(&batch.jobs) + callbacks.sum::<usize>()
+        }
         Request::Complete { completion, .. } => {
             let Completion { result, log, jobs, state } = completion;
             let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
@@ -87,7 +107,7 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
         }
         Request::RegisterWorker { info } => info.name.len() + info.agent.len() + size_of_val(info.queues.as_slice()),
         Request::Act { jobs, action, .. } => act::weight_bytes(jobs, action),
-        Request::Configure { settings } => size_of_val(settings.as_slice()),
+        Request::Configure { settings } => settings::weight_bytes(settings),
         Request::ListJobs { filter, .. } => {
             let texts = [&filter.task, &filter.error].into_iter().flatten().map(String::len);
             size_of_val(filter.queues.as_slice()) + size_of_val(filter.states.as_slice()) + texts.sum::<usize>()
@@ -98,7 +118,7 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
 }
 
 fn new_jobs_bytes(jobs: &[NewJob]) -> usize {
-    jobs.iter().map(|job| size_of_val(job) + job.payload.len()).sum()
+    jobs.iter().map(|job| size_of_val(job) + job.payload.len()).sum::<usize>() + known::weight_bytes(jobs)
 }
 
 /// The state machine answered a command with what belongs to another one: a defect.

@@ -3,7 +3,7 @@
 //! A request that may be answered by much takes room for the most before it reads, and gives back what it did not need.
 //! So a client that asks for many large jobs at once and reads slowly waits for itself, and nobody's memory fills.
 
-use jobraft_protocol::{JobView, ModuleManifest, Response, StateValue, WorkerView, limits};
+use jobraft_protocol::{JobView, ModuleManifest, Predecessor, Response, ScheduleView, StateValue, WorkerView, limits};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,11 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const SESSION_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The unit in which they are counted.
 const UNIT_BYTES: usize = 1024;
+/// What a job that another one came after takes with that one, at most.
+const PREDECESSOR_BYTES_MAX: usize = 64;
 /// The most that a job takes, about: the rest of it is small beside this.
 pub(super) const JOB_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX
     + limits::RESULT_BYTES_MAX
     + limits::LOG_TAIL_BYTES_MAX
-    + limits::ATTEMPT_ERRORS_MAX * limits::FAILURE_MESSAGE_BYTES_MAX;
+    + limits::ATTEMPT_ERRORS_MAX * limits::FAILURE_MESSAGE_BYTES_MAX
+    + limits::AFTER_JOBS_MAX * PREDECESSOR_BYTES_MAX;
 
 /// Bytes in one page of a list after which nothing further is taken into it.
 pub(super) const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -100,11 +103,16 @@ fn bytes(response: &Response) -> usize {
     match response {
         Response::Job(view) => job_bytes(view),
         Response::Jobs(page) => {
-            let texts = page.jobs.iter().map(|job| job.error.as_ref().map_or(0, String::len));
+            let texts =
+                page.jobs.iter().map(|job| job.error.as_ref().map_or(0, String::len) + size_of_val(&job.after[..]));
             size_of_val(page.jobs.as_slice()) + texts.sum::<usize>()
         }
         Response::StateList(values) => values.iter().map(value_bytes).sum(),
         Response::Workers(workers) => workers.iter().map(worker_bytes).sum(),
+        Response::Batches(batches) => size_of_val(batches.as_slice()),
+        Response::Groups(groups) => size_of_val(groups.as_slice()),
+        Response::Schedule(schedule) => schedule_bytes(schedule),
+        Response::Schedules(schedules) => schedules.iter().map(schedule_bytes).sum(),
         Response::Queues(queues) => size_of_val(queues.as_slice()),
         Response::Modules(modules) => modules.iter().map(module_bytes).sum(),
         _ => 0,
@@ -112,8 +120,9 @@ fn bytes(response: &Response) -> usize {
 }
 
 fn job_bytes(view: &JobView) -> usize {
+    let after = size_of::<Predecessor>().max(PREDECESSOR_BYTES_MAX) * view.after.len();
     let errors = view.errors.iter().map(|error| size_of_val(error) + error.message.len());
-    size_of_val(view) + view.payload.len() + view.result.len() + view.log.len() + errors.sum::<usize>()
+    size_of_val(view) + view.payload.len() + view.result.len() + view.log.len() + errors.sum::<usize>() + after
 }
 
 pub(super) fn value_bytes(value: &StateValue) -> usize {
@@ -124,6 +133,12 @@ pub(super) fn worker_bytes(worker: &WorkerView) -> usize {
     let WorkerView { info, jobs, .. } = worker;
     let queues = info.queues.iter().map(|queue| size_of_val(queue) + queue.as_str().len()).sum::<usize>();
     size_of_val(worker) + info.name.len() + info.agent.len() + queues + size_of_val(jobs.as_slice())
+}
+
+pub(super) fn schedule_bytes(view: &ScheduleView) -> usize {
+    let schedule = &view.schedule;
+    let texts = schedule.cron.len() + schedule.time_zone.len() + view.last_error.as_ref().map_or(0, String::len);
+    size_of_val(view) + texts + schedule.job.payload.len() + size_of_val(view.next.as_slice())
 }
 
 fn module_bytes(module: &ModuleManifest) -> usize {

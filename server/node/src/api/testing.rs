@@ -28,6 +28,7 @@ pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
 pub(super) struct Bench {
     pub(super) node: Node,
     pub(super) client: Endpoint,
+    config: NodeConfig,
     _directory: TempDir,
 }
 
@@ -53,11 +54,17 @@ impl Bench {
             tls: TlsFiles::in_directory(path, "node-1"),
             log: LogConfig::default(),
         };
-        let node = Node::start(config).await.unwrap();
-        soon(node.consensus().leadership().wait_for(|now| now.is_leader)).await.unwrap();
+        let node = leader(config.clone()).await;
         let credentials = Credentials::load(&TlsFiles::in_directory(path, "tester")).unwrap();
         let client = Endpoint::bind(loopback, &credentials).unwrap();
-        Self { node, client, _directory: directory }
+        Self { node, client, config, _directory: directory }
+    }
+
+    /// The same node, stopped and started.
+    pub(super) async fn restart(self) -> Self {
+        let Self { node, client, config, _directory } = self;
+        soon(node.shutdown()).await;
+        Self { node: leader(config.clone()).await, client, config, _directory }
     }
 
     pub(super) async fn connect(&self) -> Connection {
@@ -73,6 +80,13 @@ impl Bench {
         assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
         Session { connection, sender, receiver, next: 0, time: hello.time, seed: 0, pushes: VecDeque::new() }
     }
+}
+
+/// A node that leads.
+async fn leader(config: NodeConfig) -> Node {
+    let node = Node::start(config).await.unwrap();
+    soon(node.consensus().leadership().wait_for(|now| now.is_leader)).await.unwrap();
+    node
 }
 
 pub(super) struct Session {
@@ -134,7 +148,7 @@ impl Session {
     pub(super) async fn enqueue(&mut self, start: Start) -> JobId {
         let job = self.job(start);
         let id = job.id;
-        let answer = self.ask(Request::Enqueue { jobs: vec![job] }).await;
+        let answer = self.ask(Request::Enqueue { jobs: vec![job], all_or_none: false }).await;
         assert_eq!(answer, Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
         id
     }

@@ -99,8 +99,8 @@ async fn what_exceeds_its_bounds_is_refused_by_name() {
         vec![job; limits::BULK_JOBS_MAX + 1]
     };
     for (request, expected) in [
-        (Request::Enqueue { jobs: vec![] }, ErrorCode::InvalidArgument),
-        (Request::Enqueue { jobs: many }, ErrorCode::TooLarge),
+        (Request::Enqueue { jobs: vec![], all_or_none: false }, ErrorCode::InvalidArgument),
+        (Request::Enqueue { jobs: many, all_or_none: false }, ErrorCode::TooLarge),
         (Request::ResolveModule { module: ModuleRef::Digest(Digest([0; 32])) }, ErrorCode::ModuleUnknown),
         (Request::RemoveNode { node: NodeId(9) }, ErrorCode::Membership),
     ] {

@@ -7,10 +7,12 @@
 mod error;
 mod file;
 mod source;
+mod suggestion;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::cron::nearest;
 pub use error::ConfigError;
 pub use source::Source;
 

@@ -1,5 +1,6 @@
 //! A TOML file that can say where in it something stands, so that every error names the file, the line and the key.
 
+use super::suggestion::with_suggestion;
 use super::{ConfigError, FILE_BYTES_MAX};
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -38,7 +39,7 @@ impl Source {
         Self { file: file.into(), text: text.into() }
     }
 
-    /// The text as a `T`. What `T` does not know is refused if `T` denies unknown fields.
+    /// The text as a `T`. What `T` does not know is refused if `T` denies unknown fields, and what is nearest to it is told.
     ///
     /// # Errors
     /// [`ConfigError::Syntax`] and [`ConfigError::Invalid`].
@@ -56,7 +57,7 @@ impl Source {
                 file: self.file.clone(),
                 line: self.line(start),
                 key: if key.is_empty() { "(top level)".to_owned() } else { key.join(".") },
-                message: one_line(error.message()),
+                message: with_suggestion(&one_line(error.message())),
             }
         })
     }

@@ -57,8 +57,10 @@ fn relative_paths_start_from_the_files_directory() {
 fn unknown_key_is_refused_by_name_and_line() {
     let message = refusal("listen =", "lisen =");
     assert_names(&message, 4, "node.lisen");
-    assert!(message.contains("listen"), "{message}");
-    assert_names(&refusal("[cluster]", "[clutser]"), 7, "clutser");
+    assert!(message.contains("did you mean `listen`?"), "{message}");
+    let message = refusal("[cluster]", "[clutser]");
+    assert_names(&message, 7, "clutser");
+    assert!(message.contains("did you mean `cluster`?"), "{message}");
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub struct ConsensusOptions {
     pub directory: PathBuf,
     /// Links to the other nodes.
     pub peers: Arc<Peers>,
-    /// Hears what was applied here. Must not block.
-    pub observer: Box<dyn Fn(Vec<Event>) + Send + Sync>,
+    /// Hears what was applied here, and when the next thing falls due then. Must not block.
+    pub observer: Box<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync>,
 }
 
 /// Why consensus cannot start, or has stopped.
@@ -242,6 +242,24 @@ impl Consensus {
         let found = tokio::task::spawn_blocking(move || state.row(id, part)).await;
         let failed = |error: String| unreadable(id, &error);
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// The rows of those of these jobs that have ended, each as [`Consensus::row`] gives it.
+    ///
+    /// # Errors
+    /// `internal` if the disk cannot be read.
+    pub async fn rows(&self, ids: Vec<JobId>, part: RowPart) -> Result<Vec<(JobId, Bytes)>, Error> {
+        let Some(&first) = ids.first() else { return Ok(Vec::new()) };
+        let state = self.inner.state.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let mut rows = Vec::new();
+            for id in ids {
+                let row = state.row(id, part).map_err(|error| unreadable(id, &error.to_string()))?;
+                rows.extend(row.map(|row| (id, row)));
+            }
+            Ok(rows)
+        });
+        found.await.map_err(|error| unreadable(first, &error.to_string()))?
     }
 
     /// Log time now, as well as this node can tell.

@@ -113,7 +113,7 @@ mod tests {
     async fn those_who_wait_for_a_checkpoint_share_it() {
         let directory = tempfile::tempdir().unwrap();
         let db = StateDb::open(directory.path()).unwrap();
-        let state = StateMachine::load(db, directory.path().to_path_buf(), Arc::new(|_| {})).unwrap();
+        let state = StateMachine::load(db, directory.path().to_path_buf(), Arc::new(|_, _| {})).unwrap();
         let apply = |index| state.apply_or_stop(&LogEntry::new_blank(log_id(1, index))).map(drop).unwrap();
         let lists = Arc::new(Lists::default());
         apply(1);

@@ -224,6 +224,11 @@ mod tests {
             run_timeout_ms: 1,
             enqueued_at: LogTime::ZERO,
             checkpoint: bytes::Bytes::new(),
+            group: None,
+            after: Vec::new(),
+            batch: None,
+            label: None,
+            tick: None,
         };
         let expected = Command::Release { lease: job.lease(), delay_ms: 0 };
         granted.send(Ok(Outcome::Leased(vec![job]))).expect("somebody waits for it");

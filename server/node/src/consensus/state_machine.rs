@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jobraft_core::command::{Event, Table};
 use jobraft_core::{Core, RestingJob, RestoreError};
-use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, limits};
+use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LogTime, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
@@ -29,8 +29,8 @@ use tokio::sync::Notify;
 /// nothing can be applied, so it must not become much.
 const CHECKPOINT_JOBS: usize = 8_192;
 
-/// Hears what happened, after each entry. Must not block.
-pub(crate) type Observer = Arc<dyn Fn(Vec<Event>) + Send + Sync>;
+/// Hears what happened, after each entry, and when the next thing falls due then. Must not block.
+pub(crate) type Observer = Arc<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync>;
 
 /// What a snapshot is made of.
 pub(crate) enum SnapshotData {
@@ -301,8 +301,9 @@ impl StateMachine {
             }
         }
         applied.last = Some(entry.log_id);
+        let next_timer = applied.core.next_timer();
         drop(applied);
-        (self.shared.observer)(events);
+        (self.shared.observer)(events, next_timer);
         Ok(answers)
     }
 }

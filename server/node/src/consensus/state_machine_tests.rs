@@ -9,8 +9,8 @@ use crate::storage::{StateDb, StorageError};
 use jobraft_core::command::{Command, Entry, Outcome, Target};
 use jobraft_core::{Core, RestingJob};
 use jobraft_protocol::{
-    Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, QueueName,
-    QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
+    After, Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, OnFailure,
+    QueueName, QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
 };
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
@@ -53,9 +53,13 @@ struct Node {
     log: Vec<LogEntry>,
 }
 
+fn enqueue(jobs: Vec<NewJob>) -> Command {
+    Command::Enqueue { jobs, all_or_none: false, known: vec![] }
+}
+
 fn open(directory: &Path) -> (StateDb, StateMachine) {
     let db = StateDb::open(directory).unwrap();
-    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_| {})).unwrap();
+    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_, _| {})).unwrap();
     (db, state)
 }
 
@@ -75,7 +79,7 @@ impl Node {
     }
 
     fn enqueue(&mut self, at: LogTime, ids: &[JobId]) {
-        self.apply(at, vec![Command::Enqueue { jobs: ids.iter().copied().map(new_job).collect() }]);
+        self.apply(at, vec![enqueue(ids.iter().copied().map(new_job).collect())]);
     }
 
     /// Completes what is ready, by a new worker: one that was not heard of for long is forgotten.
@@ -85,7 +89,7 @@ impl Node {
         let lease = Command::Lease { worker, queues: vec![queue()], shares: vec![], max: 100, lease_ms: 30_000 };
         let outcomes = self.apply(at, vec![lease]);
         let Some(Outcome::Leased(jobs)) = outcomes.into_iter().next() else { panic!("not leased") };
-        let complete = |lease: LeaseRef| Command::Complete { lease, completion: Completion::default() };
+        let complete = |lease: LeaseRef| Command::Complete { lease, completion: Completion::default(), known: vec![] };
         self.apply(at, jobs.iter().map(|job| complete(job.lease())).collect());
     }
 
@@ -114,7 +118,7 @@ impl Node {
 fn a_panic_while_applying_is_an_error_and_a_state_changed_in_part_never_reaches_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     let db = StateDb::open(directory.path()).unwrap();
-    let observer: Observer = Arc::new(|_| panic!("a defect"));
+    let observer: Observer = Arc::new(|_, _| panic!("a defect"));
     let state = StateMachine::load(db.clone(), directory.path().to_path_buf(), observer).unwrap();
     let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1))).unwrap_err();
     assert!(error.to_string().contains("defect"), "{error}");
@@ -193,7 +197,7 @@ fn a_job_whose_deletion_was_answered_is_never_read_again_while_a_checkpoint_is_m
         let id = job_id(at(number), number);
         // Reading a large row takes a while, in which a checkpoint begins.
         let job = NewJob { payload: vec![7; limits::PAYLOAD_BYTES_DEFAULT].into(), ..new_job(id) };
-        node.apply(at(number), vec![Command::Enqueue { jobs: vec![job] }]);
+        node.apply(at(number), vec![enqueue(vec![job])]);
         node.complete_all(at(number));
         node.state.checkpoint().unwrap();
         let row = node.state.row(id, RowPart::Identity).unwrap();
@@ -261,7 +265,7 @@ fn a_page_reads_so_many_bytes_and_says_where_to_go_on_also_past_jobs_that_are_no
     let ids: Vec<_> = (0..70).map(|number| job_id(at(0), number)).collect();
     for &id in &ids {
         let job = NewJob { payload: vec![7; limits::PAYLOAD_BYTES_DEFAULT].into(), ..new_job(id) };
-        node.apply(at(10), vec![Command::Enqueue { jobs: vec![job] }]);
+        node.apply(at(10), vec![enqueue(vec![job])]);
     }
     let pages = |node: &Node| {
         let (mut after, mut pages) = (None, Vec::new());
@@ -305,6 +309,39 @@ fn nothing_goes_that_the_last_checkpoint_still_needs() {
 }
 
 #[test]
+fn what_a_live_job_came_after_is_swept_once_that_job_is_gone_and_not_before() {
+    let mut node = Node::new();
+    let ids = [1, 2, 3].map(|number| job_id(at(0), number));
+    node.enqueue(at(10), &ids[..2]);
+    node.complete_all(at(20));
+    let after = Some(After { jobs: vec![ids[0]], on_failure: OnFailure::Wait });
+    let next = NewJob { after, queue: "other".parse().unwrap(), ..new_job(ids[2]) };
+    assert_eq!(node.apply(at(30), vec![enqueue(vec![next])]), [Outcome::Enqueued(vec![EnqueueOutcome::Created])]);
+    let sweep = |node: &Node| {
+        // Once for what was planned before.
+        for _ in 0..2 {
+            node.state.checkpoint().unwrap();
+            while {
+                let more = node.state.sweep().unwrap();
+                let (_copy, _db, survivor) = node.after_a_kill();
+                assert_eq!(survivor.read(Core::state_hash), node.state.read(Core::state_hash));
+                assert_eq!(survivor.job(ids[0]).unwrap(), node.state.job(ids[0]).unwrap());
+                more
+            } {}
+        }
+        [0, 1].map(|place| node.db.job(ids[place]).unwrap().is_some())
+    };
+    node.apply(at(3 * DAY_MS), vec![]);
+    assert_eq!(sweep(&node), [true, false]);
+    assert_eq!(node.state.job(ids[0]).unwrap().unwrap().state, JobState::Completed);
+    let targets = vec![Target { job: ids[2], row: None }];
+    let delete = Command::Act { targets, action: JobAction::Delete, only_in: vec![] };
+    assert_eq!(node.apply(at(3 * DAY_MS), vec![delete]), [Outcome::Acted(vec![Ok(())])]);
+    assert_eq!(sweep(&node), [false, false]);
+    assert_eq!(node.state.job(ids[0]).unwrap(), None);
+}
+
+#[test]
 fn kill_at_any_point_of_a_sweep_loses_nothing_that_the_log_refers_to() {
     // Nothing is kept but for the ids that are remembered, for some minutes; ids may be made ahead of time.
     const ROUND_MS: u64 = 150_000;
@@ -326,7 +363,7 @@ fn kill_at_any_point_of_a_sweep_loses_nothing_that_the_log_refers_to() {
         if let Some(before) = round.checked_sub(2) {
             // Just remembered yet, also when the log is replayed; soon no more.
             let jobs = ids(before).into_iter().map(new_job).collect();
-            let outcomes = node.apply(now(2), vec![Command::Enqueue { jobs }]);
+            let outcomes = node.apply(now(2), vec![enqueue(jobs)]);
             assert_eq!(outcomes, [Outcome::Enqueued(vec![EnqueueOutcome::Existing; 20])]);
         }
         node.apply(now(ROUND_MS - 1), vec![]);
@@ -387,7 +424,7 @@ async fn what_falls_due_counts_towards_a_checkpoint_though_no_command_did_it() {
     let mut node = Node::new();
     let later = (9_000..18_000).map(|number| NewJob { start: Start::AfterMs(1_000), ..new_job(job_id(at(9), number)) });
     for jobs in later.collect::<Vec<_>>().chunks(1_000) {
-        node.apply(at(10), vec![Command::Enqueue { jobs: jobs.to_vec() }]);
+        node.apply(at(10), vec![enqueue(jobs.to_vec())]);
         node.state.checkpoint().unwrap();
     }
     assert!(waits(&node).await);

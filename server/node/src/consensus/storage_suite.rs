@@ -20,7 +20,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         let log = LogStore::new(db, recovered).expect("an empty log is well-formed");
         let db = StateDb::open(directory.path()).expect("an empty state opens");
         let state =
-            StateMachine::load(db, directory.path().to_path_buf(), Arc::new(|_| {})).expect("an empty state loads");
+            StateMachine::load(db, directory.path().to_path_buf(), Arc::new(|_, _| {})).expect("an empty state loads");
         Ok((directory, log, state))
     }
 }

@@ -1,14 +1,14 @@
 //! Sweeping `state.db`: which rows may go, a few at a time.
 //!
 //! The core says where each queue's retention ends. It is asked in the same moment in which a checkpoint takes its
-//! changes: only what that checkpoint no longer needs may go, since after a crash the log is replayed onto it. The queues
-//! come round in turn, so that one with much to remove keeps none of the others waiting.
+//! changes: only what that checkpoint no longer needs may go, since after a crash the log is replayed onto it. So is what
+//! is pinned, for live jobs that came after it: what is outside of a horizon and not pinned then cannot be pinned later. The
+//! queues come round in turn, so that one with much to remove keeps none of the others waiting.
 
-use crate::storage::{StateDb, StorageError};
+use crate::storage::{Due, StateDb, StorageError};
 use jobraft_core::Core;
-use jobraft_core::command::Horizon;
-use jobraft_protocol::{JobState, LogTime, QueueName};
-use std::collections::VecDeque;
+use jobraft_protocol::{JobId, JobState, LogTime, QueueName};
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
 /// Queues and states looked at in one go.
@@ -22,7 +22,9 @@ const PAGES_MAX: u64 = 512;
 #[derive(Default)]
 pub(super) struct Upkeep {
     /// To be swept, as of a checkpoint that is on disk.
-    due: VecDeque<Horizon>,
+    due: VecDeque<Due>,
+    /// What may not go, as of the same checkpoint.
+    pinned: HashSet<JobId>,
     /// Nothing that ended then or later may go.
     before: LogTime,
     /// The last queue and state that were due.
@@ -44,7 +46,8 @@ impl Upkeep {
             due = core.horizons(None, HORIZONS_MAX);
         }
         self.reached = due.last().map(|horizon| (horizon.queue.clone(), horizon.state));
-        self.due = due.into();
+        self.due = due.into_iter().map(Due::from).collect();
+        self.pinned = core.pinned();
         self.before = core.sweep_before();
     }
 
@@ -52,7 +55,7 @@ impl Upkeep {
     pub(super) fn sweep(&mut self, db: &StateDb) -> Result<bool, StorageError> {
         let mut more = false;
         if !self.due.is_empty() {
-            let outcome = db.sweep(self.due.make_contiguous(), self.before, ROWS_MAX)?;
+            let outcome = db.sweep(self.due.make_contiguous(), &self.pinned, self.before, ROWS_MAX)?;
             self.due.drain(..outcome.done);
             if outcome.more {
                 self.due.rotate_left(1);

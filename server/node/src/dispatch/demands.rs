@@ -4,13 +4,17 @@
 //! a thousand idle workers do not all ask for one job; a demand has one order under way at most; who was served goes
 //! behind all others that wait on the same queue; ready jobs are left alone only if nobody waits for them; a worker that was
 //! told not to run makes no order, and is looked at again only when it was told to run; one that let a lease run out gets
-//! no more on a subscription from before.
+//! no more on a subscription from before; a queue that brings nothing although it seems to have something is left alone for a
+//! while, so that nobody asks it again and again.
 
 use super::strides::Strides;
 use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+/// Orders in a row that bring nothing from a queue, after which it is left alone for a while.
+const FRUITLESS_MAX: u32 = 2;
 
 /// A demand, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +30,10 @@ pub(crate) struct Demands<S> {
     reserved: HashMap<QueueName, usize>,
     /// What each order under way asks for. Outlives a demand that goes away meanwhile.
     orders: HashMap<DemandId, Vec<(QueueName, usize)>>,
+    /// How many orders in a row each queue has let come back with nothing. Bounded by the queues that there are.
+    fruitless: HashMap<QueueName, u32>,
+    /// Those that are left alone for a while.
+    resting: BTreeSet<QueueName>,
     /// All of them by worker.
     of_worker: BTreeSet<(WorkerId, DemandId)>,
     next: u64,
@@ -69,6 +77,8 @@ impl<S> Default for Demands<S> {
             waiting: HashMap::new(),
             reserved: HashMap::new(),
             orders: HashMap::new(),
+            fruitless: HashMap::new(),
+            resting: BTreeSet::new(),
             of_worker: BTreeSet::new(),
             next: 0,
         }
@@ -229,6 +239,9 @@ impl<S: Clone> Demands<S> {
 
     /// Ready jobs that no order asks for yet.
     fn free(&self, queue: &QueueName, ready: impl Fn(&QueueName) -> usize) -> usize {
+        if self.resting.contains(queue) {
+            return 0;
+        }
         ready(queue).saturating_sub(self.reserved.get(queue).copied().unwrap_or(0))
     }
 
@@ -323,6 +336,37 @@ impl<S: Clone> Demands<S> {
             return (self.remove(id), queues);
         }
         (Some(demand.sink.clone()), queues)
+    }
+
+    /// An order that was not refused brought something from these of its queues, or nothing from any. Returns the queues that
+    /// are to be left alone for a while, until [`Demands::wake_queues`].
+    ///
+    /// One order that brings nothing is no sign: another worker may have been quicker. But were a queue to count jobs as ready
+    /// that cannot be leased, it would be asked again at once, for ever.
+    pub(crate) fn brought<'a>(
+        &mut self,
+        asked: &[QueueName],
+        leased: impl Iterator<Item = &'a QueueName>,
+    ) -> Vec<QueueName> {
+        let mut is_fruitless = true;
+        for queue in leased {
+            is_fruitless = false;
+            self.fruitless.remove(queue);
+        }
+        let mut resting = Vec::new();
+        for queue in asked.iter().filter(|_| is_fruitless) {
+            let count = self.fruitless.entry(queue.clone()).or_default();
+            *count = count.saturating_add(1);
+            if *count >= FRUITLESS_MAX && self.resting.insert(queue.clone()) {
+                resting.push(queue.clone());
+            }
+        }
+        resting
+    }
+
+    /// These queues were left alone for long enough; they are to be planned.
+    pub(crate) fn wake_queues(&mut self, queues: &[QueueName]) {
+        self.resting.retain(|queue| !queues.contains(queue));
     }
 
     /// After what an order brought was delivered: the demand waits again, behind the others, and its queues are to be

@@ -16,6 +16,10 @@ fn queue(name: &str) -> QueueName {
 struct Bench {
     demands: Demands<u64>,
     ready: HashMap<QueueName, usize>,
+    /// Of these queues nothing can be leased, whatever they say is ready.
+    barren: BTreeSet<QueueName>,
+    /// Those that are left alone.
+    resting: Vec<QueueName>,
     held_back: BTreeSet<WorkerId>,
 }
 
@@ -49,11 +53,12 @@ impl Bench {
         let mut leased = Vec::new();
         for (queue, &share) in order.queues.iter().zip(&order.shares) {
             let ready = self.ready.get_mut(queue).unwrap();
-            let count = (*ready).min(share as usize);
+            let count = if self.barren.contains(queue) { 0 } else { (*ready).min(share as usize) };
             *ready -= count;
             leased.extend(std::iter::repeat_n(queue, count));
         }
-        let (sink, _) = self.demands.settle(order.demand, leased.iter().copied());
+        let (sink, freed) = self.demands.settle(order.demand, leased.iter().copied());
+        self.resting.extend(self.demands.brought(&freed, leased.iter().copied()));
         self.demands.resume(order.demand);
         (leased.len(), sink)
     }
@@ -296,4 +301,51 @@ fn a_lost_workers_subscriptions_end_and_nobody_elses() {
     assert_eq!(bench.demands.add_credits(lost, 1), None, "it has to subscribe anew");
     assert!(bench.demands.withdraw(fetch));
     assert_eq!(bench.plan().remove(0).demand, other);
+}
+
+#[test]
+fn a_queue_that_says_more_than_it_gives_is_not_asked_again_and_again() {
+    let mut bench = Bench::with(&[("barren", 7), ("q", 3)]);
+    bench.barren.insert(queue("barren"));
+    for worker in 0..3 {
+        bench.add(worker, &["barren"], 5, Kind::Subscription);
+    }
+    assert!(bench.run().len() <= 2);
+    assert_eq!(bench.plan(), []);
+    assert_eq!(bench.resting, [queue("barren")]);
+    // The other queues of those who wait there are served meanwhile.
+    bench.add(9, &["barren", "q"], 5, Kind::Subscription);
+    assert_eq!(bench.run(), [[(9, 3)]]);
+    // After a while it is asked once more, and again left alone; until it gives something.
+    for _ in 0..3 {
+        let resting = std::mem::take(&mut bench.resting);
+        bench.demands.wake_queues(&resting);
+        assert_eq!(bench.run().len(), 1);
+        assert_eq!(bench.resting, [queue("barren")]);
+    }
+    bench.barren.clear();
+    let resting = std::mem::take(&mut bench.resting);
+    bench.demands.wake_queues(&resting);
+    let served: u32 = bench.run().into_iter().flatten().map(|(_, count)| count).sum();
+    assert_eq!((served, bench.resting.len()), (7, 0));
+}
+
+#[test]
+fn one_order_that_comes_back_with_nothing_is_followed_by_another_at_once() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    bench.add(1, &["q"], 1, Kind::Subscription);
+    let order = bench.plan().remove(0);
+    // Another one was quicker, and a new job came.
+    bench.ready.insert(queue("q"), 0);
+    assert_eq!(bench.apply(&order).0, 0);
+    bench.ready.insert(queue("q"), 1);
+    assert_eq!(bench.run(), [[(1, 1)]]);
+    // It counts from the beginning after one that brought something.
+    bench.ready.insert(queue("q"), 1);
+    bench.add(2, &["q"], 1, Kind::Subscription);
+    let order = bench.plan().remove(0);
+    bench.ready.insert(queue("q"), 0);
+    assert_eq!(bench.apply(&order).0, 0);
+    bench.ready.insert(queue("q"), 1);
+    assert_eq!(bench.run(), [[(2, 1)]]);
 }

@@ -4,12 +4,13 @@ use super::demands::{DemandId, Demands};
 use super::heard::Heard;
 use super::news::News;
 use super::orders::{Sink, carry_out, end};
+use super::schedules::Schedules;
 use super::timers::Timers;
 use super::wish::{Kind, Wish};
 use super::{EndWatch, Outgoing, hints, lock};
 use crate::consensus::Consensus;
 use jobraft_core::command::Event;
-use jobraft_protocol::{Error, ErrorCode, LeasedJob, LogTime, QueueName, WorkerId, WorkerOrder};
+use jobraft_protocol::{BatchId, Error, ErrorCode, JobId, LeasedJob, LogTime, QueueName, WorkerId, WorkerOrder};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -32,7 +33,9 @@ pub(super) struct Shared {
     news: Mutex<News>,
     wake: Notify,
     timers: Timers,
-    ended: EndWatch,
+    ended: EndWatch<JobId>,
+    batches: EndWatch<BatchId>,
+    schedules: Schedules,
     heard: Heard,
     /// Whether demands are taken: this node leads, and [`Dispatcher::run`] knows.
     leads: AtomicBool,
@@ -45,13 +48,20 @@ impl Dispatcher {
         Self::default()
     }
 
-    /// Hears what was applied on this node. Never blocks.
-    pub fn observe(&self, events: &[Event]) {
-        self.shared.timers.applied();
+    /// Hears what was applied on this node, and when the next thing falls due then. Never blocks.
+    pub fn observe(&self, events: &[Event], next_timer: Option<LogTime>) {
+        self.shared.timers.applied(next_timer);
         self.shared.ended.ended(events.iter().filter_map(|event| match event {
-            Event::Ended(job) => Some(job),
+            Event::Ended(job) => Some(*job),
             _ => None,
         }));
+        self.shared.batches.ended(events.iter().filter_map(|event| match event {
+            Event::BatchEnded(batch) => Some(*batch),
+            _ => None,
+        }));
+        if events.contains(&Event::Scheduled) {
+            self.shared.schedules.changed();
+        }
         if !self.shared.leads.load(Ordering::SeqCst) {
             return;
         }
@@ -75,6 +85,10 @@ impl Dispatcher {
         let _heard = {
             let (shared, consensus) = (Arc::clone(&self.shared), consensus.clone());
             AbortOnDropHandle::new(tokio::spawn(async move { shared.heard.run(consensus).await }))
+        };
+        let _schedules = {
+            let (shared, consensus) = (Arc::clone(&self.shared), consensus.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { shared.schedules.run(consensus).await }))
         };
         let mut leadership = consensus.leadership();
         self.lead(&consensus);
@@ -229,19 +243,19 @@ impl Dispatcher {
         lock(&self.shared.demands).remove(id);
     }
 
-    /// Something will be due at `at`.
-    pub(crate) fn due_at(&self, at: LogTime) {
-        self.shared.timers.due_at(at);
-    }
-
     /// A worker that the state knows was heard of.
     pub(crate) fn heard(&self, worker: WorkerId) {
         self.shared.heard.note(worker);
     }
 
     /// Who waits for the end of a job.
-    pub(crate) fn ended(&self) -> &EndWatch {
+    pub(crate) fn ended(&self) -> &EndWatch<JobId> {
         &self.shared.ended
+    }
+
+    /// Who waits for the end of a batch.
+    pub(crate) fn batches(&self) -> &EndWatch<BatchId> {
+        &self.shared.batches
     }
 
     pub(super) fn demands(&self) -> MutexGuard<'_, Demands<Sink>> {

@@ -1,47 +1,55 @@
-//! Who waits for the end of a job on this node, leader or not.
+//! Who waits for the end of something on this node, leader or not: of a job, or of a batch.
 
-use jobraft_protocol::JobId;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The jobs whose end somebody waits for. Bounded by the requests under way, each of which waits for one at most.
-#[derive(Clone, Default)]
-pub(crate) struct EndWatch {
-    /// Dropping a sender says that the job has ended.
-    waiting: Arc<Mutex<HashMap<JobId, watch::Sender<()>>>>,
+/// Those whose end somebody waits for. Bounded by the requests under way, each of which waits for one at most.
+#[derive(Clone)]
+pub(crate) struct EndWatch<I> {
+    /// Dropping a sender says that it has ended.
+    waiting: Arc<Mutex<HashMap<I, watch::Sender<()>>>>,
 }
 
-impl EndWatch {
-    /// Begins to wait. Whoever reads the job after this call misses nothing: it has ended by then, or
+impl<I> Default for EndWatch<I> {
+    fn default() -> Self {
+        Self { waiting: Arc::default() }
+    }
+}
+
+impl<I: Copy + Eq + Hash> EndWatch<I> {
+    /// Begins to wait. Whoever reads the thing after this call misses nothing: it has ended by then, or
     /// [`Watched::ended`] will resolve.
-    pub(crate) fn watch(&self, job: JobId) -> Watched {
-        let ended = self.lock().entry(job).or_insert_with(|| watch::Sender::new(())).subscribe();
-        Watched { watch: self.clone(), job, ended: Some(ended) }
+    pub(crate) fn watch(&self, id: I) -> Watched<I> {
+        let ended = self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Watched { watch: self.clone(), id, ended: Some(ended) }
     }
 
-    /// Wakes whoever waits for one of the jobs.
-    pub(super) fn ended<'a>(&self, jobs: impl Iterator<Item = &'a JobId>) {
+    /// Wakes whoever waits for one of these.
+    pub(super) fn ended(&self, ids: impl Iterator<Item = I>) {
         let mut waiting = self.lock();
         if !waiting.is_empty() {
-            jobs.for_each(|job| drop(waiting.remove(job)));
+            ids.for_each(|id| drop(waiting.remove(&id)));
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<()>>> {
+impl<I> EndWatch<I> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<I, watch::Sender<()>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A wait for the end of a job; dropped, it leaves nothing behind.
-pub(crate) struct Watched {
-    watch: EndWatch,
-    job: JobId,
+/// A wait for an end; dropped, it leaves nothing behind.
+pub(crate) struct Watched<I: Eq + Hash> {
+    watch: EndWatch<I>,
+    id: I,
     ended: Option<watch::Receiver<()>>,
 }
 
-impl Watched {
-    /// Resolves when the job has ended, after the call of [`EndWatch::watch`].
+impl<I: Eq + Hash> Watched<I> {
+    /// Resolves when it has ended, after the call of [`EndWatch::watch`].
     pub(crate) async fn ended(&mut self) {
         if let Some(ended) = &mut self.ended {
             // Nothing is ever sent: this ends when the sender goes.
@@ -50,12 +58,12 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl<I: Eq + Hash> Drop for Watched<I> {
     fn drop(&mut self) {
         self.ended = None;
         let mut waiting = self.watch.lock();
-        if waiting.get(&self.job).is_some_and(|sender| sender.receiver_count() == 0) {
-            waiting.remove(&self.job);
+        if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
+            waiting.remove(&self.id);
         }
     }
 }
@@ -63,14 +71,14 @@ impl Drop for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jobraft_protocol::LogTime;
+    use jobraft_protocol::{JobId, LogTime};
 
     #[tokio::test]
     async fn all_who_wait_for_a_job_wake_at_its_end_and_nothing_is_left() {
         let watch = EndWatch::default();
         let (job, other) = (JobId::new(LogTime::ZERO, [1; 10]), JobId::new(LogTime::ZERO, [2; 10]));
         let (mut one, mut two, three) = (watch.watch(job), watch.watch(job), watch.watch(other));
-        watch.ended([job].iter());
+        watch.ended([job].into_iter());
         one.ended().await;
         two.ended().await;
         assert_eq!(watch.lock().len(), 1);

@@ -1,5 +1,5 @@
 //! What only a leader does outside the log: hand ready jobs to those who wait for them, tell workers what concerns them,
-//! note which of them are alive, and let time move on.
+//! note which of them are alive, let time move on, and read the calendar of the schedules.
 //!
 //! What must hold: nothing here is needed to know what is true. A new leader starts with nothing but the state, its
 //! workers come back to it, and every job is offered again. An idle cluster does nothing but wake up once a second.
@@ -13,8 +13,10 @@ mod hints;
 mod news;
 mod orders;
 mod outgoing;
+mod schedules;
 mod strides;
 mod timers;
+mod timetable;
 mod wish;
 
 #[cfg(test)]
@@ -22,7 +24,7 @@ mod demands_tests;
 
 pub(crate) use demands::DemandId;
 pub use dispatcher::Dispatcher;
-pub(crate) use end_watch::EndWatch;
+pub(crate) use end_watch::{EndWatch, Watched};
 pub(crate) use orders::give_back;
 pub(crate) use outgoing::Outgoing;
 pub(crate) use strides::Strides;

@@ -7,13 +7,16 @@ use crate::consensus::Consensus;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeasedJob, Push, Retry, ServerFrame, WorkerId};
+use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeasedJob, Push, QueueName, Retry, ServerFrame, WorkerId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// The pause after a lease that could not be proposed and may be later.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// For how long a queue is left alone that gives nothing although it seems to have something.
+const REST: Duration = Duration::from_millis(100);
 
 /// Where a demand is served.
 #[derive(Clone)]
@@ -36,11 +39,12 @@ pub(super) async fn carry_out(dispatcher: Dispatcher, consensus: Consensus, orde
         Ok(_) => Err(Error::new(ErrorCode::Internal, "a lease was answered by something else")),
         Err(error) => Err(error),
     };
-    if let Some(at) = jobs.iter().flatten().map(|job| job.expires_at).min() {
-        dispatcher.due_at(at);
-    }
     // What was reserved is free again before anything waits for the client.
     let (sink, freed) = dispatcher.demands().settle(demand, jobs.iter().flatten().map(|job| &job.queue));
+    if let Ok(jobs) = &jobs {
+        let resting = dispatcher.demands().brought(&freed, jobs.iter().map(|job| &job.queue));
+        rest(&dispatcher, resting);
+    }
     dispatcher.changed(&freed);
     match (jobs, sink) {
         (Ok(jobs), Some(sink)) => {
@@ -71,6 +75,20 @@ pub(super) async fn carry_out(dispatcher: Dispatcher, consensus: Consensus, orde
         Resumed::Ended(worker, sink) => end(sink, worker, &consensus.leadership().borrow().not_leader()),
         Resumed::Gone => {}
     }
+}
+
+/// Leaves queues alone for a while.
+fn rest(dispatcher: &Dispatcher, queues: Vec<QueueName>) {
+    if queues.is_empty() {
+        return;
+    }
+    tracing::debug!(?queues, "queues with ready jobs gave none");
+    let dispatcher = dispatcher.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(REST).await;
+        dispatcher.demands().wake_queues(&queues);
+        dispatcher.changed(&queues);
+    });
 }
 
 /// Hands jobs on; gives them back if nobody is there any more.

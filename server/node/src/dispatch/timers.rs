@@ -1,7 +1,8 @@
 //! Time on an idle cluster: when something falls due and nobody proposes anything, the leader proposes an empty entry.
 //!
 //! This is about latency only. Whether a lease has run out is decided by log time when an entry is applied; a timer
-//! fired late costs the time until then, never correctness.
+//! fired late costs the time until then, never correctness. What falls due next is heard after each entry that is applied,
+//! so that nobody who proposes one has to think of it.
 
 use crate::consensus::Consensus;
 use jobraft_core::Core;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// How often the next timer is looked up when nobody says that it changed: what a former leader left in the log makes
-/// timers that nobody announces.
+/// How often the next timer is looked up when nobody says that it changed: log time may have gone on faster than the time
+/// that was waited.
 const RECHECK: Duration = Duration::from_secs(1);
 /// How long an entry for a due timer may take until another one is proposed.
 const TICK_PATIENCE: Duration = Duration::from_millis(200);
@@ -33,15 +34,18 @@ impl Default for Timers {
 
 impl Timers {
     /// Something will be due at `at`. Cheap, unless it is earlier than all else.
-    pub(crate) fn due_at(&self, at: LogTime) {
+    fn due_at(&self, at: LogTime) {
         if at.as_ms() < self.wakes_at.load(Ordering::SeqCst) {
             self.changed.notify_one();
         }
     }
 
-    /// Something was applied.
-    pub(super) fn applied(&self) {
+    /// Something was applied, and the next thing falls due then.
+    pub(super) fn applied(&self, next_timer: Option<LogTime>) {
         self.applied.notify_waiters();
+        if let Some(at) = next_timer {
+            self.due_at(at);
+        }
     }
 
     /// Ticks while this node leads, until consensus stops.

@@ -107,6 +107,10 @@ fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
         let key = push(values, key.as_str().to_owned());
         return vec![Way { index: "jobs_key", range: format!("key IS NOT NULL AND key = {key}") }];
     }
+    if let Some(batch) = &filter.batch {
+        let batch = push(values, batch.0.as_bytes().to_vec());
+        return vec![Way { index: "jobs_batch", range: format!("batch IS NOT NULL AND batch = {batch}") }];
+    }
     let wants = |state: &JobState| filter.states.contains(state);
     if filter.states.is_empty() || wants(&JobState::Completed) {
         return vec![Way { index: "jobs_id", range: "TRUE".to_owned() }];
@@ -123,7 +127,7 @@ fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
 
 /// What a row must be like: what the indexes hold first.
 fn condition(filter: &JobFilter, values: &mut Vec<Value>) -> String {
-    let JobFilter { queues, states, task, key: _, enqueued_from, enqueued_before, error } = filter;
+    let JobFilter { queues, states, task, key: _, batch, enqueued_from, enqueued_before, error } = filter;
     let mut conditions = vec!["TRUE".to_owned()];
     if !queues.is_empty() {
         let queues: Vec<_> = queues.iter().map(|queue| push(values, QueueName::as_str(queue).to_owned())).collect();
@@ -132,6 +136,10 @@ fn condition(filter: &JobFilter, values: &mut Vec<Value>) -> String {
     if !states.is_empty() {
         let states: Vec<_> = states.iter().map(|state| push(values, state.as_str().to_owned())).collect();
         conditions.push(format!("state IN ({})", states.join(", ")));
+    }
+    // Where it chose the way, it costs nothing to say it again.
+    if let Some(batch) = batch {
+        conditions.push(format!("batch = {}", push(values, batch.0.as_bytes().to_vec())));
     }
     if let Some(from) = enqueued_from {
         conditions.push(format!("enqueued_at >= {}", push(values, column_time(*from))));

@@ -35,7 +35,7 @@ pub use error::StorageError;
 pub use log_db::{Done, LogDb, LogPosition, LogRecord, LogRecovered};
 pub use snapshot::SnapshotFile;
 pub use state_db::{CheckpointMeta, StateDb};
-pub use sweep::SweepOutcome;
+pub use sweep::{Due, SweepOutcome};
 
 #[cfg(test)]
 pub(crate) mod tests;

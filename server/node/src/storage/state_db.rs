@@ -25,19 +25,21 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// | `jobs_ended` | retention; loading what ended lately |
 /// | `jobs_rare` | lists of dead, cancelled and expired jobs; loading dead ones |
 /// | `jobs_key` | lists of the jobs with a unique key |
+/// | `jobs_batch` | lists of the jobs of a batch |
 pub(super) const STATE: Kind = Kind {
     file: "state.db",
-    format: 2,
-    format_min: 2,
+    format: 3,
+    format_min: 3,
     schema: "CREATE TABLE jobs (
                  id BLOB NOT NULL, queue TEXT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
                  enqueued_at INTEGER NOT NULL, finished_at INTEGER, ended_seq INTEGER, task TEXT NOT NULL, key TEXT,
-                 error TEXT, crc INTEGER NOT NULL, body BLOB NOT NULL);
+                 batch BLOB, error TEXT, crc INTEGER NOT NULL, body BLOB NOT NULL);
              CREATE UNIQUE INDEX jobs_id ON jobs (id);
              CREATE INDEX jobs_live ON jobs (id, queue) WHERE live = 1;
              CREATE INDEX jobs_ended ON jobs (queue, state, ended_seq) WHERE live = 0;
              CREATE INDEX jobs_rare ON jobs (state, id) WHERE live = 0 AND state <> 'completed';
              CREATE INDEX jobs_key ON jobs (key, id) WHERE key IS NOT NULL;
+             CREATE INDEX jobs_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
              CREATE TABLE items (
                  kind TEXT NOT NULL, key TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
                  PRIMARY KEY (kind, key)) WITHOUT ROWID;",
@@ -45,7 +47,7 @@ pub(super) const STATE: Kind = Kind {
 };
 
 /// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body.
-pub(super) const PAGES_PER_ROW: u64 = 4;
+pub(super) const PAGES_PER_ROW: u64 = 5;
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 const META_CHECKPOINT: &str = "checkpoint";

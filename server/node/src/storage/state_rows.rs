@@ -11,24 +11,24 @@ use uuid::Uuid;
 
 /// What [`checked_job`] reads, in its order.
 pub(super) const JOB_COLUMNS: &str =
-    "id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, error, crc, body";
+    "id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body";
 
-/// The steps of a live job change neither its queue nor its key. What is not named here SQLite leaves alone, with the
+/// The steps of a live job change neither its queue nor its key nor its batch. What is not named here SQLite leaves alone, with the
 /// indexes by it. A row in which one of them did change, or whose job had ended, is not touched.
 const PUT_STEP: &str =
-    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, error, crc, body)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
      ON CONFLICT (id) DO UPDATE SET state = excluded.state, enqueued_at = excluded.enqueued_at,
          finished_at = excluded.finished_at, ended_seq = excluded.ended_seq, task = excluded.task,
          error = excluded.error, crc = excluded.crc, body = excluded.body
-     WHERE live = 1 AND queue = excluded.queue AND key IS excluded.key";
+     WHERE live = 1 AND queue = excluded.queue AND key IS excluded.key AND batch IS excluded.batch";
 
 const PUT_JOB: &str =
-    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, error, crc, body)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
      ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, state = excluded.state, live = excluded.live,
          enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, ended_seq = excluded.ended_seq,
-         task = excluded.task, key = excluded.key, error = excluded.error, crc = excluded.crc, body = excluded.body";
+         task = excluded.task, key = excluded.key, batch = excluded.batch, error = excluded.error, crc = excluded.crc, body = excluded.body";
 
 /// The columns of a job's row but for its checksum.
 #[derive(Clone, Copy)]
@@ -42,6 +42,7 @@ pub(super) struct Job<'a> {
     ended_seq: Option<i64>,
     task: &'a str,
     key: Option<&'a str>,
+    batch: Option<&'a [u8]>,
     error: Option<&'a str>,
     pub(super) body: &'a [u8],
 }
@@ -58,7 +59,13 @@ impl Job<'_> {
 
     fn crc(&self) -> u32 {
         let number = |number: Option<i64>| number.unwrap_or(0).to_le_bytes();
-        let there = [self.finished_at.is_some(), self.ended_seq.is_some(), self.key.is_some(), self.error.is_some()];
+        let there = [
+            self.finished_at.is_some(),
+            self.ended_seq.is_some(),
+            self.key.is_some(),
+            self.batch.is_some(),
+            self.error.is_some(),
+        ];
         crc32(&[
             self.id,
             self.queue.as_bytes(),
@@ -70,6 +77,7 @@ impl Job<'_> {
             &number(self.ended_seq),
             self.task.as_bytes(),
             self.key.unwrap_or_default().as_bytes(),
+            self.batch.unwrap_or_default(),
             self.error.unwrap_or_default().as_bytes(),
             self.body,
         ])
@@ -95,10 +103,11 @@ pub(super) fn checked_job<'a>(row: &'a Row<'_>, path: &Path) -> Result<Job<'a>, 
             ended_seq: row.get(6)?,
             task: row.get_ref(7)?.as_str()?,
             key: row.get_ref(8)?.as_str_or_null()?,
-            error: row.get_ref(9)?.as_str_or_null()?,
-            body: row.get_ref(11)?.as_blob()?,
+            batch: row.get_ref(9)?.as_blob_or_null()?,
+            error: row.get_ref(10)?.as_str_or_null()?,
+            body: row.get_ref(12)?.as_blob()?,
         };
-        Ok((job.crc() == row.get::<_, u32>(10)?, job))
+        Ok((job.crc() == row.get::<_, u32>(11)?, job))
     };
     match read().map_err(|error| unreadable(path, error, "a job's row"))? {
         (true, job) => Ok(job),
@@ -128,7 +137,7 @@ pub(super) fn column_time(at: LogTime) -> i64 {
 }
 
 /// A number as a column. SQLite's end before ours, but no time and no count gets there.
-fn column_number(number: u64) -> i64 {
+pub(super) fn column_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -146,6 +155,7 @@ pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqli
             ended_seq: row.ended_seq.map(column_number),
             task: &row.task,
             key: row.key.as_ref().map(UniqueKey::as_str),
+            batch: row.batch.as_ref().map(|batch| &batch.0.as_bytes()[..]),
             error: row.error.as_deref(),
             body: &row.body,
         };
@@ -160,6 +170,7 @@ pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqli
             job.ended_seq,
             job.task,
             job.key,
+            job.batch,
             job.error,
             crc,
             job.body

@@ -2,20 +2,24 @@
 //!
 //! A step removes a bounded number of rows in a transaction of its own, so that checkpoints never wait for long. What
 //! it removes must be gone by the state of the *last checkpoint*, not of a later one: what is replayed onto the
-//! checkpoint after a crash may still ask for the rest.
+//! checkpoint after a crash may still ask for the rest. Rows that are pinned, for jobs live that name them, stay whatever
+//! their horizon says; they are passed over, and looked at but once for each horizon.
 
 use super::StorageError;
 use super::database::{lock, unreadable, unsigned};
 use super::room::{Room, give_back};
 use super::state_db::{PAGE_BYTES, PAGES_PER_ROW, StateDb};
-use super::state_rows::{JOB_COLUMNS, checked_job, read_id};
+use super::state_rows::{JOB_COLUMNS, checked_job, column_number, read_id};
 use jobraft_core::command::Horizon;
-use jobraft_protocol::LogTime;
-use rusqlite::Transaction;
+use jobraft_protocol::{JobId, LogTime};
+use rusqlite::{Transaction, params};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Bytes of bodies that one step removes at most, but for one row: large bodies take time even to forget.
 const SWEEP_BYTES_MAX: u64 = 8 << 20;
+/// Pinned rows that one step passes over at most: to look at them takes time too.
+pub(super) const PINNED_MAX: usize = 8_192;
 /// Free room that the file keeps for what comes next.
 pub(super) const FREE_BYTES_KEPT: u64 = 4 << 20;
 /// Of the file's pages, the part that may be free: 1 in so many.
@@ -24,6 +28,25 @@ const FREE_PART_KEPT: u64 = 8;
 /// Those of a queue that ended in a state, the first first. Without their bodies: the one that ends the walk stays.
 pub(super) const EARLIEST_OF_PAIR: &str = "SELECT rowid, finished_at, ended_seq, id FROM jobs INDEXED BY jobs_ended
      WHERE live = 0 AND queue = ?1 AND state = ?2 ORDER BY ended_seq";
+
+/// The same, from behind a number on.
+pub(super) const NEXT_OF_PAIR: &str = "SELECT rowid, finished_at, ended_seq, id FROM jobs INDEXED BY jobs_ended
+     WHERE live = 0 AND queue = ?1 AND state = ?2 AND ended_seq > ?3 ORDER BY ended_seq";
+
+/// What is outside of one horizon, and how far it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Where retention ends.
+    pub horizon: Horizon,
+    /// Rows numbered up to here were looked at: what is still there is pinned.
+    looked_to: Option<u64>,
+}
+
+impl From<Horizon> for Due {
+    fn from(horizon: Horizon) -> Self {
+        Self { horizon, looked_to: None }
+    }
+}
 
 /// What a step of a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,20 +60,28 @@ pub struct SweepOutcome {
 }
 
 impl StateDb {
-    /// Removes up to `rows_max` ended jobs that are outside their horizon, the first to end first; none that ended or
-    /// whose id was made at `before` or later, however little of them is kept. All or nothing, durable on return.
+    /// Removes up to `rows_max` ended jobs that are outside their horizon, the first to end first; none that is `pinned`,
+    /// and none that ended or whose id was made at `before` or later, however little of them is kept. All or nothing,
+    /// durable on return. Notes how far it got.
     ///
     /// # Errors
     /// Whatever failed, [`StorageError::Corrupt`] for a row that is damaged; nothing can be written after that.
-    pub fn sweep(&self, horizons: &[Horizon], before: LogTime, rows_max: usize) -> Result<SweepOutcome, StorageError> {
+    pub fn sweep(
+        &self,
+        due: &mut [Due],
+        pinned: &HashSet<JobId>,
+        before: LogTime,
+        rows_max: usize,
+    ) -> Result<SweepOutcome, StorageError> {
         let path = &self.inner.path;
         self.with_open(|open| {
             let mut database = lock(&open.writer);
-            let mut step = Step { path, before, rows_left: rows_max, bytes: 0 };
+            let mut step = Step { path, before, pinned, rows_left: rows_max, pinned_left: PINNED_MAX, bytes: 0 };
+            let count = due.len();
             let mut done = 0;
             database.write(|transaction| {
-                for horizon in horizons {
-                    if !step.sweep(transaction, horizon)? {
+                for due in due {
+                    if !step.sweep(transaction, due)? {
                         break;
                     }
                     done += 1;
@@ -59,7 +90,7 @@ impl StateDb {
             })?;
             let removed = rows_max - step.rows_left;
             database.wrote_pages(removed as u64 * PAGES_PER_ROW + step.bytes / PAGE_BYTES)?;
-            Ok(SweepOutcome { removed, done, more: done < horizons.len() })
+            Ok(SweepOutcome { removed, done, more: done < count })
         })
     }
 
@@ -101,15 +132,17 @@ fn pages_wanted(room: Room) -> u64 {
 struct Step<'a> {
     path: &'a Path,
     before: LogTime,
+    pinned: &'a HashSet<JobId>,
     rows_left: usize,
+    pinned_left: usize,
     bytes: u64,
 }
 
 impl Step<'_> {
     /// Removes what is outside of one horizon; false if a bound was reached first.
-    fn sweep(&mut self, transaction: &Transaction<'_>, horizon: &Horizon) -> Result<bool, StorageError> {
+    fn sweep(&mut self, transaction: &Transaction<'_>, due: &mut Due) -> Result<bool, StorageError> {
         let failed = StorageError::database(self.path);
-        let (gone, all) = self.gone(transaction, horizon)?;
+        let (gone, all) = self.gone(transaction, due)?;
         let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE rowid = ?1").map_err(&failed)?;
         for rowid in gone {
             remove.execute([rowid]).map_err(&failed)?;
@@ -118,23 +151,37 @@ impl Step<'_> {
     }
 
     /// The rows to remove, and whether these are all.
-    fn gone(&mut self, transaction: &Transaction<'_>, horizon: &Horizon) -> Result<(Vec<i64>, bool), StorageError> {
+    fn gone(&mut self, transaction: &Transaction<'_>, due: &mut Due) -> Result<(Vec<i64>, bool), StorageError> {
+        let Due { horizon, looked_to } = due;
         let failed = StorageError::database(self.path);
         let damaged = |error| unreadable(self.path, error, "an ended job's row");
         let row_sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE rowid = ?1");
         let mut read = transaction.prepare_cached(&row_sql).map_err(&failed)?;
-        let mut walk = transaction.prepare_cached(EARLIEST_OF_PAIR).map_err(&failed)?;
-        let mut rows = walk.query((horizon.queue.as_str(), horizon.state.as_str())).map_err(&failed)?;
+        let (queue, state) = (horizon.queue.as_str(), horizon.state.as_str());
+        let walk = if looked_to.is_some() { NEXT_OF_PAIR } else { EARLIEST_OF_PAIR };
+        let mut walk = transaction.prepare_cached(walk).map_err(&failed)?;
+        let rows = match looked_to {
+            Some(number) => walk.query(params![queue, state, column_number(*number)]),
+            None => walk.query(params![queue, state]),
+        };
+        let mut rows = rows.map_err(&failed)?;
         let mut gone = Vec::new();
         while let Some(row) = rows.next().map_err(&failed)? {
             let finished_at = LogTime::from_ms(unsigned(row, 1).map_err(damaged)?);
             let ended_seq = unsigned(row, 2).map_err(damaged)?;
-            let minted_at =
-                read_id(row.get_ref(3).and_then(|id| Ok(id.as_blob()?)).map_err(damaged)?, self.path)?.minted_at();
+            let id = read_id(row.get_ref(3).and_then(|id| Ok(id.as_blob()?)).map_err(damaged)?, self.path)?;
             let is_kept = finished_at >= horizon.from && ended_seq > horizon.above;
-            let is_remembered = finished_at >= self.before || minted_at >= self.before;
+            let is_remembered = finished_at >= self.before || id.minted_at() >= self.before;
             if is_kept || is_remembered {
                 break;
+            }
+            if self.pinned.contains(&id) {
+                if self.pinned_left == 0 {
+                    return Ok((gone, false));
+                }
+                self.pinned_left -= 1;
+                *looked_to = Some(ended_seq);
+                continue;
             }
             if self.rows_left == 0 || self.bytes >= SWEEP_BYTES_MAX {
                 return Ok((gone, false));
@@ -147,6 +194,7 @@ impl Step<'_> {
                 found.ok_or_else(|| StorageError::corrupt(self.path, "an index names a row that is not there"))?;
             self.bytes += checked_job(found, self.path)?.body.len() as u64;
             self.rows_left -= 1;
+            *looked_to = Some(ended_seq);
             gone.push(rowid);
         }
         Ok((gone, true))

@@ -3,7 +3,7 @@ use crate::storage::listing::Walk;
 use crate::storage::state_db::STATE;
 use crate::storage::{StateDb, StorageError};
 use jobraft_core::command::{Changes, JobRow};
-use jobraft_protocol::{JobFilter, JobId, JobState, LogTime, UniqueKey};
+use jobraft_protocol::{BatchId, JobFilter, JobId, JobState, LogTime, UniqueKey};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -18,6 +18,7 @@ fn row(number: u64) -> JobRow {
         queue: ["mail", "video"][place % 2].parse().unwrap(),
         task: ["send", "encode", "send_all"][place % 3].to_owned(),
         key: place.is_multiple_of(7).then(|| UniqueKey::new(&format!("key {}", number % 2)).unwrap()),
+        batch: place.is_multiple_of(3).then(|| BatchId(job_id(number % 2))),
         error: place.is_multiple_of(4).then(|| format!("Attempt {number} FAILED: 100%_of Größe")),
         enqueued_at: LogTime::from_ms(1_700_000_000_000 + number),
         ..job(number, state)
@@ -46,6 +47,7 @@ fn filters() -> Vec<(JobFilter, Wanted)> {
     let queue = |name: &str| vec![name.parse().unwrap()];
     let text = |text: &str| Some(text.to_owned());
     let key = || Some(UniqueKey::new("key 1").unwrap());
+    let batch = || Some(BatchId(job_id(1)));
     use JobState::{Cancelled, Completed, Dead, Expired, Leased, Ready};
     vec![
         (all(), |_| true),
@@ -66,6 +68,14 @@ fn filters() -> Vec<(JobFilter, Wanted)> {
         (JobFilter { key: key(), states: vec![Dead], ..all() }, |job| {
             job.state == Dead && job.key.as_ref().is_some_and(|key| key.as_str() == "key 1")
         }),
+        (JobFilter { batch: batch(), ..all() }, |job| job.batch == Some(BatchId(job_id(1)))),
+        (JobFilter { batch: batch(), states: vec![Dead, Ready], ..all() }, |job| {
+            job.batch == Some(BatchId(job_id(1))) && matches!(job.state, Dead | Ready)
+        }),
+        (JobFilter { batch: batch(), key: key(), ..all() }, |job| {
+            job.batch == Some(BatchId(job_id(1))) && job.key.as_ref().is_some_and(|key| key.as_str() == "key 1")
+        }),
+        (JobFilter { batch: Some(BatchId(job_id(7))), ..all() }, |_| false),
         (JobFilter { enqueued_from: at(30), ..all() }, |job| job.enqueued_at >= at(30).unwrap()),
         (JobFilter { enqueued_before: at(30), ..all() }, |job| job.enqueued_at < at(30).unwrap()),
         (JobFilter { enqueued_from: at(30), enqueued_before: at(31), ..all() }, |job| {
@@ -234,8 +244,9 @@ fn each_list_walks_in_the_order_of_ids_and_sorts_nothing() {
             // Whether the rows are needed too does not matter here, nor how the ways are merged.
             let searches = steps.iter().map(|step| step.replace("COVERING ", ""));
             let searches: Vec<_> = searches.filter(|step| !step.contains("UNION") && step.len() > 5).collect();
-            let (of_key, of_id, of_live, of_rare) = (
+            let (of_key, of_batch, of_id, of_live, of_rare) = (
                 "SEARCH jobs USING INDEX jobs_key (key=? AND id>? AND id<?)",
+                "SEARCH jobs USING INDEX jobs_batch (batch=? AND id>? AND id<?)",
                 "SEARCH jobs USING INDEX jobs_id (id>? AND id<?)",
                 "SEARCH jobs USING INDEX jobs_live (id>? AND id<?)",
                 "SEARCH jobs USING INDEX jobs_rare (state=? AND id>? AND id<?)",
@@ -245,6 +256,7 @@ fn each_list_walks_in_the_order_of_ids_and_sorts_nothing() {
             let live = states.iter().any(|state| !state.is_terminal()).then_some(of_live);
             let mut expected: Vec<_> = match &filter.key {
                 Some(_) => vec![of_key],
+                None if filter.batch.is_some() => vec![of_batch],
                 None if states.is_empty() || states.contains(&JobState::Completed) => vec![of_id],
                 None => live.into_iter().chain(rare).collect(),
             };
@@ -265,6 +277,7 @@ fn loading_and_sweeping_walk_indexes_and_sort_nothing() {
         (ended_rows::NEXT_PAIR.to_owned(), "SEARCH jobs USING COVERING INDEX jobs_ended ((queue,state)>(?,?))"),
         (format!("SELECT body FROM jobs {}", ended_rows::EACH_DEAD), "SEARCH jobs USING INDEX jobs_rare (state=?)"),
         (sweep::EARLIEST_OF_PAIR.to_owned(), "SEARCH jobs USING INDEX jobs_ended (queue=? AND state=?)"),
+        (sweep::NEXT_OF_PAIR.to_owned(), "SEARCH jobs USING INDEX jobs_ended (queue=? AND state=? AND ended_seq>?)"),
     ];
     for (sql, expected) in statements {
         let parameters = sql.matches('?').count();

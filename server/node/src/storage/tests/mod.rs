@@ -94,6 +94,7 @@ fn job(number: u64, state: JobState) -> JobRow {
         ended_seq: finished_at.map(LogTime::as_ms),
         task: "send".to_owned(),
         key: None,
+        batch: None,
         error: None,
         body: format!("{state} {number}").into_bytes(),
     }

@@ -4,7 +4,7 @@ use crate::storage::state_db::{Inner, Open, STATE};
 use crate::storage::{StateDb, StorageError};
 use bytes::Bytes;
 use jobraft_core::command::{Changes, JobRow, Row, Table};
-use jobraft_protocol::{JobFilter, JobState, LogTime, UniqueKey};
+use jobraft_protocol::{BatchId, JobFilter, JobState, LogTime, UniqueKey};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
@@ -61,6 +61,9 @@ fn checkpoint_writes_over_and_removes() {
         "worker key worker".to_owned(),
         "state key state".to_owned(),
         "tombstone key tombstone".to_owned(),
+        "group key group".to_owned(),
+        "batch key batch".to_owned(),
+        "schedule key schedule".to_owned(),
     ];
     assert_eq!(contents(&state), expected);
 }
@@ -91,14 +94,19 @@ fn each_way_a_row_can_change_is_found_in_every_index() {
     let state = StateDb::open(dir.path()).unwrap();
     let keyed = |row: JobRow, key: &str| JobRow { key: Some(UniqueKey::new(key).unwrap()), ..row };
     let moved = JobRow { queue: "other".parse().unwrap(), ..job(1, JobState::Ready) };
-    // Live, a step further, moved, with a key, with another, ended, back to life, ended in another way.
+    let of_batch = |row: JobRow, number| JobRow { batch: Some(BatchId(job_id(number))), ..row };
+    // Live, a step further, moved, with a key, with another, of a batch, of another, of none, ended, back to life, ended in
+    // another way.
     let life = [
         job(1, JobState::Scheduled),
         job(1, JobState::Leased),
         moved,
         keyed(job(1, JobState::Ready), "a"),
         keyed(job(1, JobState::Leased), "b"),
-        keyed(job(1, JobState::Dead), "b"),
+        of_batch(keyed(job(1, JobState::Leased), "b"), 8),
+        of_batch(keyed(job(1, JobState::Ready), "b"), 9),
+        keyed(job(1, JobState::Leased), "b"),
+        of_batch(keyed(job(1, JobState::Dead), "b"), 8),
         keyed(job(1, JobState::Ready), "b"),
         keyed(job(1, JobState::Completed), "b"),
     ];
@@ -107,12 +115,18 @@ fn each_way_a_row_can_change_is_found_in_every_index() {
         let by_state = JobFilter { states: vec![row.state], ..JobFilter::default() };
         let by_queue = JobFilter { queues: vec![row.queue.clone()], ..by_state.clone() };
         let by_key = JobFilter { key: row.key.clone(), ..JobFilter::default() };
+        let by_batch = JobFilter { batch: row.batch, ..JobFilter::default() };
+        let (in_8, in_9) = (row.batch == Some(BatchId(job_id(8))), row.batch == Some(BatchId(job_id(9))));
         state.checkpoint(&checkpoint_at(index), &Changes { jobs: vec![row], ..Changes::default() }).unwrap();
-        for filter in [by_state, by_queue, by_key] {
+        for filter in [by_state, by_queue, by_key, by_batch] {
             assert_eq!(list(&state, &filter), [body.as_str()], "{filter:?}");
         }
         let a = JobFilter { key: Some(UniqueKey::new("a").unwrap()), ..JobFilter::default() };
         assert_eq!(list(&state, &a).len(), usize::from(index == 4));
+        for (number, is_in) in [(8, in_8), (9, in_9)] {
+            let batch = JobFilter { batch: Some(BatchId(job_id(number))), ..JobFilter::default() };
+            assert_eq!(list(&state, &batch).len(), usize::from(is_in));
+        }
         tamper(
             &dir.path().join("state.db"),
             "SELECT CASE integrity_check WHEN 'ok' THEN 1 ELSE abs(-9223372036854775808) END FROM pragma_integrity_check",
@@ -126,6 +140,7 @@ fn the_steps_of_live_jobs_write_their_rows_and_no_index() {
     let state = StateDb::open(dir.path()).unwrap();
     let large = |number, state| JobRow {
         key: Some(UniqueKey::new(&format!("key {number}")).unwrap()),
+        batch: Some(BatchId(job_id(number % 7))),
         body: vec![b'x'; 1_500],
         ..job(number, state)
     };
@@ -266,6 +281,8 @@ fn each_column_of_a_job_is_covered_by_its_checksum() {
         "ended_seq = NULL",
         "task = 'other'",
         "key = ''",
+        "batch = x''",
+        "batch = id",
         "error = 'other'",
         "error = NULL",
         "body = x'00'",
@@ -283,14 +300,20 @@ fn each_column_of_a_job_is_covered_by_its_checksum() {
 
 #[test]
 fn state_of_a_development_version_is_refused_and_left_alone() {
+    for format in [1, 2] {
+        refused_as_of_a_development_version(format);
+    }
+}
+
+fn refused_as_of_a_development_version(format: u64) {
     let dir = tempfile::tempdir().unwrap();
     drop(StateDb::open(dir.path()).unwrap());
     let path = dir.path().join("state.db");
-    let crc = crate::storage::database::crc32(&[b"format", b"1"]);
-    tamper(&path, &format!("UPDATE meta SET value = CAST('1' AS BLOB), crc = {crc} WHERE key = 'format'"));
+    let crc = crate::storage::database::crc32(&[b"format", format.to_string().as_bytes()]);
+    tamper(&path, &format!("UPDATE meta SET value = CAST('{format}' AS BLOB), crc = {crc} WHERE key = 'format'"));
     let before = fs::read(&path).unwrap();
     let error = StateDb::open(dir.path()).err().unwrap();
-    assert!(matches!(error, StorageError::OlderFormat { found: 1, oldest: 2, .. }), "{error}");
+    assert!(matches!(error, StorageError::OlderFormat { found, oldest: 3, .. } if found == format), "{error}");
     assert!(error.to_string().contains("development version of Jobraft before 0.1"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
