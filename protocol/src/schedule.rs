@@ -30,6 +30,34 @@ fn utc() -> String {
 }
 
 impl Schedule {
+    /// A schedule in UTC with every default.
+    #[must_use]
+    pub fn new(name: ScheduleName, cron: impl Into<String>, job: JobTemplate) -> Self {
+        let (catch_up, overlap) = (CatchUp::default(), Overlap::default());
+        Self { name, cron: cron.into(), time_zone: utc(), job, catch_up, overlap }
+    }
+
+    /// In this time zone, by its IANA name.
+    #[must_use]
+    pub fn time_zone(mut self, name: impl Into<String>) -> Self {
+        self.time_zone = name.into();
+        self
+    }
+
+    /// What becomes of late ticks.
+    #[must_use]
+    pub fn catch_up(mut self, catch_up: CatchUp) -> Self {
+        self.catch_up = catch_up;
+        self
+    }
+
+    /// What becomes of a tick while the job of the one before still lives.
+    #[must_use]
+    pub fn overlap(mut self, overlap: Overlap) -> Self {
+        self.overlap = overlap;
+        self
+    }
+
     /// Whether every value is within its bounds. What the expression means is for others to say.
     ///
     /// # Errors
@@ -92,6 +120,28 @@ impl JobTemplate {
             unique: None,
             group: None,
             label: None,
+        }
+    }
+
+    /// What of a job can be enqueued again and again: all but its id, its start, what it comes after, and its batch.
+    #[must_use]
+    pub fn of(job: NewJob) -> Self {
+        let NewJob { queue, task, payload, priority, max_attempts, run_timeout_ms, ttl_ms, .. } = job;
+        let NewJob { start_deadline_ms, backoff, max_crashes, unique, group, label, .. } = job;
+        Self {
+            queue,
+            task,
+            payload,
+            priority,
+            max_attempts,
+            run_timeout_ms,
+            ttl_ms,
+            start_deadline_ms,
+            backoff,
+            max_crashes,
+            unique,
+            group,
+            label,
         }
     }
 

@@ -6,8 +6,8 @@ use crate::error::SdkError;
 use crate::requests::{full_pause, millis};
 use bytes::Bytes;
 use jobraft_protocol::{
-    After, Backoff, BatchId, EnqueueOutcome, GroupKey, JobId, JobState, JobView, Label, LogTime, NewJob, OnConflict,
-    OnFailure, QueueName, Start, Task, TaskName, Unique, UniqueKey, UniqueScope,
+    After, Backoff, BatchId, EnqueueOutcome, GroupKey, JobId, JobState, JobTemplate, JobView, Label, LogTime, NewJob,
+    OnConflict, OnFailure, QueueName, Schedule, ScheduleName, Start, Task, TaskName, Unique, UniqueKey, UniqueScope,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -316,6 +316,27 @@ impl<T: ?Sized> Producer<T> {
             label: self.label.clone(),
             ..NewJob::new(self.client.job_id(), self.queue.clone(), self.task.clone(), payload)
         })
+    }
+
+    /// A schedule of this name that enqueues such a job at each tick of `cron`, in UTC unless
+    /// [`time_zone`](Schedule::time_zone) says otherwise: to be handed to [`Client::put_schedule`]. What this producer says of
+    /// start, predecessors and batch is left out, for that belongs to one job.
+    ///
+    /// ```no_run
+    /// # async fn example(client: jobraft_sdk::Client) -> Result<(), jobraft_sdk::SdkError> {
+    /// use jobraft_sdk::protocol::Overlap;
+    ///
+    /// let reports = jobraft_sdk::Producer::<str>::new(client.clone(), "reports", "report")?;
+    /// let nightly = reports.schedule("nightly", "30 2 * * *", "all")?.time_zone("Europe/Berlin").overlap(Overlap::Skip);
+    /// client.put_schedule(nightly).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`job`](Self::job), and if `name` is none. The expression is checked where the schedule is put.
+    pub fn schedule(&self, name: &str, cron: &str, payload: &T) -> Result<Schedule, SdkError> {
+        Ok(Schedule::new(ScheduleName::new(name)?, cron, JobTemplate::of(self.job(payload)?)))
     }
 
     /// Enqueues one job; it is durable when this returns. Gives the id of the job that stands for it: its own, or that of

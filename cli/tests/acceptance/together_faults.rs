@@ -2,8 +2,7 @@
 
 use crate::support::{DEADLINE, TestCluster, count, eventually, job};
 use jobraft_sdk::protocol::{
-    BatchState, Consistency, JobFilter, JobState, JobTemplate, JobView, LogTime, ModuleRef, Overlap, QueueName,
-    Schedule, ScheduleName, Task, TaskName,
+    BatchState, Consistency, JobFilter, JobState, JobView, LogTime, ModuleRef, QueueName, ScheduleName, Task,
 };
 use jobraft_sdk::{Client, JobContext, JobError, Listing, Producer, Worker, Workflow};
 use serde::Deserialize;
@@ -104,17 +103,9 @@ async fn each_tick_enqueues_one_job_while_leaders_die() {
     let client = cluster.client().await;
     let name: ScheduleName = "beat".parse().unwrap();
     let queue: QueueName = "beats".parse().unwrap();
-    let task = Task::Handler(TaskName::new("none").unwrap());
-    let schedule = Schedule {
-        name: name.clone(),
-        cron: "* * * * * *".to_owned(),
-        time_zone: "UTC".to_owned(),
-        job: JobTemplate::new(queue.clone(), task, ""),
-        // A minute is more than an election takes: no tick is passed over.
-        catch_up: jobraft_sdk::protocol::CatchUp::Skip,
-        overlap: Overlap::Allow,
-    };
-    client.put_schedule(schedule).await.unwrap();
+    let beats = Producer::<str>::new(client.clone(), queue.as_str(), "none").unwrap();
+    // It passes over what is late: a minute, which is more than an election takes.
+    client.put_schedule(beats.schedule(name.as_str(), "* * * * * *", "").unwrap()).await.unwrap();
     let reached = async |fired: u64| {
         eventually(&format!("{fired} ticks have fired"), async || {
             let view = client.schedule(&name, 0, Consistency::Linearizable).await.unwrap();

@@ -9,6 +9,7 @@ use crate::job::{Job, cut};
 use crate::record::{EndedRecord, JobRecord, decode};
 use crate::retention::DeadJob;
 use crate::transition::{self, Next};
+use crate::waits::Waits;
 use crate::{Core, Event, Outcome, Target};
 use jobraft_protocol::{
     CancelNotice, EndReason, Error, ErrorCode, JobAction, JobId, JobState, LeaseRef, QueueName, UniqueKey, UniqueScope,
@@ -177,7 +178,7 @@ impl Core {
             return Err(wrong_state(id, job.state));
         }
         let state = self.ended_record(target)?.view.state;
-        let (Some(DeadJob { queue, .. }), Some(row)) = (self.dead_job(id), &target.row) else {
+        let (Some(&DeadJob { queue, .. }), Some(row)) = (self.dead_job(id), &target.row) else {
             return Err(wrong_state(id, state));
         };
         let record: JobRecord = decode("job", row).map_err(unreadable)?;
@@ -217,6 +218,7 @@ impl Core {
         if let Some(mut options) = job.options.take() {
             options.ttl_ends_at = None;
             options.start_by = None;
+            options.waits = options.waits.take().map(|waits| self.hold_again(waits));
             job.options = options.boxed();
         }
         job.group = self.index.queues.intern_group(queue, group.as_ref());
@@ -233,6 +235,13 @@ impl Core {
         self.touch(id);
         self.tell_dependents(id, None);
         Ok(())
+    }
+
+    /// What a job that is about to live again came after, without what may be lost meanwhile.
+    fn hold_again(&self, waits: Waits) -> Waits {
+        let gone = waits.held().map(|(_, before)| before).filter(|&before| !self.is_there(before));
+        let lost: Vec<JobId> = gone.chain(waits.lost().iter().copied()).collect();
+        waits.without(lost)
     }
 
     fn move_to(&mut self, target: &Target, to: &QueueName) -> Result<(), Error> {

@@ -15,6 +15,7 @@ use crate::retention::{DeadJob, DeadJobs};
 use crate::schedule::Schedules;
 use crate::transition::{Next, transition};
 use crate::values::Values;
+use crate::waits::Waits;
 use crate::workers::Workers;
 use crate::{Applied, Command, Event, Outcome};
 use jobraft_protocol::{
@@ -183,7 +184,8 @@ impl Core {
         let ended = EndedJob { state, token: past.reported, finished_at };
         let job = entry.remove();
         if state == JobState::Dead {
-            self.dead.insert(id, DeadJob { queue, seq, finished_at });
+            let holds = job.waits().into_iter().flat_map(Waits::held).map(|(_, before)| before).collect();
+            self.dead.insert(id, DeadJob { queue, seq, finished_at, holds });
         }
         self.ended.add(id, ended, &job);
         self.index.unlink(id, &job);

@@ -62,10 +62,10 @@ impl Index {
     /// A job begins to live.
     pub(crate) fn link(&mut self, id: JobId, job: &Job, is_live: impl Fn(JobId) -> bool) {
         self.pinned.remove(&id);
-        for (place, one) in job.waits().into_iter().flat_map(|waits| waits.jobs().iter().enumerate()) {
-            self.dependents.entry(one.job).or_default().insert(id, place);
-            if !is_live(one.job) {
-                self.pinned.insert(one.job);
+        for (place, before) in job.waits().into_iter().flat_map(Waits::held) {
+            self.dependents.entry(before).or_default().insert(id, place);
+            if !is_live(before) {
+                self.pinned.insert(before);
             }
         }
     }
@@ -75,12 +75,12 @@ impl Index {
         if self.dependents.contains_key(&id) {
             self.pinned.insert(id);
         }
-        for one in job.waits().into_iter().flat_map(Waits::jobs) {
-            if let Some(dependents) = self.dependents.get_mut(&one.job) {
+        for (_, before) in job.waits().into_iter().flat_map(Waits::held) {
+            if let Some(dependents) = self.dependents.get_mut(&before) {
                 dependents.remove(&id);
                 if dependents.is_empty() {
-                    self.dependents.remove(&one.job);
-                    self.pinned.remove(&one.job);
+                    self.dependents.remove(&before);
+                    self.pinned.remove(&before);
                 }
             }
         }

@@ -281,13 +281,14 @@ impl Job {
             ended_seq: past.and_then(|past| past.ended_seq),
             holds_key,
             checkpoint: past.map(|past| past.checkpoint.clone()).unwrap_or_default(),
+            lost: self.waits().map(|waits| waits.lost().clone()).unwrap_or_default(),
             view: self.view(id, queue),
         }
     }
 
     /// The job from its record, in a queue and group that the caller has interned. The caller has checked the record.
     pub(crate) fn from_record(record: JobRecord, queue: QueueIndex, group: GroupIndex) -> Self {
-        let JobRecord { seq, lease_ms, heard_at, reported, ended_seq, checkpoint, view, .. } = record;
+        let JobRecord { seq, lease_ms, heard_at, reported, ended_seq, checkpoint, lost, view, .. } = record;
         let cancel = view.cancel;
         let lease = view.lease.zip(lease_ms).map(|(lease, lease_ms)| {
             let LeaseView { worker, token, granted_at, expires_at } = lease;
@@ -300,7 +301,7 @@ impl Job {
             backoff: view.backoff,
             max_crashes: view.max_crashes,
             unique: view.unique,
-            waits: (!view.after.is_empty()).then(|| Waits::new(view.on_failure, view.after)),
+            waits: (!view.after.is_empty()).then(|| Waits::new(view.on_failure, view.after).without(lost)),
             batch: view.batch.map(|batch| Membership { batch, is_callback: view.is_callback }),
             label: view.label,
             tick: view.tick,

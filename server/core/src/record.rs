@@ -9,11 +9,12 @@ use crate::queue::Queue;
 use crate::retention::Floors;
 use bytes::Bytes;
 use jobraft_protocol::{
-    ClusterSettings, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob, QueueName,
-    QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder,
+    ClusterSettings, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob, Predecessor,
+    QueueName, QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The version of everything that is written here.
 pub(crate) const FORMAT: u8 = 1;
@@ -35,6 +36,9 @@ pub(crate) struct JobRecord {
     pub(crate) holds_key: bool,
     #[serde(default, skip_serializing_if = "Bytes::is_empty")]
     pub(crate) checkpoint: Bytes,
+    /// Of the jobs that it comes after, those that are not kept for it any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) lost: BTreeSet<JobId>,
     pub(crate) view: JobView,
 }
 
@@ -46,6 +50,28 @@ pub(crate) struct EndedRecord {
     #[serde(default)]
     pub(crate) ended_seq: Option<u64>,
     pub(crate) view: EndedView,
+}
+
+/// What is known of a dead job: the same bytes once more.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeadRecord {
+    #[serde(default)]
+    pub(crate) ended_seq: Option<u64>,
+    #[serde(default)]
+    pub(crate) lost: BTreeSet<JobId>,
+    pub(crate) view: DeadView,
+}
+
+/// The part of a [`JobView`] that [`DeadRecord`] needs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeadView {
+    pub(crate) id: JobId,
+    pub(crate) queue: QueueName,
+    pub(crate) state: JobState,
+    #[serde(default)]
+    pub(crate) finished_at: Option<LogTime>,
+    #[serde(default)]
+    pub(crate) after: Vec<Predecessor>,
 }
 
 /// The part of a [`JobView`] that [`EndedRecord`] needs.

@@ -7,7 +7,7 @@ use crate::checkpoint::parse_group_row_key;
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
 use crate::record::{
-    self, BatchRecord, Counters, EndedRecord, GroupRecord, Header, JobRecord, PeriodRecord, QueueRecord,
+    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, PeriodRecord, QueueRecord,
     ScheduleRecord, ValueRecord,
 };
 use crate::retention::DeadJob;
@@ -245,12 +245,13 @@ impl Restore {
     /// # Errors
     /// If it is malformed or newer, or not the row of a dead job.
     pub fn dead(&mut self, body: &[u8]) -> Result<(), RestoreError> {
-        let EndedRecord { ended_seq, view, .. } = record::decode("job", body)?;
+        let DeadRecord { ended_seq, lost, view } = record::decode("job", body)?;
         let (JobState::Dead, Some(finished_at), Some(seq)) = (view.state, view.finished_at, ended_seq) else {
             return Err(inconsistent(format!("job {} stands among the dead ones and is {}", view.id, view.state)));
         };
         let queue = self.intern(&view.queue)?;
-        self.core.dead.insert(view.id, DeadJob { queue, seq, finished_at });
+        let holds = view.after.iter().map(|one| one.job).filter(|id| !lost.contains(id)).collect();
+        self.core.dead.insert(view.id, DeadJob { queue, seq, finished_at, holds });
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::record::EndedRecord;
 use crate::{Core, Horizon};
 use jobraft_protocol::{JobId, JobState, LogTime, QueueName, QueueSettings, Retention, limits};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 /// Dead jobs that one checkpoint looks at to forget those that are kept no longer.
@@ -39,6 +39,12 @@ impl Queue {
         }
     }
 
+    /// Whether an ended job's retention is not over. Once it is, it is for good.
+    fn retains(&self, state: JobState, finished_at: LogTime, seq: u64, now: LogTime) -> bool {
+        let Floor { from, above } = self.floor(state, now);
+        finished_at >= from && seq > above
+    }
+
     /// Notes what is kept no longer, before the settings change.
     pub(crate) fn raise_floors(&mut self, now: LogTime) {
         self.floors = TERMINAL.map(|state| match self.floor(state, now) {
@@ -60,11 +66,13 @@ fn place(state: JobState) -> usize {
 }
 
 /// A dead job that may be retried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeadJob {
     pub(crate) queue: QueueIndex,
     pub(crate) seq: u64,
     pub(crate) finished_at: LogTime,
+    /// The jobs that it came after: they are kept for it, lest a retry find nothing of them.
+    pub(crate) holds: Box<[JobId]>,
 }
 
 /// The dead jobs, those that are kept no longer perhaps among them.
@@ -72,6 +80,8 @@ pub(crate) struct DeadJob {
 pub(crate) struct DeadJobs {
     by_id: HashMap<JobId, DeadJob>,
     by_queue: BTreeMap<(QueueIndex, u64), JobId>,
+    /// By each of the jobs that some of them came after.
+    holders: HashMap<JobId, BTreeSet<JobId>>,
     /// Where pruning goes on.
     pruned_to: Option<(QueueIndex, u64)>,
 }
@@ -79,20 +89,30 @@ pub(crate) struct DeadJobs {
 impl DeadJobs {
     pub(crate) fn insert(&mut self, id: JobId, dead: DeadJob) {
         self.by_queue.insert((dead.queue, dead.seq), id);
+        for held in &dead.holds {
+            self.holders.entry(*held).or_default().insert(id);
+        }
         self.by_id.insert(id, dead);
     }
 
     pub(crate) fn remove(&mut self, id: JobId) {
-        if let Some(dead) = self.by_id.remove(&id) {
-            self.by_queue.remove(&(dead.queue, dead.seq));
+        let Some(dead) = self.by_id.remove(&id) else { return };
+        self.by_queue.remove(&(dead.queue, dead.seq));
+        for held in &dead.holds {
+            if let Some(holders) = self.holders.get_mut(held) {
+                holders.remove(&id);
+                if holders.is_empty() {
+                    self.holders.remove(held);
+                }
+            }
         }
     }
 }
 
 impl Core {
     /// A dead job that is kept.
-    pub(crate) fn dead_job(&self, id: JobId) -> Option<DeadJob> {
-        let dead = self.dead.by_id.get(&id).copied()?;
+    pub(crate) fn dead_job(&self, id: JobId) -> Option<&DeadJob> {
+        let dead = self.dead.by_id.get(&id)?;
         let queue = self.index.queues.get(dead.queue);
         self.is_kept(id, queue, JobState::Dead, dead.finished_at, dead.seq).then_some(dead)
     }
@@ -124,10 +144,31 @@ impl Core {
         }
     }
 
-    /// Whether an ended job can still be read: its retention is not over, or a live job comes after it.
+    /// Whether an ended job can still be read: its retention is not over, or another needs it.
     pub(crate) fn is_kept(&self, id: JobId, queue: &Queue, state: JobState, finished_at: LogTime, seq: u64) -> bool {
-        let Floor { from, above } = queue.floor(state, self.now);
-        finished_at >= from && seq > above || self.is_pinned(id)
+        queue.retains(state, finished_at, seq, self.now) || self.is_pinned(id)
+    }
+
+    /// Whether another job needs what there is to read of this one, whatever its retention says: a live one, or a dead one
+    /// that may be retried by its own retention, came after it.
+    pub(crate) fn is_pinned(&self, id: JobId) -> bool {
+        let is_retained = |dead: &DeadJob| {
+            let queue = self.index.queues.get(dead.queue);
+            queue.retains(JobState::Dead, dead.finished_at, dead.seq, self.now)
+        };
+        self.index.pinned.contains(&id)
+            || self
+                .dead
+                .holders
+                .get(&id)
+                .is_some_and(|holders| holders.iter().filter_map(|holder| self.dead.by_id.get(holder)).any(is_retained))
+    }
+
+    /// Ended jobs whose rows must stay, whatever their retention says.
+    #[must_use]
+    pub fn pinned(&self) -> HashSet<JobId> {
+        let by_dead = self.dead.holders.keys().filter(|id| !self.jobs.contains_key(id) && self.is_pinned(**id));
+        self.index.pinned.iter().chain(by_dead).copied().collect()
     }
 
     /// The same for an ended job as its row has it. A live one's row is out of date at worst, and not kept by that rule.

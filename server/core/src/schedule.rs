@@ -7,10 +7,11 @@ use crate::admission::{Admission, Claimed, invalid};
 use crate::enqueue::Origin;
 use crate::job::cut;
 use crate::record::{ScheduleRecord, encode};
+use crate::waits::Waits;
 use crate::{Core, Event, Outcome, Plan, Row, Table, Target};
 use jobraft_protocol::{
-    After, CatchUp, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, LogTime, NewJob, OnFailure, Overlap, Schedule,
-    ScheduleName, ScheduleTick, ScheduleView, limits,
+    After, CatchUp, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobState, LogTime, NewJob, OnFailure, Overlap,
+    Schedule, ScheduleName, ScheduleTick, ScheduleView, limits,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,8 +208,10 @@ impl Core {
             match overlap {
                 Overlap::Allow => {}
                 Overlap::Skip => return Fired::Skipped,
-                Overlap::Queue | Overlap::Replace => {
-                    job.after = Some(After { jobs: vec![before], on_failure: OnFailure::Run });
+                Overlap::Queue => job.after = Some(After { jobs: vec![before], on_failure: OnFailure::Run }),
+                Overlap::Replace => {
+                    let jobs = self.ways_to_make(before);
+                    job.after = Some(After { jobs, on_failure: OnFailure::Run });
                 }
             }
         }
@@ -231,6 +234,15 @@ impl Core {
             Err(error) if error.code == ErrorCode::Conflict => Fired::Skipped,
             Err(error) => Fired::NotYet(error),
         }
+    }
+
+    /// What has to end before the job that takes this one's place may run: this one, and what it waits for itself, which may
+    /// still run though this one is gone.
+    fn ways_to_make(&self, before: JobId) -> Vec<JobId> {
+        let job = self.job(before);
+        let waits = job.waits().filter(|_| job.state == JobState::Blocked);
+        let others = waits.into_iter().flat_map(Waits::jobs).filter(|one| one.ended.is_none());
+        std::iter::once(before).chain(others.map(|one| one.job)).take(limits::AFTER_JOBS_MAX).collect()
     }
 
     /// Cancels the job of the tick before.

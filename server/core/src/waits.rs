@@ -6,7 +6,7 @@
 use crate::Core;
 use crate::transition::Next;
 use jobraft_protocol::{EndReason, JobId, JobState, OnFailure, Predecessor};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// The jobs that a job comes after, as it named them. What follows is counted along: a job may come after a thousand others,
 /// and ten thousand after one.
@@ -15,6 +15,8 @@ pub(crate) struct Waits {
     on_failure: OnFailure,
     jobs: Vec<Predecessor>,
     counts: Counts,
+    /// Those of which nothing may be left to read: they were kept no longer when this one, dead by then, was retried.
+    lost: BTreeSet<JobId>,
 }
 
 /// How many of the jobs have which verdict; those that let it run are not counted.
@@ -75,14 +77,29 @@ const fn verdict(on_failure: OnFailure, ended: Option<JobState>) -> Verdict {
 impl Waits {
     /// Notes which of them live again; says whether any does.
     pub(crate) fn note_alive(&mut self, is_live: impl Fn(JobId) -> bool) -> bool {
-        let alive: Vec<usize> = (0..self.jobs.len()).filter(|&place| is_live(self.jobs[place].job)).collect();
+        let alive: Vec<usize> = self.held().filter(|&(_, id)| is_live(id)).map(|(place, _)| place).collect();
         alive.iter().for_each(|&place| self.note(place, None));
         !alive.is_empty()
     }
 
     pub(crate) fn new(on_failure: OnFailure, jobs: Vec<Predecessor>) -> Self {
         let counts = jobs.iter().fold(Counts::default(), |counts, one| counts.count(verdict(on_failure, one.ended)));
-        Self { on_failure, jobs, counts }
+        Self { on_failure, jobs, counts, lost: BTreeSet::new() }
+    }
+
+    /// The same without a hold on some of them.
+    pub(crate) fn without(self, lost: impl IntoIterator<Item = JobId>) -> Self {
+        Self { lost: lost.into_iter().collect(), ..self }
+    }
+
+    pub(crate) const fn lost(&self) -> &BTreeSet<JobId> {
+        &self.lost
+    }
+
+    /// Those that are kept for it, each with its place.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (usize, JobId)> {
+        let places = self.jobs.iter().map(|one| one.job).enumerate();
+        places.filter(|(_, id)| !self.lost.contains(id))
     }
 
     pub(crate) const fn on_failure(&self) -> OnFailure {
@@ -132,15 +149,10 @@ impl Core {
         }
     }
 
-    /// Whether a live job named this one as one that it comes after: then what there is to read of it stays.
-    pub(crate) fn is_pinned(&self, id: JobId) -> bool {
-        self.index.pinned.contains(&id)
-    }
-
-    /// Ended jobs whose rows must stay, whatever their retention says.
-    #[must_use]
-    pub fn pinned(&self) -> HashSet<JobId> {
-        self.index.pinned.clone()
+    /// Whether what there is to read of a job is there for sure, wherever it rests.
+    pub(crate) fn is_there(&self, id: JobId) -> bool {
+        let is_remembered = || self.ended.get(id, self.now).is_some() && !self.ended.is_deleted(id);
+        self.jobs.contains_key(&id) || is_remembered() || self.is_pinned(id) || self.dead_job(id).is_some()
     }
 
     /// A blocked job fell due: it may run, or never will.

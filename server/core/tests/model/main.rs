@@ -9,16 +9,18 @@ mod reference;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 
 use jobraft_core::{Command, Core, Entry, Outcome, Target, identity};
 use jobraft_protocol::{
-    Completion, EnqueueOutcome, Error, Failure, FencingToken, JobAction, JobId, JobState, LeaseRef, LogTime, NewJob,
-    QueueName, Setting, StateWrite, Task, UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
+    After, BatchId, Completion, EnqueueOutcome, Error, Failure, FencingToken, JobAction, JobId, JobState, JobTemplate,
+    LeaseRef, LogTime, NewBatch, NewJob, QueueName, Schedule, ScheduleName, Setting, StateWrite, Task, UniqueKey,
+    WorkerId, WorkerInfo, WorkerOrder,
 };
 use proptest::prelude::*;
 use reference::{Job, Reference};
 use std::collections::{BTreeMap, BTreeSet};
-use steps::{Act, Held, KEYS, Pass, Plan, QUEUES, Step};
+use steps::{Act, Calendar, GROUPS, Held, KEYS, Pass, Plan, QUEUES, SCHEDULES, Step};
 use support::{Disk, Trio};
 
 const CASES: u32 = 200;
@@ -32,11 +34,16 @@ struct World {
     ids: BTreeMap<u8, JobId>,
     tokens: BTreeMap<JobId, u64>,
     noted: BTreeMap<JobId, (Target, Option<Job>)>,
+    batches: BTreeMap<u8, BatchId>,
     entries: Vec<Entry>,
 }
 
 fn queue(at: usize) -> QueueName {
     QUEUES[at].parse().unwrap()
+}
+
+fn schedule_name(at: usize) -> ScheduleName {
+    SCHEDULES[at].parse().unwrap()
 }
 
 impl World {
@@ -64,7 +71,10 @@ impl World {
                 .trio
                 .plain
                 .next_timer()
-                .map_or(now, |at| at.as_ms().saturating_add_signed(beside).min(now + 100_000_000)),
+                .map(|at| at.as_ms().saturating_add_signed(beside).min(now + 100_000_000))
+                // A far one is worth a try now and then.
+                .filter(|at| *at < now + 1_000_000 || beside == 0)
+                .unwrap_or(now),
         };
         self.apply(leader_change, Vec::new());
         let present: BTreeSet<u64> = self.trio.plain.workers(None).map(|worker| worker.id.0).collect();
@@ -100,14 +110,36 @@ impl World {
         LeaseRef { job: id, token: FencingToken(newest.saturating_sub(age)) }
     }
 
-    fn new_job(&mut self, plan: &Plan) -> NewJob {
-        if plan.anew || !self.ids.contains_key(&plan.job) {
-            self.minted += 1;
-            let mut random = [plan.job; 10];
-            random[8..].copy_from_slice(&(self.minted as u16).to_be_bytes());
-            self.ids.insert(plan.job, JobId::new(self.trio.plain.now(), random));
+    fn is_outside_window(&self, id: JobId) -> bool {
+        self.trio.plain.now().ms_since(id.minted_at()) > jobraft_protocol::limits::IDEMPOTENCY_WINDOW_MS_DEFAULT
+    }
+
+    fn new_jobs(&mut self, plans: &[Plan]) -> Vec<NewJob> {
+        // Twice: so that a job may come after one behind it.
+        for plan in plans.iter().filter(|plan| plan.anew) {
+            let id = self.mint(plan.job);
+            self.ids.insert(plan.job, id);
+        }
+        let asked: Vec<JobId> = plans.iter().map(|plan| self.id(plan.job)).collect();
+        plans.iter().map(|plan| self.new_job(&Plan { anew: false, ..plan.clone() }, &asked)).collect()
+    }
+
+    fn new_job(&mut self, plan: &Plan, asked: &[JobId]) -> NewJob {
+        let is_old = |id: &JobId| !self.trio.plain.remembers(*id) && self.is_outside_window(*id);
+        if plan.anew || self.ids.get(&plan.job).is_none_or(|id| is_old(id) && !plan.is_careless) {
+            let id = self.mint(plan.job);
+            self.ids.insert(plan.job, id);
+        }
+        let mut after: Vec<JobId> = plan.after.iter().map(|job| self.id(*job)).collect();
+        if !plan.is_careless {
+            after.retain(|id| *id != self.ids[&plan.job] && (self.model.find(*id).is_some() || asked.contains(id)));
+            after.sort_unstable();
+            after.dedup();
         }
         NewJob {
+            group: plan.group.map(|at| GROUPS[at].parse().unwrap()),
+            after: (!after.is_empty()).then_some(After { jobs: after, on_failure: plan.on_failure }),
+            batch: plan.batch.and_then(|batch| self.batches.get(&batch).copied()),
             start: plan.start,
             priority: plan.priority,
             max_attempts: plan.max_attempts,
@@ -126,6 +158,64 @@ impl World {
         }
     }
 
+    fn mint(&mut self, seed: u8) -> JobId {
+        self.minted += 1;
+        let mut random = [seed; 10];
+        random[8..].copy_from_slice(&(self.minted as u16).to_be_bytes());
+        JobId::new(self.trio.plain.now(), random)
+    }
+
+    /// What the leader puts into the entry of ended jobs that these come after.
+    fn known(&self, jobs: &[NewJob], row: u8) -> (Vec<Target>, Vec<Option<Job>>) {
+        let mut ids: Vec<JobId> = jobs.iter().flat_map(|job| &job.after).flat_map(|after| after.jobs.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| !self.trio.plain.is_live(*id) && jobs.iter().all(|job| job.id != *id));
+        let read = ids.into_iter().map(|id| match (row, self.noted.get(&id)) {
+            (0, _) => (Target { job: id, row: None }, None),
+            (1, Some(noted)) => noted.clone(),
+            _ => self.read(id),
+        });
+        let (mut targets, rows): (Vec<_>, Vec<_>) = read.unzip();
+        for row in targets.iter_mut().filter_map(|target| target.row.as_mut()) {
+            *row = identity(row).unwrap().into();
+        }
+        (targets, rows)
+    }
+
+    fn schedule(&self, at: usize, calendar: &Calendar) -> Schedule {
+        let task = Task::Handler("t".parse().unwrap());
+        let job = JobTemplate {
+            priority: Some(calendar.priority),
+            unique: calendar.unique.clone(),
+            group: calendar.group.map(|at| GROUPS[at].parse().unwrap()),
+            max_attempts: Some(2),
+            backoff: Some(steps::backoff(0)),
+            ..JobTemplate::new(queue(calendar.queue), task, vec![1; 3])
+        };
+        Schedule {
+            name: schedule_name(at),
+            cron: "* * * * *".to_owned(),
+            time_zone: format!("Zone/{}", calendar.zone),
+            job,
+            catch_up: calendar.catch_up,
+            overlap: calendar.overlap,
+        }
+    }
+
+    /// One that is known, mostly: they are forgotten where time passes quickly.
+    fn worker(&mut self, at: u64) -> WorkerId {
+        let mut ids: Vec<WorkerId> = self.trio.plain.workers(None).map(|worker| worker.id).collect();
+        if at > 3 {
+            return WorkerId(at);
+        }
+        if ids.is_empty() {
+            self.command(Command::RegisterWorker { info: WorkerInfo::default() }, &[]);
+            ids = self.trio.plain.workers(None).map(|worker| worker.id).collect();
+        }
+        ids[at as usize % ids.len()]
+    }
+
     /// What a leader reads of the job, and the same in the model.
     fn read(&self, id: JobId) -> (Target, Option<Job>) {
         let target = self.trio.target(id);
@@ -137,7 +227,59 @@ impl World {
     fn run(&mut self, step: &Step) {
         let mut rows = Vec::new();
         let command = match step {
-            Step::Enqueue(plans) => Command::enqueue(plans.iter().map(|plan| self.new_job(plan)).collect()),
+            Step::Enqueue { plans, all, row } => {
+                let jobs = self.new_jobs(plans);
+                let (known, read) = self.known(&jobs, *row);
+                rows = read;
+                Command::Enqueue { jobs, all_or_none: *all, known }
+            }
+            Step::CreateBatch { batch, anew, open, plans, row, calls } => {
+                let is_old = |id: &BatchId| self.trio.plain.batch(*id).is_none() && self.is_outside_window(id.0);
+                if *anew || self.batches.get(batch).is_none_or(is_old) {
+                    let id = self.mint(0xb0);
+                    self.batches.insert(*batch, BatchId(id));
+                }
+                let jobs = self.new_jobs(plans);
+                let (known, read) = self.known(&jobs, *row);
+                rows = read;
+                let mut callback = |at: Option<usize>| {
+                    let (id, task) = (self.mint(0xc0), Task::Handler("t".parse().unwrap()));
+                    at.map(|at| NewJob { max_attempts: Some(1), ..NewJob::new(id, queue(at), task, "") }).map(Box::new)
+                };
+                let [on_complete, on_failure] = calls.map(&mut callback);
+                let id = self.batches[batch];
+                let batch = NewBatch { on_complete, on_failure, open: *open, ..NewBatch::new(id, jobs) };
+                Command::CreateBatch { batch: Box::new(batch), known }
+            }
+            Step::SealBatch(batch, cancel) => {
+                let batch = self.batches.get(batch).copied().unwrap_or(BatchId(self.id(0)));
+                Command::SealBatch { batch, cancel: *cancel }
+            }
+            Step::Put(at, calendar) => {
+                Command::Configure { settings: vec![Setting::PutSchedule(Box::new(self.schedule(*at, calendar)))] }
+            }
+            Step::Pause(at, paused) => {
+                Command::Configure { settings: vec![Setting::PauseSchedule(schedule_name(*at), *paused)] }
+            }
+            Step::Remove(at) => Command::Configure { settings: vec![Setting::RemoveSchedule(schedule_name(*at))] },
+            Step::Run(at, job, anew) => {
+                if *anew || !self.ids.contains_key(job) {
+                    let id = self.mint(*job);
+                    self.ids.insert(*job, id);
+                }
+                Command::RunSchedule { name: schedule_name(*at), job: self.id(*job) }
+            }
+            Step::Tick { name, ago, passed_over, more, is_old } => {
+                let now = self.trio.plain.now().as_ms();
+                let mut ticks: Vec<LogTime> = ago.iter().map(|ago| LogTime::from_ms(now + 1_000 - ago)).collect();
+                ticks.sort_unstable();
+                let name = schedule_name(*name);
+                let revision = self.model.revision_of(&name) - u64::from(*is_old && self.model.revision_of(&name) > 0);
+                Command::Tick { name, revision, ticks, passed_over: *passed_over, more: *more }
+            }
+            Step::Group(at, group, setting) => Command::Configure {
+                settings: vec![Setting::Group(queue(*at), GROUPS[*group].parse().unwrap(), *setting)],
+            },
             Step::Register => Command::RegisterWorker { info: WorkerInfo::default() },
             Step::Seen(worker) => Command::WorkersSeen { workers: vec![WorkerId(*worker)] },
             Step::Order(worker, order) => Command::OrderWorker {
@@ -145,7 +287,7 @@ impl World {
                 order: [WorkerOrder::Quiet, WorkerOrder::Stop].get(*order as usize).copied().unwrap_or_default(),
             },
             Step::Lease { worker, queues, max, lease_ms } => Command::Lease {
-                worker: WorkerId(*worker),
+                worker: self.worker(*worker),
                 queues: queues.iter().map(|at| queue(*at)).collect(),
                 shares: Vec::new(),
                 max: *max,
@@ -166,9 +308,11 @@ impl World {
                     value: value.map(|bytes| vec![7; bytes].into()),
                     if_version: *if_version,
                 };
-                let jobs = children.iter().map(|plan| self.new_job(plan)).collect();
+                let jobs = self.new_jobs(children);
+                let (known, read) = self.known(&jobs, 2);
+                rows = read;
                 let state = writes.iter().map(write).collect();
-                Command::complete(lease, Completion { jobs, state, ..Completion::default() })
+                Command::Complete { lease, completion: Completion { jobs, state, ..Completion::default() }, known }
             }
             Step::Fail(held, retryable) => Command::Fail {
                 lease: self.lease(*held),
@@ -233,8 +377,10 @@ impl World {
                     [view.attempt as usize, view.errors.len(), view.payload.len(), view.checkpoint_bytes as usize];
                 let run_at = (view.state == JobState::Scheduled).then_some(view.run_at.as_ms());
                 let place = (view.state, view.end_reason, view.queue.as_str().to_owned(), view.priority);
+                let after: Vec<_> = view.after.iter().map(|one| (one.job, one.ended)).collect();
+                let ties = (view.group, after, view.batch.filter(|_| view.is_callback), view.tick);
                 format!(
-                    "{place:?} {counts:?} {run_at:?} {lease:?} {:?} {crashes:?}",
+                    "{place:?} {counts:?} {run_at:?} {lease:?} {:?} {crashes:?} {ties:?}",
                     times.map(|at| at.map(LogTime::as_ms))
                 )
             });
@@ -245,11 +391,14 @@ impl World {
                 let counts = [job.attempt as usize, job.errors, job.payload, job.checkpoint];
                 let run_at = (job.state == JobState::Scheduled).then_some(job.run_at);
                 let place = (job.state, job.reason, job.queue.clone(), job.priority);
-                format!("{place:?} {counts:?} {run_at:?} {lease:?} {times:?} {:?}", job.crashes)
+                let ties = (job.new.group.clone(), &job.after, job.calls, &job.tick);
+                format!("{place:?} {counts:?} {run_at:?} {lease:?} {times:?} {:?} {ties:?}", job.crashes)
             });
             assert_eq!(shown, expected, "{job:?}");
         }
         self.compare_queues();
+        self.compare_batches();
+        self.compare_schedules();
         // To ask is an entry, and what is due would fall due before its answer.
         let is_quiet = core.next_timer().is_none_or(|at| at > core.now());
         for key in KEYS.iter().filter(|_| is_quiet) {
@@ -281,16 +430,65 @@ impl World {
             let queue = self.model.queues.iter().find(|queue| queue.name == stats.queue.as_str()).unwrap();
             let here = || self.model.jobs.iter().filter(|job| job.queue == queue.name);
             let count = |state| here().filter(|job| job.state == state).count() as u64;
-            let live = [count(JobState::Scheduled), count(JobState::Ready), count(JobState::Leased)];
-            assert_eq!([stats.scheduled, stats.ready, stats.leased], live, "{}", queue.name);
+            let states = [JobState::Scheduled, JobState::Blocked, JobState::Ready, JobState::Leased];
+            let live = states.map(count);
+            assert_eq!([stats.scheduled, stats.blocked, stats.ready, stats.leased], live, "{}", queue.name);
+            let gives = self.trio.plain.ready_count(&stats.queue) > 0;
+            assert_eq!(gives, self.model.whose_turn(&queue.name).is_some(), "whether {} gives", queue.name);
+            self.compare_groups(queue);
             assert_eq!([stats.completed, stats.dead, stats.cancelled, stats.expired], queue.ended, "{}", queue.name);
-            let waiting = here().filter(|job| matches!(job.state, JobState::Scheduled | JobState::Ready));
+            let waiting = here().filter(|job| job.waits());
             let left = |job: &Job| {
                 let view = self.trio.view(job.id).unwrap();
                 view.log.len() + view.errors.iter().map(|error| error.message.len()).sum::<usize>() + job.checkpoint
             };
             assert_eq!(stats.waiting_bytes, waiting.map(|job| (job.payload + left(job)) as u64).sum::<u64>());
             assert_eq!(stats.settings, queue.settings);
+        }
+    }
+
+    /// Of groups without jobs and settings the core may know or forget.
+    fn compare_groups(&self, queue: &reference::Queue) {
+        let shown = self.trio.plain.groups(&queue.name.parse().unwrap(), None, 100).unwrap();
+        for group in queue.groups.iter().filter(|group| group.key.is_some()) {
+            let here = |job: &&Job| job.queue == queue.name && job.group() == group.key.as_deref();
+            let count = |states: &[JobState]| {
+                self.model.jobs.iter().filter(here).filter(|job| states.contains(&job.state)).count() as u64
+            };
+            let waiting = [JobState::Scheduled, JobState::Blocked];
+            let counts = [count(&[JobState::Ready]), count(&[JobState::Leased]), count(&waiting)];
+            match shown.iter().find(|view| Some(view.group.as_str()) == group.key.as_deref()) {
+                Some(view) => {
+                    assert_eq!([view.ready, view.leased, view.waiting], counts, "{group:?} of {}", queue.name);
+                    assert_eq!(view.settings, group.settings);
+                }
+                None => assert_eq!((counts, group.settings), ([0; 3], jobraft_protocol::GroupSettings::default())),
+            }
+        }
+    }
+
+    fn compare_batches(&self) {
+        let views = self.trio.plain.batches(None, 1_000);
+        assert_eq!(views.len(), self.model.batches.len());
+        for view in views {
+            let batch = self.model.batches.iter().find(|batch| batch.id == view.id).unwrap();
+            let counts = [view.live, view.completed, view.dead, view.cancelled, view.expired];
+            let shown = (view.state.as_str(), counts, view.ended_at.map(LogTime::as_ms), view.failure_called);
+            let model = &self.model;
+            let expected = (model.batch_state(batch), model.counts(view.id), batch.ended_at, batch.failure_called);
+            assert_eq!(shown, expected, "{batch:?}");
+        }
+    }
+
+    fn compare_schedules(&self) {
+        let views: Vec<_> = self.trio.plain.schedules(None).collect();
+        assert_eq!(views.len(), self.model.schedules.len());
+        for view in views {
+            let known = self.model.schedules.iter().find(|known| known.put.name == view.schedule.name).unwrap();
+            let counts = [view.fired, view.missed, view.skipped];
+            let shown = (view.paused, view.ticked_to.as_ms(), view.last_job, counts, view.last_error.is_some());
+            let expected = (known.paused, known.ticked_to, known.last_job, known.counts, known.is_stuck);
+            assert_eq!((shown, view.schedule), (expected, known.put.clone()), "{known:?}");
         }
     }
 

@@ -4,14 +4,16 @@
 //! checkpoints, no indexes, no clearing away of what nobody can see. Where the documents leave a choice (which of two
 //! timers of the same instant fires first), the order of the ids decides.
 
+use crate::together::{Batch, Group, Schedule, Verdict, With};
 use jobraft_core::Command;
 use jobraft_protocol::{
-    EndReason, ErrorCode, FencingToken, JobAction, JobId, JobState, LeaseRef, NewJob, OnConflict, QueueMode,
-    QueueSettings, Retention, Setting, Start, StateWrite, Unique, UniqueKey, UniqueScope, WorkerOrder, limits,
+    BatchId, EndReason, ErrorCode, FencingToken, JobAction, JobId, JobState, LeaseRef, NewJob, OnConflict, QueueMode,
+    QueueSettings, Retention, ScheduleTick, Setting, Start, StateWrite, Unique, UniqueKey, UniqueScope, WorkerOrder,
+    limits,
 };
 use std::collections::BTreeSet;
 
-type Refused<T> = Result<T, ErrorCode>;
+pub(crate) type Refused<T> = Result<T, ErrorCode>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
@@ -48,14 +50,25 @@ pub(crate) struct Job {
     number: u64,
     pub(crate) reason: Option<EndReason>,
     pub(crate) checkpoint: usize,
-    deleted: bool,
-    /// Not kept at some time: never again.
+    pub(crate) deleted: bool,
+    /// Its retention was over at some time: never again.
     gone: bool,
+    /// What it comes after, and how those ended.
+    pub(crate) after: Vec<(JobId, Option<JobState>)>,
+    /// Those of them that were kept no longer when it was retried.
+    lost: Vec<JobId>,
+    /// The batch for which it was called.
+    pub(crate) calls: Option<BatchId>,
+    pub(crate) tick: Option<ScheduleTick>,
 }
 
 impl Job {
-    fn waits(&self) -> bool {
-        matches!(self.state, JobState::Scheduled | JobState::Ready)
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.state, JobState::Scheduled | JobState::Blocked | JobState::Ready)
+    }
+
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.new.group.as_ref().map(|group| group.as_str())
     }
 
     fn expiry(&self) -> Option<(u64, EndReason)> {
@@ -73,6 +86,8 @@ impl Job {
             JobState::Leased => self.lease.as_ref().map(|lease| lease.expires_at),
             JobState::Scheduled => Some(expiry.map_or(self.run_at, |at| at.min(self.run_at))),
             JobState::Ready => expiry,
+            JobState::Blocked if self.verdict() != Verdict::Waits => Some(0),
+            JobState::Blocked => expiry,
             _ => None,
         }
     }
@@ -92,6 +107,12 @@ pub(crate) struct Queue {
     pub(crate) settings: QueueSettings,
     /// Completed, dead, cancelled, expired.
     pub(crate) ended: [u64; 4],
+    /// Those that ever were; the jobs without a group are one.
+    pub(crate) groups: Vec<Group>,
+    pub(crate) bucket: crate::together::Bucket,
+    /// The pass of the last lease, and the greatest of all.
+    pub(crate) virtual_time: u64,
+    pub(crate) top: u64,
 }
 
 fn slot(state: JobState) -> usize {
@@ -123,29 +144,34 @@ pub(crate) struct Reference {
     version: u64,
     places: usize,
     pub(crate) no_new_queues: bool,
+    /// Jobs whose ids others have by now: their batches still count them.
+    pub(crate) former: Vec<Job>,
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) revision: u64,
 }
 
 impl Reference {
-    fn find(&self, id: JobId) -> Option<usize> {
+    pub(crate) fn find(&self, id: JobId) -> Option<usize> {
         self.jobs.iter().position(|job| job.id == id)
     }
 
-    fn live(&self, id: JobId) -> Option<usize> {
+    pub(crate) fn live(&self, id: JobId) -> Option<usize> {
         self.find(id).filter(|&at| !self.jobs[at].state.is_terminal())
     }
 
-    fn remembered(&self, id: JobId) -> Option<usize> {
+    pub(crate) fn remembered(&self, id: JobId) -> Option<usize> {
         self.find(id).filter(|&at| {
             let since = self.jobs[at].finished_at.map(|end| end.max(id.minted_at().as_ms()));
             since.is_some_and(|since| since + limits::IDEMPOTENCY_WINDOW_MS_DEFAULT >= self.now)
         })
     }
 
-    fn queue(&self, name: &str) -> Option<&Queue> {
+    pub(crate) fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.iter().find(|queue| queue.name == name)
     }
 
-    fn queue_made(&mut self, name: &str) -> &mut Queue {
+    pub(crate) fn queue_made(&mut self, name: &str) -> &mut Queue {
         let at = self.queues.iter().position(|queue| queue.name == name).unwrap_or_else(|| {
             self.queues.push(Queue { name: name.to_owned(), ..Queue::default() });
             self.queues.len() - 1
@@ -153,7 +179,24 @@ impl Reference {
         &mut self.queues[at]
     }
 
+    /// Whether a job that lives, or may by its own retention be retried, comes after it.
+    pub(crate) fn is_pinned(&self, id: JobId) -> bool {
+        let may_be_retried = |job: &Job| job.state == JobState::Dead && !job.deleted && self.is_retained(job);
+        let holds = |job: &Job| job.after.iter().any(|one| one.0 == id) && !job.lost.contains(&id);
+        self.jobs.iter().any(|job| holds(job) && (!job.state.is_terminal() || may_be_retried(job)))
+    }
+
+    /// Whether a live job comes after it.
+    fn is_waited_for(&self, id: JobId) -> bool {
+        let holds = |job: &Job| job.after.iter().any(|one| one.0 == id) && !job.lost.contains(&id);
+        self.jobs.iter().any(|job| holds(job) && !job.state.is_terminal())
+    }
+
     fn is_kept(&self, job: &Job) -> bool {
+        job.state.is_terminal() && (self.is_retained(job) || self.is_pinned(job.id))
+    }
+
+    fn is_retained(&self, job: &Job) -> bool {
         let (Some(end), Some(queue)) = (job.finished_at, self.queue(&job.queue)) else { return false };
         let settings = &queue.settings;
         let (set, default) = match job.state {
@@ -199,7 +242,7 @@ impl Reference {
         }
     }
 
-    fn end(&mut self, at: usize, state: JobState, reason: Option<EndReason>) {
+    pub(crate) fn end(&mut self, at: usize, state: JobState, reason: Option<EndReason>) {
         let name = self.jobs[at].queue.clone();
         let ended = &mut self.queue_made(&name).ended[slot(state)];
         *ended += 1;
@@ -209,18 +252,24 @@ impl Reference {
         (job.state, job.reason, job.finished_at, job.number) = (state, reason, Some(now), number);
         job.lease = None;
         self.settle(at);
+        self.tell(self.jobs[at].id, Some(state));
+        self.turn(&name);
     }
 
-    fn wait(&mut self, at: usize, state: JobState, run_at: u64) {
+    pub(crate) fn wait(&mut self, at: usize, state: JobState, run_at: u64) {
         let job = &mut self.jobs[at];
         (job.state, job.run_at, job.lease) = (state, run_at, None);
+        let name = job.queue.clone();
         self.settle(at);
+        self.turn(&name);
     }
 
     /// Time goes on; `present` says which workers the core still knows, where the documents leave it open.
     pub(crate) fn advance(&mut self, at: u64, leader_change: bool, present: &BTreeSet<u64>) {
         let before = self.now;
         self.now = before.max(at);
+        // Whoever waited for a token.
+        self.turn_all();
         if leader_change {
             for job in 0..self.jobs.len() {
                 if let Some(lease) = self.jobs[job].lease.clone().filter(|lease| lease.expires_at > before) {
@@ -234,6 +283,8 @@ impl Reference {
         {
             self.fall_due(job);
         }
+        self.settle_batches();
+        self.forget_batches();
         let (now, jobs) = (self.now, &self.jobs);
         self.workers.retain(|worker| {
             let silent = now - worker.heard;
@@ -256,8 +307,14 @@ impl Reference {
             match job.expiry().filter(|(expiry, _)| *expiry <= now) {
                 Some((_, reason)) => self.end(at, JobState::Expired, Some(reason)),
                 None => {
-                    let run_at = job.run_at;
-                    self.wait(at, JobState::Ready, run_at);
+                    let (run_at, is_blocked) = (job.run_at, job.state == JobState::Blocked);
+                    match job.verdict() {
+                        Verdict::Doomed if is_blocked => {
+                            self.end(at, JobState::Cancelled, Some(EndReason::DependencyFailed));
+                        }
+                        _ if is_blocked && run_at > now => self.wait(at, JobState::Scheduled, run_at),
+                        _ => self.wait(at, JobState::Ready, run_at),
+                    }
                 }
             }
             return;
@@ -322,15 +379,34 @@ impl Reference {
 
     /// Applies one command; the answer as text. Rows that an entry carries come as the jobs that were read.
     pub(crate) fn run(&mut self, command: &Command, rows: &[Option<Job>]) -> String {
-        self.answer(command, rows).unwrap_or_else(|code| format!("error {code}"))
+        let answer = self.answer(command, rows).unwrap_or_else(|code| format!("error {code}"));
+        self.settle_batches();
+        // What the command set in motion.
+        while let Some(job) =
+            (0..self.jobs.len()).filter(|&job| self.jobs[job].due() == Some(0)).min_by_key(|&job| self.jobs[job].id)
+        {
+            self.fall_due(job);
+        }
+        self.settle_batches();
+        answer
     }
 
     fn answer(&mut self, command: &Command, rows: &[Option<Job>]) -> Refused<String> {
         let done = Ok("done".to_owned());
         match command {
-            Command::Enqueue { jobs, .. } => {
-                let answers: Vec<String> = jobs.iter().map(|new| self.enqueue(new)).collect();
+            Command::Enqueue { jobs, all_or_none, known } => {
+                let mut with = With { known: self.known(known, rows), ..With::now(self.now) };
+                if *all_or_none {
+                    return self.all_or_none(jobs, &mut with).map(|answers| answers.join(", "));
+                }
+                let answers: Vec<String> = jobs.iter().map(|new| self.enqueue(new, &with)).collect();
                 Ok(answers.join(", "))
+            }
+            Command::CreateBatch { batch, known } => self.create_batch(batch, self.known(known, rows)),
+            Command::SealBatch { batch, cancel } => self.seal_batch(*batch, *cancel),
+            Command::RunSchedule { name, job } => self.run_schedule(name, *job),
+            Command::Tick { name, revision, ticks, passed_over, more } => {
+                self.tick(name, *revision, ticks, *passed_over, *more)
             }
             Command::RegisterWorker { .. } => {
                 self.registered += 1;
@@ -362,7 +438,10 @@ impl Reference {
                 self.jobs[at].checkpoint = data.len();
                 done
             }
-            Command::Complete { lease, completion, .. } => self.complete(*lease, &completion.jobs, &completion.state),
+            Command::Complete { lease, completion, known } => {
+                let known = self.known(known, rows);
+                self.complete(*lease, &completion.jobs, &completion.state, known)
+            }
             Command::Fail { lease, failure } => self.fail(*lease, failure.retryable),
             Command::Release { lease, delay_ms } => {
                 let at = self.held(*lease)?;
@@ -392,15 +471,18 @@ impl Reference {
                 Ok(answers.join(", "))
             }
             Command::Configure { settings } => {
-                if settings.iter().any(|s| matches!(s, Setting::Queue(_, setting) if setting.check().is_err())) {
-                    return Err(ErrorCode::InvalidArgument);
-                }
+                self.check_settings(settings)?;
                 for setting in settings {
                     self.mark_gone();
                     match setting {
-                        Setting::Queue(queue, setting) => self.queue_made(queue.as_str()).settings.set(*setting),
+                        Setting::Queue(queue, setting) => self.set(queue.as_str(), *setting),
                         Setting::CreateQueues(create) => self.no_new_queues = !create,
-                        other => unreachable!("no step makes one: {other:?}"),
+                        Setting::Group(queue, group, setting) => {
+                            self.set_group(queue.as_str(), group.as_str(), *setting)
+                        }
+                        Setting::PutSchedule(schedule) => self.put_schedule(schedule),
+                        Setting::PauseSchedule(name, paused) => self.pause_schedule(name, *paused),
+                        Setting::RemoveSchedule(name) => self.schedules.retain(|one| one.put.name != *name),
                     }
                     self.mark_gone();
                 }
@@ -412,7 +494,7 @@ impl Reference {
 
     fn mark_gone(&mut self) {
         for at in 0..self.jobs.len() {
-            if self.jobs[at].state.is_terminal() && !self.is_kept(&self.jobs[at]) {
+            if self.jobs[at].state.is_terminal() && !self.is_retained(&self.jobs[at]) {
                 self.jobs[at].gone = true;
             }
         }
@@ -427,19 +509,28 @@ impl Reference {
         self.workers.iter_mut().filter(|worker| worker.id == id).for_each(|worker| worker.heard = now);
     }
 
-    fn enqueue(&mut self, new: &NewJob) -> String {
-        if self.live(new.id).is_some() || self.remembered(new.id).is_some() {
-            return "existing".to_owned();
-        }
-        self.admit(new, self.now).unwrap_or_else(|code| format!("refused {code}"))
+    pub(crate) fn is_known(&self, id: JobId) -> bool {
+        self.live(id).is_some() || self.remembered(id).is_some()
     }
 
-    /// Takes an id that was made no longer than the window before `since`.
-    fn admit(&mut self, new: &NewJob, since: u64) -> Refused<String> {
-        let (now, minted) = (self.now, new.id.minted_at().as_ms());
-        let is_dead =
-            self.find(new.id).is_some_and(|at| self.jobs[at].state == JobState::Dead && !self.jobs[at].deleted);
-        let is_dead = is_dead && self.find(new.id).is_some_and(|at| self.is_kept(&self.jobs[at]));
+    fn enqueue(&mut self, new: &NewJob, with: &With) -> String {
+        if self.is_known(new.id) {
+            return "existing".to_owned();
+        }
+        self.admit(new, with).unwrap_or_else(|code| format!("refused {code}"))
+    }
+
+    pub(crate) fn is_dead(&self, id: JobId) -> bool {
+        self.find(id).is_some_and(|at| {
+            let job = &self.jobs[at];
+            job.state == JobState::Dead && !job.deleted && self.is_kept(job)
+        })
+    }
+
+    /// Takes an id that was made no longer than the window before a time.
+    pub(crate) fn admit(&mut self, new: &NewJob, with: &With) -> Refused<String> {
+        let (now, minted, since) = (self.now, new.id.minted_at().as_ms(), with.since);
+        let is_dead = self.is_dead(new.id);
         if since < now && is_dead
             || minted + limits::IDEMPOTENCY_WINDOW_MS_DEFAULT < since
             || minted > now + limits::ID_AHEAD_MS_MAX
@@ -454,6 +545,8 @@ impl Reference {
             Start::AfterMs(ms) => now + ms,
             Start::At(at) => at.as_ms().max(now),
         };
+        self.check_after(new, with)?;
+        self.check_batch(new, with)?;
         let ttl_at = new.ttl_ms.map(|ms| now + ms);
         let scheduled_at = if let Start::At(at) = new.start { at.as_ms() } else { run_at };
         let start_by = new.start_deadline_ms.map(|ms| scheduled_at + ms);
@@ -473,7 +566,9 @@ impl Reference {
             }
             if start {
                 (job.ttl_at, job.start_by) = (ttl_at, start_by);
-                if run_at > now {
+                if job.state == JobState::Blocked {
+                    job.run_at = run_at;
+                } else if run_at > now {
                     self.wait(at, JobState::Scheduled, run_at);
                 } else if job.state == JobState::Scheduled {
                     self.wait(at, JobState::Ready, now);
@@ -482,10 +577,30 @@ impl Reference {
             return Ok(format!("replaced {holder}"));
         }
         self.room(new.queue.as_str())?;
+        self.create(new, run_at, with, None, None);
+        Ok("created".to_owned())
+    }
+
+    pub(crate) fn create(
+        &mut self,
+        new: &NewJob,
+        run_at: u64,
+        with: &With,
+        calls: Option<BatchId>,
+        tick: Option<ScheduleTick>,
+    ) {
+        let now = self.now;
+        let ttl_at = new.ttl_ms.map(|ms| now + ms);
+        let scheduled_at = if let Start::At(at) = new.start { at.as_ms() } else { run_at };
+        let start_by = new.start_deadline_ms.map(|ms| scheduled_at + ms);
         self.places += 1;
         let place = self.places;
         self.queue_made(new.queue.as_str());
-        self.jobs.retain(|job| job.id != new.id);
+        let named = new.after.iter().flat_map(|after| &after.jobs);
+        let after = named.map(|&id| (id, self.how_ended(id, with).flatten())).collect();
+        if let Some(at) = self.find(new.id) {
+            self.former.push(self.jobs.remove(at));
+        }
         self.jobs.push(Job {
             id: new.id,
             new: new.clone(),
@@ -509,12 +624,20 @@ impl Reference {
             checkpoint: 0,
             deleted: false,
             gone: false,
+            after,
+            lost: Vec::new(),
+            calls,
+            tick,
         });
+        let job = self.jobs.last_mut().expect("it is there");
+        if job.verdict() != Verdict::Free {
+            job.state = JobState::Blocked;
+        }
         if let Some(unique) = &new.unique {
             let until = if let UniqueScope::ForMs(ms) = unique.scope { Some(now + ms) } else { None };
             self.claim(&unique.key, new.id, until);
         }
-        Ok("created".to_owned())
+        self.turn(new.queue.as_str());
     }
 
     fn room(&self, name: &str) -> Refused<()> {
@@ -534,7 +657,11 @@ impl Reference {
         for name in queues {
             let gives = self.queue(name).is_some_and(|queue| queue.settings.mode != QueueMode::Paused);
             while runs && gives && leased.len() < max {
-                let ready = |at: &usize| self.jobs[*at].state == JobState::Ready && self.jobs[*at].queue == *name;
+                let Some(group) = self.whose_turn(name) else { break };
+                let ready = |at: &usize| {
+                    let job = &self.jobs[*at];
+                    job.state == JobState::Ready && job.queue == *name && job.group() == group.as_deref()
+                };
                 let first = |at: &usize| (self.jobs[*at].priority, self.jobs[*at].place);
                 let Some(at) = (0..self.jobs.len()).filter(ready).min_by_key(first) else { break };
                 let now = self.now;
@@ -554,6 +681,7 @@ impl Reference {
                 let (id, attempt, checkpoint) = (job.id, job.attempt, job.checkpoint);
                 leased.push(format!("{id} {token} {attempt} {expires_at} {checkpoint}"));
                 self.settle(at);
+                self.charge(name, group.as_deref());
             }
         }
         leased.join(", ")
@@ -574,7 +702,13 @@ impl Reference {
         }
     }
 
-    fn complete(&mut self, lease: LeaseRef, children: &[NewJob], writes: &[StateWrite]) -> Refused<String> {
+    fn complete(
+        &mut self,
+        lease: LeaseRef,
+        children: &[NewJob],
+        writes: &[StateWrite],
+        known: Vec<(JobId, JobState)>,
+    ) -> Refused<String> {
         let at = match self.held(lease) {
             Ok(at) => at,
             Err(_) if self.was_reported(lease, JobState::Completed) => return Ok("done".to_owned()),
@@ -586,11 +720,8 @@ impl Reference {
         after.jobs[at].reported = Some(lease.token.0);
         after.jobs[at].checkpoint = 0;
         after.end(at, JobState::Completed, None);
-        for child in children {
-            if after.live(child.id).is_none() && after.remembered(child.id).is_none() {
-                after.admit(child, since)?;
-            }
-        }
+        let parents = self.jobs[at].new.batch;
+        after.all_or_none(children, &mut With { since, known, parents, ..With::default() })?;
         for write in writes {
             let version = self.values.iter().find(|value| value.0 == write.key.as_str()).map_or(0, |value| value.2);
             if write.if_version.is_some_and(|wanted| wanted != version) {
@@ -645,7 +776,7 @@ impl Reference {
     }
 
     /// The ended job that an entry's row stands for, if it still does.
-    fn ended(&self, id: JobId, row: Option<&Job>) -> Refused<usize> {
+    pub(crate) fn ended(&self, id: JobId, row: Option<&Job>) -> Refused<usize> {
         let Some(row) = row else {
             let known = self.remembered(id).is_some_and(|at| !self.jobs[at].deleted);
             return Err(if known { ErrorCode::WrongState } else { ErrorCode::NotFound });
@@ -663,7 +794,13 @@ impl Reference {
         Ok(self.jobs[known.map_or_else(|| self.ended(id, row), Ok)?].state)
     }
 
-    fn act(&mut self, id: JobId, row: Option<&Job>, action: &JobAction, only_in: &[JobState]) -> Refused<()> {
+    pub(crate) fn act(
+        &mut self,
+        id: JobId,
+        row: Option<&Job>,
+        action: &JobAction,
+        only_in: &[JobState],
+    ) -> Refused<()> {
         if !only_in.is_empty() && !only_in.contains(&self.state(id, row)?) {
             return Err(ErrorCode::WrongState);
         }
@@ -693,7 +830,13 @@ impl Reference {
                         at
                     }
                     Some(_) => return Err(ErrorCode::WrongState),
-                    None => self.ended(id, row)?,
+                    None => {
+                        let at = self.ended(id, row)?;
+                        if self.is_waited_for(id) {
+                            return Err(ErrorCode::WrongState);
+                        }
+                        at
+                    }
                 };
                 self.jobs[at].deleted = true;
             }
@@ -714,10 +857,21 @@ impl Reference {
                     }
                     self.claim(&unique.key, id, None);
                 }
+                // What is surely there: it lives, ended lately, may be retried, or others hold it.
+                let is_there = |id: &JobId| {
+                    let lately = self.remembered(*id).is_some_and(|at| !self.jobs[at].deleted);
+                    self.live(*id).is_some() || lately || self.is_pinned(*id) || self.is_dead(*id)
+                };
+                let after = self.jobs[at].after.iter().map(|one| one.0);
+                let lost: Vec<JobId> = after.filter(|id| !is_there(id)).collect();
+                self.jobs[at].lost.extend(lost);
                 let job = &mut self.jobs[at];
                 (job.state, job.run_at, job.attempt) = (JobState::Ready, now, 0);
                 (job.ttl_at, job.start_by, job.reported, job.finished_at, job.reason) = (None, None, None, None, None);
                 job.crashes.clear();
+                let name = job.queue.clone();
+                self.tell(id, None);
+                self.turn(&name);
             }
             JobAction::Move { queue } => {
                 let Some(at) = live else { return self.state(id, row).and(Err(ErrorCode::WrongState)) };
@@ -727,7 +881,9 @@ impl Reference {
                 if self.jobs[at].queue != queue.as_str() {
                     self.room(queue.as_str())?;
                     self.queue_made(queue.as_str());
-                    self.jobs[at].queue = queue.as_str().to_owned();
+                    let former = std::mem::replace(&mut self.jobs[at].queue, queue.as_str().to_owned());
+                    self.turn(queue.as_str());
+                    self.turn(&former);
                 }
             }
             JobAction::Prioritize { priority } => {

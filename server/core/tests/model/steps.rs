@@ -1,14 +1,18 @@
 //! What happens, before it is known which ids and tokens there are: few jobs, queues, keys and workers, so that they meet.
 
 use jobraft_protocol::{
-    Backoff, BackoffCurve, JobState, NewJob, OnConflict, QueueMode, QueueSetting, Retention, Start, Unique, UniqueScope,
+    Backoff, BackoffCurve, CatchUp, GroupSetting, JobState, NewJob, OnConflict, OnFailure, Overlap, QueueMode,
+    QueueSetting, Rate, Retention, Start, Unique, UniqueScope,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-pub(crate) const JOBS: u8 = 4;
+pub(crate) const JOBS: u8 = 6;
 pub(crate) const QUEUES: [&str; 3] = ["a", "b", "c"];
+pub(crate) const GROUPS: [&str; 3] = ["g", "h", "i"];
+pub(crate) const BATCHES: u8 = 2;
+pub(crate) const SCHEDULES: [&str; 2] = ["n", "m"];
 pub(crate) const KEYS: [&str; 2] = ["k", "l"];
 
 /// A job to be: everything of it but its id.
@@ -27,6 +31,25 @@ pub(crate) struct Plan {
     pub(crate) max_crashes: Option<u32>,
     pub(crate) unique: Option<Unique>,
     pub(crate) payload: usize,
+    pub(crate) group: Option<usize>,
+    /// Jobs that it comes after.
+    pub(crate) after: Vec<u8>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) batch: Option<u8>,
+    /// Whether its id may be old, and those that it comes after unknown or named twice.
+    pub(crate) is_careless: bool,
+}
+
+/// A schedule to be put.
+#[derive(Clone, Debug)]
+pub(crate) struct Calendar {
+    pub(crate) queue: usize,
+    pub(crate) zone: u8,
+    pub(crate) catch_up: CatchUp,
+    pub(crate) overlap: Overlap,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) group: Option<usize>,
+    pub(crate) priority: u8,
 }
 
 /// A lease by its job, and how many tokens back.
@@ -43,7 +66,34 @@ pub(crate) enum Act {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Enqueue(Vec<Plan>),
+    /// With what the leader read of ended jobs: nothing, what it noted, or what there is.
+    Enqueue {
+        plans: Vec<Plan>,
+        all: bool,
+        row: u8,
+    },
+    CreateBatch {
+        batch: u8,
+        anew: bool,
+        open: bool,
+        plans: Vec<Plan>,
+        row: u8,
+        calls: [Option<usize>; 2],
+    },
+    SealBatch(u8, bool),
+    Put(usize, Calendar),
+    Pause(usize, bool),
+    Remove(usize),
+    Run(usize, u8, bool),
+    /// Ticks so long before log time.
+    Tick {
+        name: usize,
+        ago: Vec<u64>,
+        passed_over: u64,
+        more: bool,
+        is_old: bool,
+    },
+    Group(usize, usize, GroupSetting),
     Register,
     Seen(u64),
     Order(u64, u8),
@@ -87,10 +137,11 @@ pub(crate) enum Pass {
 
 pub(crate) fn pass() -> impl Strategy<Value = Pass> {
     prop_oneof![
-        6 => Just(Pass::Ms(0)),
-        4 => prop_oneof![Just(1_i64), Just(999), Just(1_000), Just(5_000), -2_000..0_i64, 0..10_000_i64].prop_map(Pass::Ms),
-        6 => prop_oneof![Just(-1_i64), Just(0), Just(1)].prop_map(Pass::Timer),
-        1 => prop_oneof![Just(300_000_i64), Just(300_001), Just(3_600_001), Just(3_700_000), Just(86_400_000), Just(259_200_000), Just(2_592_000_000)]
+        12 => Just(Pass::Ms(0)),
+        10 => prop_oneof![Just(1_i64), Just(999), Just(1_000), Just(5_000), -2_000..0_i64, 0..10_000_i64].prop_map(Pass::Ms),
+        12 => prop_oneof![Just(-1_i64), Just(0), Just(1)].prop_map(Pass::Timer),
+        1 => prop_oneof![Just(60_000_i64), Just(299_999), Just(300_000), Just(300_001), Just(400_000), Just(600_000)].prop_map(Pass::Ms),
+        1 => prop_oneof![Just(3_600_001_i64), Just(3_700_000), Just(86_400_000), Just(259_200_000), Just(2_592_000_000), Just(2_592_000_001)]
             .prop_map(Pass::Ms),
     ]
 }
@@ -114,10 +165,19 @@ fn plan() -> impl Strategy<Value = Plan> {
         option::weighted(0.5, unique()),
         0..50_usize,
     );
-    (first, second).prop_map(
+    let policy = (0..OnFailure::ALL.len()).prop_map(|at| OnFailure::ALL[at]);
+    let ties = (
+        group(),
+        prop_oneof![2 => Just(Vec::new()), 2 => vec(0..JOBS, 1..2), 1 => vec(0..JOBS, 2..4)],
+        policy,
+        option::weighted(0.2, 0..BATCHES),
+        prop::bool::weighted(0.1),
+    );
+    (first, second, ties).prop_map(
         |(
             (job, anew, queue, start, priority),
             (max_attempts, timeout, ttl, deadline, max_crashes, unique, payload),
+            (group, after, on_failure, batch, is_careless),
         )| Plan {
             job,
             anew,
@@ -131,8 +191,68 @@ fn plan() -> impl Strategy<Value = Plan> {
             max_crashes,
             unique,
             payload,
+            group,
+            after,
+            on_failure,
+            batch,
+            is_careless,
         },
     )
+}
+
+fn group() -> impl Strategy<Value = Option<usize>> {
+    option::weighted(0.6, 0..GROUPS.len())
+}
+
+fn rate() -> impl Strategy<Value = Option<Rate>> {
+    let rate = (1..4_u64, prop_oneof![Just(1_000_u64), Just(7_000)], option::weighted(0.4, 1..5_u64));
+    option::weighted(0.7, rate.prop_map(|(count, per_ms, burst)| Rate { count, per_ms, burst }))
+}
+
+fn concurrency() -> impl Strategy<Value = Option<u64>> {
+    option::weighted(0.7, 1..4_u64)
+}
+
+fn calendar() -> impl Strategy<Value = Calendar> {
+    let catch_up = (0..CatchUp::ALL.len()).prop_map(|at| CatchUp::ALL[at]);
+    let overlap = (0..Overlap::ALL.len()).prop_map(|at| Overlap::ALL[at]);
+    let priority = prop_oneof![20 => 0..10_u8, 1 => Just(10)];
+    (0..QUEUES.len(), 0..2_u8, catch_up, overlap, option::weighted(0.3, unique()), group(), priority).prop_map(
+        |(queue, zone, catch_up, overlap, unique, group, priority)| Calendar {
+            queue,
+            zone,
+            catch_up,
+            overlap,
+            unique,
+            group,
+            priority,
+        },
+    )
+}
+
+/// What has to do with many jobs together.
+fn together() -> impl Strategy<Value = Step> {
+    let schedule = || 0..SCHEDULES.len();
+    let batch = || 0..BATCHES;
+    let calls = || option::weighted(0.7, 0..QUEUES.len());
+    let ago = prop_oneof![4 => 0..20_000_u64, 2 => 50_000..70_000_u64, 1 => Just(60_000_u64), 1 => Just(3_600_000)];
+    let group_setting = prop_oneof![
+        option::weighted(0.8, 0..5_u32).prop_map(GroupSetting::Weight),
+        concurrency().prop_map(GroupSetting::Concurrency),
+        rate().prop_map(GroupSetting::Rate),
+    ];
+    prop_oneof![
+        5 => (batch(), prop::bool::weighted(0.5), prop::bool::weighted(0.4), vec(plan(), 0..3), 0..4_u8, [calls(), calls()])
+            .prop_map(|(batch, anew, open, plans, row, calls)| Step::CreateBatch { batch, anew, open, plans, row, calls }),
+        2 => (batch(), prop::bool::weighted(0.2)).prop_map(|(batch, cancel)| Step::SealBatch(batch, cancel)),
+        3 => (schedule(), calendar()).prop_map(|(at, calendar)| Step::Put(at, calendar)),
+        1 => (schedule(), prop::bool::weighted(0.4)).prop_map(|(at, paused)| Step::Pause(at, paused)),
+        1 => schedule().prop_map(Step::Remove),
+        2 => (schedule(), 0..JOBS, any::<bool>()).prop_map(|(at, job, anew)| Step::Run(at, job, anew)),
+        7 => (schedule(), vec(ago, 0..4), prop_oneof![3 => Just(0_u64), 1 => 1..5_u64], prop::bool::weighted(0.2), prop::bool::weighted(0.05))
+            .prop_map(|(name, ago, passed_over, more, is_old)| Step::Tick { name, ago, passed_over, more, is_old }),
+        5 => (0..QUEUES.len(), 0..GROUPS.len(), group_setting).prop_map(|(queue, group, setting)| Step::Group(queue, group, setting)),
+    ]
 }
 
 fn unique() -> impl Strategy<Value = Unique> {
@@ -167,7 +287,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ];
     let state = (0..JobState::ALL.len()).prop_map(|at| JobState::ALL[at]);
     prop_oneof![
-        12 => vec(plan(), 1..3).prop_map(Step::Enqueue),
+        12 => (vec(plan(), 1..4), any::<bool>(), 0..4_u8).prop_map(|(plans, all, row)| Step::Enqueue { plans, all, row }),
+        16 => together(),
         1 => Just(Step::Register),
         1 => worker().prop_map(Step::Seen),
         1 => (worker(), 0..5_u8).prop_map(|(worker, order)| Step::Order(worker, order)),
@@ -193,7 +314,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         12 => (vec(job(), 1..3), 0..6_u8, act, prop_oneof![4 => Just(Vec::new()), 1 => vec(state, 1..4)])
             .prop_map(|(jobs, row, act, only_in)| Step::Act { jobs, row, act, only_in }),
         3 => job().prop_map(Step::Note),
-        3 => vec((0..QUEUES.len(), setting()), 1..3).prop_map(Step::Configure),
+        5 => vec((0..QUEUES.len(), setting()), 1..3).prop_map(Step::Configure),
         1 => prop::bool::weighted(0.7).prop_map(Step::CreateQueues),
         2 => Just(Step::Nothing),
     ]
@@ -212,6 +333,10 @@ fn setting() -> impl Strategy<Value = QueueSetting> {
         1 => keep.clone().prop_map(QueueSetting::KeepCompleted),
         1 => keep.clone().prop_map(QueueSetting::KeepCancelled),
         1 => keep.prop_map(QueueSetting::KeepExpired),
+        2 => concurrency().prop_map(QueueSetting::Concurrency),
+        2 => rate().prop_map(QueueSetting::Rate),
+        2 => concurrency().prop_map(QueueSetting::GroupConcurrency),
+        2 => rate().prop_map(QueueSetting::GroupRate),
     ]
 }
 
