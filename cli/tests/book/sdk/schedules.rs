@@ -2,31 +2,25 @@
 
 use crate::site::{Site, during, ended};
 use crate::support::eventually;
-use jobraft_sdk::protocol::JobState;
+use jobraft_sdk::protocol::{JobState, ScheduleName};
 use jobraft_sdk::{Worker, result_of};
 
 // ANCHOR: schedule
-use jobraft_sdk::protocol::{
-    CatchUp, Consistency, JobTemplate, LogTime, Overlap, QueueName, Schedule, ScheduleName, Task, TaskName,
-};
-use jobraft_sdk::{Client, SdkError};
+use jobraft_sdk::protocol::{CatchUp, Consistency, LogTime, Overlap};
+use jobraft_sdk::{Client, Producer, SdkError};
+use std::time::Duration;
 
 /// A report each night; gives the next three nights.
 async fn put_nightly(client: &Client) -> Result<Vec<LogTime>, SdkError> {
-    let name = ScheduleName::new("nightly")?;
-    let job = JobTemplate {
-        start_deadline_ms: Some(6 * 3_600 * 1_000), // after nine it is of no use any more
-        ..JobTemplate::new(QueueName::new("reports")?, Task::Handler(TaskName::new("report")?), "")
-    };
-    let schedule = Schedule {
-        name: name.clone(),
-        cron: "0 3 * * *".to_owned(),
-        time_zone: "Europe/Berlin".to_owned(),
-        job,
-        catch_up: CatchUp::One,
-        overlap: Overlap::Skip,
-    };
-    client.put_schedule(schedule).await?;
+    let reports =
+        Producer::<()>::new(client.clone(), "reports", "report")?.start_deadline(Duration::from_secs(6 * 3_600)); // after nine it is of no use any more
+    let nightly = reports
+        .schedule("nightly", "0 3 * * *", &())?
+        .time_zone("Europe/Berlin")
+        .catch_up(CatchUp::One)
+        .overlap(Overlap::Skip);
+    let name = nightly.name.clone();
+    client.put_schedule(nightly).await?;
     Ok(client.schedule(&name, 3, Consistency::Linearizable).await?.next)
 }
 // ANCHOR_END: schedule
@@ -65,15 +59,8 @@ async fn each_tick_has_one_job_that_knows_it() {
     let site = Site::start().await;
     let client = site.client().await;
     let name = ScheduleName::new("each-second").unwrap();
-    let task = Task::Handler(TaskName::new("report").unwrap());
-    let schedule = Schedule {
-        name: name.clone(),
-        cron: "* * * * * *".to_owned(),
-        time_zone: "UTC".to_owned(),
-        job: JobTemplate::new(QueueName::new("reports").unwrap(), task, ""),
-        catch_up: CatchUp::Skip,
-        overlap: Overlap::Queue,
-    };
+    let reports = Producer::<()>::new(client.clone(), "reports", "report").unwrap();
+    let schedule = reports.schedule(name.as_str(), "* * * * * *", &()).unwrap().overlap(Overlap::Queue);
     client.put_schedule(schedule).await.unwrap();
     let view = eventually("it has ticked twice", async || {
         let view = client.schedule(&name, 0, Consistency::Linearizable).await.unwrap();
