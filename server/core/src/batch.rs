@@ -497,4 +497,26 @@ mod tests {
         assert_eq!(run(&mut core, calling(30, "s", "r")).unwrap_err().code, ErrorCode::TooMany);
         assert_eq!(core.queues().len(), 2);
     }
+
+    #[test]
+    fn a_batch_takes_so_many_jobs_and_no_more() {
+        let mut core = core();
+        let new = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), vec![job(10, "q")]) };
+        run(&mut core, Command::CreateBatch { batch: Box::new(new), known: Vec::new() }).unwrap();
+        core.batches.change(BatchId(id(1)), |batch| batch.ended[0] = limits::BATCH_JOBS_MAX - 2);
+        let of_it = |seed| NewJob { batch: Some(BatchId(id(1))), ..job(seed, "q") };
+        let two = vec![of_it(11), of_it(12)];
+        let all = Command::Enqueue { jobs: two.clone(), all_or_none: true, known: Vec::new() };
+        assert_eq!(run(&mut core, all).unwrap_err().code, ErrorCode::TooMany);
+        match run(&mut core, Command::enqueue(two)).unwrap() {
+            Outcome::Enqueued(outcomes) => {
+                let codes = outcomes.into_iter().map(|outcome| match outcome {
+                    jobraft_protocol::EnqueueOutcome::Refused(error) => Some(error.code),
+                    _ => None,
+                });
+                assert_eq!(codes.collect::<Vec<_>>(), [None, Some(ErrorCode::TooMany)]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -322,3 +322,33 @@ fn view(record: &ScheduleRecord) -> ScheduleView {
         next: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use jobraft_protocol::{JobTemplate, Setting, Task};
+
+    fn put(name: usize) -> Setting {
+        let job = JobTemplate::new("q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        Setting::PutSchedule(Box::new(Schedule::new(format!("s{name}").parse().unwrap(), "@hourly", job)))
+    }
+
+    #[test]
+    fn so_many_schedules_may_be_put_and_no_more() {
+        let mut core = Core::new();
+        core.configure(&[put(0)]).unwrap();
+        let first = core.schedules.by_name.values().next().unwrap().clone();
+        for name in 1..limits::SCHEDULES_MAX - 1 {
+            let mut record = first.clone();
+            record.schedule.name = format!("s{name}").parse().unwrap();
+            core.schedules.restore(record);
+        }
+        let most = limits::SCHEDULES_MAX;
+        assert_eq!(core.configure(&[put(most), put(most + 1)]).unwrap_err().code, ErrorCode::TooMany);
+        assert_eq!(core.schedules(None).count(), most - 1, "nothing of it was done");
+        core.configure(&[put(most), put(1)]).unwrap();
+        assert_eq!(core.configure(&[put(most + 1)]).unwrap_err().code, ErrorCode::TooMany);
+        core.configure(&[put(most), put(most)]).unwrap();
+    }
+}

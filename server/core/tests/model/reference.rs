@@ -867,8 +867,16 @@ impl Reference {
                 let after = self.jobs[at].after.iter().map(|one| one.0);
                 let lost: Vec<JobId> = after.filter(|id| !is_there(id)).collect();
                 self.jobs[at].lost.extend(lost);
+                // What was over is its former end.
+                self.jobs[at].gone = false;
+                let alive: Vec<JobId> = self.jobs[at].after.iter().map(|one| one.0).collect();
+                let alive: Vec<JobId> = alive.into_iter().filter(|id| self.live(*id).is_some()).collect();
                 let job = &mut self.jobs[at];
                 (job.state, job.run_at, job.attempt) = (JobState::Ready, now, 0);
+                for one in job.after.iter_mut().filter(|one| alive.contains(&one.0) && !job.lost.contains(&one.0)) {
+                    one.1 = None;
+                    job.state = JobState::Blocked;
+                }
                 (job.ttl_at, job.start_by, job.reported, job.finished_at, job.reason) = (None, None, None, None, None);
                 job.crashes.clear();
                 let name = job.queue.clone();

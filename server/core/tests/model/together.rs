@@ -642,8 +642,13 @@ impl Reference {
         match (schedule.put.overlap, before) {
             (Overlap::Allow, _) | (_, None) => {}
             (Overlap::Skip, Some(_)) => return Some((SKIPPED, None)),
-            (Overlap::Queue | Overlap::Replace, Some(before)) => {
-                new.after = Some(After { jobs: vec![before], on_failure: OnFailure::Run });
+            (overlap, Some(before)) => {
+                // Who takes its place also waits for what it still waits for: that may be running.
+                let job = &self.jobs[self.live(before).expect("it lives")];
+                let is_blocked = overlap == Overlap::Replace && job.state == JobState::Blocked;
+                let others = job.after.iter().filter(|one| is_blocked && one.1.is_none()).map(|one| one.0);
+                let jobs = std::iter::once(before).chain(others).collect();
+                new.after = Some(After { jobs, on_failure: OnFailure::Run });
             }
         }
         if self.is_known(id) {
