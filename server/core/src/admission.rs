@@ -59,6 +59,8 @@ pub(crate) struct Circumstances {
     pub(crate) siblings: BTreeSet<JobId>,
     /// Ended jobs that the entry tells of.
     pub(crate) known: BTreeMap<JobId, JobState>,
+    /// Whether there may be the groups that they make: it was checked, and a group that was there then may be gone by now.
+    pub(crate) groups_are_checked: bool,
 }
 
 /// The job whose life ends in the step in which its children are enqueued, and with it its hold on its key.
@@ -167,6 +169,7 @@ impl Core {
                 return Err(Error::new(ErrorCode::Conflict, named(place, job) + &text));
             }
         }
+        circumstances.groups_are_checked = true;
         match circle(jobs) {
             None => Ok(()),
             Some(places) => Err(invalid(told(what, jobs, &places))),
@@ -207,7 +210,9 @@ impl Core {
             return Err(self.too_many_queues());
         }
         self.check_room(&new.queue, jobs + 1, bytes + new.payload.len() as u64)?;
-        self.check_group(new, claimed.groups)?;
+        if !claimed.circumstances.groups_are_checked {
+            self.check_group(new, claimed.groups)?;
+        }
         Ok(Admission::Create(run_at))
     }
 
