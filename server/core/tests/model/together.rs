@@ -566,7 +566,8 @@ impl Reference {
         let answer = self.admit(&new, &With::now(self.now)).unwrap_or_else(|code| format!("refused {code}"));
         if answer == "created" {
             self.note_tick(id, name, tick);
-            self.schedules[at].last_job = Some(id);
+            let before = self.schedules[at].last_job.filter(|before| *before != id && self.live(*before).is_some());
+            self.schedules[at].last_job = before.or(Some(id));
         }
         Ok(answer)
     }
