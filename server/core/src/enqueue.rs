@@ -76,10 +76,7 @@ impl Core {
     }
 
     pub(crate) fn create(&mut self, new: &NewJob, run_at: LogTime, circumstances: &Circumstances, origin: Origin) {
-        // Another life may have ended under this id, so long ago that it is not remembered.
-        self.dead.remove(new.id);
-        self.departing.remove(&new.id);
-        self.deleted.remove(&new.id);
+        self.drop_former(new.id);
         self.counters.seq += 1;
         let waits = new.after.as_ref().filter(|after| !after.jobs.is_empty()).map(|after| {
             let noted = |&job: &JobId| Predecessor { job, ended: self.how_ended(job, circumstances).flatten() };
@@ -124,10 +121,6 @@ impl Core {
         if let Some(unique) = &new.unique {
             self.keys.claim(&unique.key, new.id, period_end(unique, self.now));
         }
-        if circumstances.parent.is_some() || job.options.as_ref().is_some_and(|options| options.batch.is_some()) {
-            // Their ids may be older than the memory of an earlier job of the same id.
-            self.drop_former(new.id);
-        }
         self.batches.job_began(&job);
         self.index.link(new.id, &job, |id| self.jobs.contains_key(&id));
         self.index.enter(new.id, &job, self.now);
@@ -135,8 +128,12 @@ impl Core {
         self.touch(new.id);
     }
 
-    /// What is left of an ended job that is known no longer makes room for a new one of its id.
+    /// What is left of an ended job that is known no longer makes room for a new one of its id. Only an id that is older than
+    /// the window, such as that of a child or a callback, can have had such a life.
     fn drop_former(&mut self, id: JobId) {
+        if id.minted_at().plus_ms(limits::IDEMPOTENCY_WINDOW_MS_DEFAULT) >= self.now {
+            return;
+        }
         self.dead.remove(id);
         self.departing.remove(&id);
         self.deleted.remove(&id);

@@ -61,7 +61,9 @@ impl Index {
 
     /// A job begins to live.
     pub(crate) fn link(&mut self, id: JobId, job: &Job, is_live: impl Fn(JobId) -> bool) {
-        self.pinned.remove(&id);
+        if !self.pinned.is_empty() {
+            self.pinned.remove(&id);
+        }
         for (place, before) in job.waits().into_iter().flat_map(Waits::held) {
             self.dependents.entry(before).or_default().insert(id, place);
             if !is_live(before) {
