@@ -637,7 +637,8 @@ pub struct QueueStats {
     pub cancelled: u64,
     /// Jobs not started in time since the queue exists.
     pub expired: u64,
-    /// Bytes that its waiting jobs hold: payloads, and what earlier attempts left (checkpoints, logs, errors).
+    /// Bytes that its waiting jobs hold: payloads, predecessors at [`limits::PREDECESSOR_BYTES`] each, and what earlier attempts
+    /// left (checkpoints, logs, errors).
     #[serde(default)]
     pub waiting_bytes: u64,
     /// What it is set to.

@@ -153,6 +153,8 @@ pub const AFTER_JOBS_MAX: usize = 1_000;
 /// The most jobs that the jobs of one enqueue wait for, each counted as often as it is named; more are refused with
 /// `too_large`, none of them enqueued.
 pub const BULK_AFTER_MAX: usize = 100_000;
+/// What each predecessor that a waiting job names counts of the bytes of its queue: about what it takes in memory.
+pub const PREDECESSOR_BYTES: usize = 64;
 /// The most jobs that wait for one job; one more is refused with `too_many`.
 pub const DEPENDENTS_MAX: usize = 10_000;
 /// Predecessors that a list of jobs names with each of them.

@@ -5,7 +5,7 @@ use crate::clock::after;
 use crate::error::SdkError;
 use crate::waiting::WATCH_STEP_MS;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
+use jobraft_protocol::limits::{BULK_AFTER_MAX, BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
 use jobraft_protocol::{
     ClusterStatus, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Extended, Failure, JobId, JobState,
     JobView, LeaseRef, LeasedJob, LogTime, NewJob, NodeAddress, NodeId, Progress, QueueName, QueueStats, Request,
@@ -389,17 +389,18 @@ pub(crate) fn fits(jobs: &[NewJob]) -> Result<(), SdkError> {
 /// Cuts jobs into parts that fit in one request. A single job that is too large stays for the node to refuse.
 pub(crate) fn split(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
     let mut parts: Vec<Vec<NewJob>> = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut after) = (0, 0);
     for job in jobs {
         let predecessors = job.after.as_ref().map_or(0, |after| after.jobs.len());
         let size = job.payload.len() + predecessors * PREDECESSOR_BYTES;
+        let has_room = bytes + size <= BULK_BYTES_MAX && after + predecessors <= BULK_AFTER_MAX;
         match parts.last_mut() {
-            Some(part) if part.len() < BULK_JOBS_MAX && bytes + size <= BULK_BYTES_MAX => {
-                bytes += size;
+            Some(part) if part.len() < BULK_JOBS_MAX && has_room => {
+                (bytes, after) = (bytes + size, after + predecessors);
                 part.push(job);
             }
             _ => {
-                bytes = size;
+                (bytes, after) = (size, predecessors);
                 parts.push(vec![job]);
             }
         }
@@ -427,6 +428,19 @@ mod tests {
             assert!(part.len() <= BULK_JOBS_MAX);
             assert!(part.iter().map(|job| job.payload.len()).sum::<usize>() <= BULK_BYTES_MAX);
         }
+        assert_eq!(parts.concat(), jobs);
+    }
+
+    #[test]
+    fn no_part_comes_after_more_jobs_than_one_step_takes() {
+        let before: Vec<JobId> = (0..1_000).map(|_| job(0).id).collect();
+        let after = |_| NewJob {
+            after: Some(jobraft_protocol::After { jobs: before.clone(), ..Default::default() }),
+            ..job(10)
+        };
+        let jobs: Vec<NewJob> = (0..150).map(after).collect();
+        let parts = split(jobs.clone());
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [100, 50]);
         assert_eq!(parts.concat(), jobs);
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Circumstances {
     pub(crate) siblings: BTreeSet<JobId>,
     /// Ended jobs that the entry tells of.
     pub(crate) known: BTreeMap<JobId, JobState>,
+    /// Whether there may be the groups that they make: it was checked, and a group that was there then may be gone by now.
+    pub(crate) groups_are_checked: bool,
 }
 
 /// The job whose life ends in the step in which its children are enqueued, and with it its hold on its key.
@@ -95,7 +97,7 @@ impl<'a> Claimed<'a> {
     /// Takes what a new job will take.
     fn claim(&mut self, new: &'a NewJob, makes_queue: bool) {
         self.ids.insert(new.id);
-        let is_first = self.claim_room(&new.queue, 1, new.payload.len() as u64);
+        let is_first = self.claim_room(&new.queue, 1, new_bytes(new));
         self.queues += usize::from(is_first && makes_queue);
         self.groups += usize::from(new.group.is_some());
         self.keys.extend(new.unique.as_ref().map(|unique| (&unique.key, &new.queue)));
@@ -167,6 +169,7 @@ impl Core {
                 return Err(Error::new(ErrorCode::Conflict, named(place, job) + &text));
             }
         }
+        circumstances.groups_are_checked = true;
         match circle(jobs) {
             None => Ok(()),
             Some(places) => Err(invalid(told(what, jobs, &places))),
@@ -206,8 +209,10 @@ impl Core {
         {
             return Err(self.too_many_queues());
         }
-        self.check_room(&new.queue, jobs + 1, bytes + new.payload.len() as u64)?;
-        self.check_group(new, claimed.groups)?;
+        self.check_room(&new.queue, jobs + 1, bytes + new_bytes(new))?;
+        if !claimed.circumstances.groups_are_checked {
+            self.check_group(new, claimed.groups)?;
+        }
         Ok(Admission::Create(run_at))
     }
 
@@ -457,6 +462,12 @@ fn circle(jobs: &[NewJob]) -> Option<Vec<usize>> {
         }
         way.push(next);
     }
+}
+
+/// What a new job will hold while it waits.
+fn new_bytes(new: &NewJob) -> u64 {
+    let after = new.after.as_ref().map_or(0, |after| after.jobs.len() * limits::PREDECESSOR_BYTES);
+    (new.payload.len() + after) as u64
 }
 
 fn told(what: &str, jobs: &[NewJob], places: &[usize]) -> String {

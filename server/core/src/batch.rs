@@ -520,3 +520,64 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod group_tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{Command, Entry};
+    use jobraft_protocol::{Completion, JobId, LeasedJob, Task, WorkerId, WorkerInfo};
+
+    fn id(seed: u8) -> JobId {
+        JobId::new(LogTime::from_ms(1), [seed; 10])
+    }
+
+    fn job(seed: u8, queue: &str) -> NewJob {
+        NewJob::new(id(seed), queue.parse().unwrap(), Task::Handler("t".parse().unwrap()), "")
+    }
+
+    fn batch(seed: u8) -> NewBatch {
+        NewBatch { open: true, ..NewBatch::new(BatchId(id(seed)), Vec::new()) }
+    }
+
+    fn apply(core: &mut Core, command: Command) -> Result<Outcome, Error> {
+        let entry = Entry { at: LogTime::from_ms(1), leader_change: false, commands: vec![command] };
+        core.apply(&entry).outcomes.remove(0)
+    }
+
+    fn create(core: &mut Core, batch: NewBatch) -> Result<Outcome, Error> {
+        apply(core, Command::CreateBatch { batch: Box::new(batch), known: Vec::new() })
+    }
+
+    fn seal(core: &mut Core, seed: u8) {
+        apply(core, Command::SealBatch { batch: BatchId(id(seed)), cancel: false }).unwrap();
+    }
+
+    fn lease(core: &mut Core, queue: &str) -> Vec<LeasedJob> {
+        apply(core, Command::RegisterWorker { info: WorkerInfo::default() }).unwrap();
+        let (queues, lease_ms) = (vec![queue.parse().unwrap()], 30_000);
+        let worker = WorkerId(core.counters.worker);
+        match apply(core, Command::Lease { worker, queues, shares: Vec::new(), max: 9, lease_ms }) {
+            Ok(Outcome::Leased(jobs)) => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_child_finds_its_parents_group_though_callbacks_made_more_than_there_may_be() {
+        let mut core = Core::new();
+        core.bounds.groups = 2;
+        for (seed, group) in [(1, "a"), (2, "b"), (3, "c")] {
+            let callback = NewJob { group: Some(group.parse().unwrap()), ..job(10 + seed, "q") };
+            create(&mut core, NewBatch { on_complete: Some(Box::new(callback)), ..batch(seed) }).unwrap();
+        }
+        (1..=3).for_each(|seed| seal(&mut core, seed));
+        let leased = lease(&mut core, "q");
+        assert_eq!((leased.len(), core.index.queues.group_count()), (3, 3));
+        let child = NewJob { group: leased[0].group.clone(), ..job(20, "q") };
+        let completion = Completion { jobs: vec![child], ..Completion::default() };
+        apply(&mut core, Command::complete(leased[0].lease(), completion)).unwrap();
+        assert!(core.is_live(id(20)));
+    }
+}

@@ -55,6 +55,12 @@ impl Core {
     /// Enqueues jobs that [`Core::check_all`] let pass, under the circumstances that it left; children after their
     /// parent's end.
     pub(crate) fn enqueue_checked(&mut self, jobs: &[NewJob], circumstances: Circumstances) -> Vec<EnqueueOutcome> {
+        // Of one that is kept no longer nothing must come back because a sibling names its id.
+        for job in jobs {
+            if !self.remembers(job.id) && self.dead_job(job.id).is_none() {
+                self.dead.remove(job.id);
+            }
+        }
         let claimed = Claimed::nothing(circumstances);
         let outcomes = jobs.iter().map(|job| {
             let outcome = self.enqueue_one(job, &claimed, Origin::default());
@@ -70,6 +76,10 @@ impl Core {
     }
 
     pub(crate) fn create(&mut self, new: &NewJob, run_at: LogTime, circumstances: &Circumstances, origin: Origin) {
+        // Another life may have ended under this id, so long ago that it is not remembered.
+        self.dead.remove(new.id);
+        self.departing.remove(&new.id);
+        self.deleted.remove(&new.id);
         self.counters.seq += 1;
         let waits = new.after.as_ref().filter(|after| !after.jobs.is_empty()).map(|after| {
             let noted = |&job: &JobId| Predecessor { job, ended: self.how_ended(job, circumstances).flatten() };

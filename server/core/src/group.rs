@@ -3,7 +3,7 @@
 //! Groups take turns by *virtual time* (start-time fair queueing, Goyal, Vin and Cheng, 1996): each lease moves its group's
 //! pass on by a step that is the smaller the greater the group's weight, and the group with the least pass is next. A group
 //! that comes to have something to give begins where the others are: it neither makes up for the past nor waits for it.
-//! Between groups of one pass the key decides, so that it is the same on every node.
+//! Among groups of one pass the one that has stood there longest is next.
 //!
 //! A group is *open* if its own limits let a job of it be leased. Only open groups have turns. What closes for want of a
 //! token opens by a wake-up; all that are due have been heard before anything is leased.
@@ -15,7 +15,7 @@ use crate::record::GroupRecord;
 use jobraft_protocol::{
     GroupKey, GroupSetting, GroupSettings, GroupView, JobId, LogTime, QueueName, QueueSettings, Rate,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The step of a group of weight 1: divided by most weights without a rest.
 const STEP: u64 = 720_720;
@@ -47,13 +47,18 @@ pub(crate) struct Group {
     /// Jobs that wait for something else than a worker.
     waiting: u64,
     pass: u64,
+    /// When it last came to stand among the turns, in the order of all such moments.
+    order: u64,
     bucket: Bucket,
     /// How many of its ready jobs could be leased when it was last looked at; at least one if any.
     open: u64,
-    wake: Option<LogTime>,
+    /// Where it stands among those that wait for a token.
+    wake: Option<(LogTime, u64)>,
     /// Whether it stands among those that have no jobs and are kept for a while.
     /// By this pass.
     rests: Option<u64>,
+    /// Whether its row on disk is behind.
+    dirty: bool,
 }
 
 impl Group {
@@ -86,20 +91,28 @@ impl Group {
 pub(crate) struct Groups {
     slots: Vec<Group>,
     free: Vec<GroupIndex>,
-    by_key: BTreeMap<GroupKey, GroupIndex>,
-    /// The open ones.
-    turns: BTreeSet<(u64, Option<GroupKey>, GroupIndex)>,
-    wakes: BTreeSet<(LogTime, GroupIndex)>,
+    by_key: HashMap<GroupKey, GroupIndex>,
+    /// The same in order.
+    sorted: BTreeMap<GroupKey, GroupIndex>,
+    /// The open ones, by pass and order: numbers alone, for many of them are looked at to find one place.
+    turns: BTreeSet<(u64, u64, GroupIndex)>,
+    /// Those that wait for a token, by when it comes, then by the order in which they last stood among the turns.
+    wakes: BTreeSet<(LogTime, u64, GroupIndex)>,
     /// Those without jobs and settings, whose buckets are full: to be cleared away once the others have come as far.
     resting: BTreeSet<(u64, GroupKey)>,
     /// The pass of the last lease.
     pub(crate) virtual_time: u64,
     /// The greatest pass of any group so far.
     pub(crate) top: u64,
+    /// The order that was given last.
+    pub(crate) orders: u64,
     /// Of all groups.
     open: u64,
     ready: usize,
-    dirty: BTreeSet<GroupKey>,
+    /// Those whose rows are behind; one that is gone may stand here still.
+    dirty: Vec<GroupIndex>,
+    /// Those whose rows are to go.
+    gone: BTreeSet<GroupKey>,
     /// Whether what rests of them in their queue's row changed.
     row_is_dirty: bool,
 }
@@ -109,15 +122,18 @@ impl Default for Groups {
         Self {
             slots: vec![Group::default()],
             free: Vec::new(),
-            by_key: BTreeMap::new(),
+            by_key: HashMap::new(),
+            sorted: BTreeMap::new(),
             turns: BTreeSet::new(),
             wakes: BTreeSet::new(),
             resting: BTreeSet::new(),
             virtual_time: 0,
             top: 0,
+            orders: 0,
             open: 0,
             ready: 0,
-            dirty: BTreeSet::new(),
+            dirty: Vec::new(),
+            gone: BTreeSet::new(),
             row_is_dirty: false,
         }
     }
@@ -142,14 +158,33 @@ impl Groups {
         self.slots[index.place()].key.as_ref()
     }
 
-    /// The pass of the jobs without a group.
-    pub(crate) fn plain_pass(&self) -> u64 {
-        self.slots[0].pass
+    /// The pass and order of the jobs without a group.
+    pub(crate) fn plain_place(&self) -> (u64, u64) {
+        (self.slots[0].pass, self.slots[0].order)
     }
 
-    /// Takes back the pass of the jobs without a group.
-    pub(crate) fn set_plain_pass(&mut self, pass: u64) {
-        self.slots[0].pass = pass;
+    /// Takes them back.
+    pub(crate) fn set_plain_place(&mut self, pass: u64, order: u64) {
+        (self.slots[0].pass, self.slots[0].order) = (pass, order);
+    }
+
+    /// Notes that what rests on disk of a group is behind.
+    fn touch(&mut self, index: GroupIndex) {
+        if index == GroupIndex::PLAIN {
+            self.row_is_dirty = true;
+        } else if !std::mem::replace(&mut self.slots[index.place()].dirty, true) {
+            self.dirty.push(index);
+        }
+    }
+
+    /// Lets a group stand among the turns, at this pass, behind all others of it.
+    fn stand(&mut self, index: GroupIndex, pass: u64) {
+        self.orders += 1;
+        self.row_is_dirty = true;
+        let group = &mut self.slots[index.place()];
+        (group.pass, group.order) = (pass, self.orders);
+        self.turns.insert((group.pass, group.order, index));
+        self.touch(index);
     }
 
     /// The group of that key, made if there is none; the caller has checked that there may be one more.
@@ -171,7 +206,9 @@ impl Groups {
             }
         };
         self.by_key.insert(key.clone(), index);
-        self.dirty.insert(key.clone());
+        self.sorted.insert(key.clone(), index);
+        self.gone.remove(key);
+        self.touch(index);
         index
     }
 
@@ -197,22 +234,33 @@ impl Groups {
     /// After a group's jobs, bucket or limits changed: whether it is open, when it will be, whether it is still needed.
     pub(crate) fn refresh(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
         let group = &mut self.slots[index.place()];
-        let (room, tokens) = (group.room(queue), group.tokens(queue, now));
-        let former = group.open;
-        group.open = room.min(tokens).min(group.ready.len() as u64);
-        self.open = self.open - former + group.open;
-        if former > 0 && group.open == 0 {
-            self.turns.remove(&(group.pass, group.key.clone(), index));
-        } else if former == 0 && group.open > 0 {
-            if group.pass < self.virtual_time {
-                group.pass = self.virtual_time;
-                match &group.key {
-                    Some(key) => drop(self.dirty.insert(key.clone())),
-                    None => self.row_is_dirty = true,
-                }
-            }
-            self.turns.insert((group.pass, group.key.clone(), index));
+        let (pass, former) = (group.pass, group.open);
+        group.open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);
+        let open = group.open;
+        self.open = self.open - former + open;
+        if former > 0 && open == 0 {
+            self.turns.remove(&(pass, group.order, index));
+        } else if former == 0 && open > 0 {
+            self.stand(index, pass.max(self.virtual_time));
         }
+        self.settle(index, queue, now);
+    }
+
+    /// The same for a group that is restored: where it stands is known.
+    fn refresh_restored(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
+        let group = &mut self.slots[index.place()];
+        group.open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);
+        self.open += group.open;
+        if group.open > 0 {
+            self.turns.insert((group.pass, group.order, index));
+        }
+        self.settle(index, queue, now);
+    }
+
+    /// When a group will be open, and whether it is still needed.
+    fn settle(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
+        let group = &mut self.slots[index.place()];
+        let (room, tokens) = (group.room(queue), group.tokens(queue, now));
         if self.ready == 0 && self.virtual_time < self.top {
             // Nobody is left to be fair to: all begin anew.
             self.virtual_time = self.top;
@@ -226,11 +274,12 @@ impl Groups {
             Some(rate) if !is_needed => Some(group.bucket.full(&rate)).filter(|&full| full > now),
             _ => None,
         };
+        let wake = wake.map(|at| (at, group.order));
         if wake != group.wake {
-            self.wakes.extend(wake.map(|at| (at, index)));
-            if let Some(at) = std::mem::replace(&mut group.wake, wake) {
-                self.wakes.remove(&(at, index));
+            if let Some((at, order)) = std::mem::replace(&mut group.wake, wake) {
+                self.wakes.remove(&(at, order, index));
             }
+            self.wakes.extend(wake.map(|(at, order)| (at, order, index)));
         }
         let rests = (!is_needed && wake.is_none()).then_some(group.pass);
         if let Some(key) = &group.key
@@ -245,15 +294,19 @@ impl Groups {
 
     /// Looks again at every group, as after a change of what the queue sets for them.
     pub(crate) fn refresh_all(&mut self, queue: &QueueSettings, now: LogTime) {
-        let indexes = std::iter::once(GroupIndex::PLAIN).chain(self.by_key.values().copied());
-        for index in indexes.collect::<Vec<_>>() {
+        for index in self.all() {
             self.refresh(index, queue, now);
         }
     }
 
+    /// By key.
+    fn all(&self) -> Vec<GroupIndex> {
+        std::iter::once(GroupIndex::PLAIN).chain(self.sorted.values().copied()).collect()
+    }
+
     /// Opens what has waited for a token until now.
     pub(crate) fn wake(&mut self, queue: &QueueSettings, now: LogTime) {
-        while let Some(&(at, index)) = self.wakes.first()
+        while let Some(&(at, _, index)) = self.wakes.first()
             && at <= now
         {
             self.refresh(index, queue, now);
@@ -262,7 +315,7 @@ impl Groups {
 
     /// When the next of them has its token.
     pub(crate) fn next_wake(&self) -> Option<LogTime> {
-        self.wakes.first().map(|&(at, _)| at)
+        self.wakes.first().map(|&(at, ..)| at)
     }
 
     /// Whose turn it is, and its first job.
@@ -276,17 +329,19 @@ impl Groups {
     pub(crate) fn charge(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
         let group = &mut self.slots[index.place()];
         let former = group.pass;
-        self.virtual_time = former.max(self.virtual_time);
-        group.pass = former.saturating_add(STEP / u64::from(group.settings.weight()));
-        self.top = self.top.max(group.pass);
-        if group.open > 0 {
-            self.turns.remove(&(former, group.key.clone(), index));
-            self.turns.insert((group.pass, group.key.clone(), index));
-        }
+        let pass = former.saturating_add(STEP / u64::from(group.settings.weight()));
         if let Some(rate) = group.rate(queue) {
             group.bucket.take(&rate, now);
         }
-        self.dirty.extend(group.key.clone());
+        self.virtual_time = former.max(self.virtual_time);
+        self.top = self.top.max(pass);
+        if group.open > 0 {
+            self.turns.remove(&(former, group.order, index));
+            self.stand(index, pass);
+        } else {
+            group.pass = pass;
+            self.touch(index);
+        }
         self.row_is_dirty = true;
         self.refresh(index, queue, now);
     }
@@ -300,9 +355,10 @@ impl Groups {
             }
             let Some((_, key)) = self.resting.pop_first() else { break };
             if let Some(index) = self.by_key.remove(&key) {
+                self.sorted.remove(&key);
                 self.slots[index.place()] = Group::default();
                 self.free.push(index);
-                self.dirty.insert(key);
+                self.gone.insert(key);
             }
         }
     }
@@ -315,37 +371,43 @@ impl Groups {
         if group.rate(queue) != former {
             group.bucket = Bucket::default();
         }
-        self.dirty.extend(group.key.clone());
+        self.touch(index);
         self.refresh(index, queue, now);
     }
 
     /// The rate that the queue sets for every group is another one: those that go by it begin with a full bucket.
     pub(crate) fn common_rate_changed(&mut self) {
-        for group in self.slots.iter_mut().filter(|group| group.settings.rate.is_none()) {
-            if let Some(key) = group.key.clone()
-                && group.bucket != Bucket::default()
-            {
+        for index in self.all() {
+            let group = &mut self.slots[index.place()];
+            if group.settings.rate.is_none() && group.bucket != Bucket::default() {
                 group.bucket = Bucket::default();
-                self.dirty.insert(key);
+                self.touch(index);
             }
         }
     }
 
     /// What rests on disk of a group, by key.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&GroupKey, GroupRecord)> {
-        self.by_key.iter().map(|(key, index)| (key, self.record(*index)))
+        self.sorted.iter().map(|(key, index)| (key, self.record(*index)))
     }
 
     fn record(&self, index: GroupIndex) -> GroupRecord {
-        let Group { settings, pass, bucket, .. } = &self.slots[index.place()];
-        GroupRecord { settings: *settings, pass: *pass, bucket: *bucket }
+        let Group { settings, pass, order, bucket, .. } = &self.slots[index.place()];
+        GroupRecord { settings: *settings, pass: *pass, order: *order, bucket: *bucket }
     }
 
     /// What changed since the last call: with what rests on disk of it, or without if it is gone.
     pub(crate) fn take_changes(&mut self) -> Vec<(GroupKey, Option<GroupRecord>)> {
-        let dirty = std::mem::take(&mut self.dirty);
-        let record = |key: &GroupKey| self.index_of(key).map(|index| self.record(index));
-        dirty.into_iter().map(|key| (record(&key), key)).map(|(record, key)| (key, record)).collect()
+        let mut changes: Vec<_> = std::mem::take(&mut self.gone).into_iter().map(|key| (key, None)).collect();
+        for index in std::mem::take(&mut self.dirty) {
+            // Not if it was cleared away, or stands here for a former group of its place, too.
+            if std::mem::take(&mut self.slots[index.place()].dirty)
+                && let Some(key) = self.key(index)
+            {
+                changes.push((key.clone(), Some(self.record(index))));
+            }
+        }
+        changes
     }
 
     /// The same of what rests in their queue's row.
@@ -353,15 +415,21 @@ impl Groups {
         std::mem::take(&mut self.row_is_dirty)
     }
 
-    /// Takes back a group; [`Self::refresh_all`] is to follow.
+    /// Takes back a group; [`Self::restored`] is to follow.
     pub(crate) fn restore(&mut self, key: &GroupKey, record: GroupRecord) {
         let index = self.intern(Some(key));
         let group = &mut self.slots[index.place()];
-        (group.settings, group.pass, group.bucket) = (record.settings, record.pass, record.bucket);
+        (group.settings, group.pass, group.order, group.bucket) =
+            (record.settings, record.pass, record.order, record.bucket);
     }
 
-    /// A restored state is as its rows: nothing is to be written.
-    pub(crate) fn restored(&mut self) {
+    /// All jobs and rows are there: what follows from them is worked out. A restored state is as its rows: nothing is to be
+    /// written.
+    pub(crate) fn restored(&mut self, queue: &QueueSettings, now: LogTime) {
+        for index in self.all() {
+            self.refresh_restored(index, queue, now);
+            self.slots[index.place()].dirty = false;
+        }
         self.dirty.clear();
         self.row_is_dirty = false;
     }
@@ -374,7 +442,7 @@ impl Groups {
         now: LogTime,
     ) -> impl Iterator<Item = GroupView> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.by_key.range::<GroupKey, _>((from, std::ops::Bound::Unbounded)).map(move |(key, index)| {
+        self.sorted.range::<GroupKey, _>((from, std::ops::Bound::Unbounded)).map(move |(key, index)| {
             let group = &self.slots[index.place()];
             let Group { settings, leased, waiting, .. } = group;
             let open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);

@@ -163,13 +163,14 @@ impl Job {
         matches!(self.state, JobState::Scheduled | JobState::Blocked | JobState::Ready)
     }
 
-    /// The bytes that it holds while it waits: its payload, and what earlier attempts left.
+    /// The bytes that it holds while it waits: its payload, what it names of other jobs, and what earlier attempts left.
     pub(crate) fn waiting_bytes(&self) -> u64 {
         let past = self.past.as_ref().map_or(0, |past| {
             let errors = past.errors.iter().map(|error| error.message.len()).sum::<usize>();
             past.checkpoint.len() + past.log.len() + errors
         });
-        (self.payload.len() + past) as u64
+        let after = self.waits().map_or(0, |waits| waits.jobs().len() * limits::PREDECESSOR_BYTES);
+        (self.payload.len() + after + past) as u64
     }
 
     /// Notes how the current attempt went wrong. The oldest notes go first; of the former ones little text is kept.

@@ -336,8 +336,7 @@ impl Queues {
     pub(crate) fn restored(&mut self, now: LogTime) {
         for place in 0..self.by_index.len() {
             let queue = &mut self.by_index[place];
-            queue.groups.refresh_all(&queue.stats.settings, now);
-            queue.groups.restored();
+            queue.groups.restored(&queue.stats.settings, now);
             queue.dirty = false;
             self.rewake(QueueIndex(u32::try_from(place).expect("queues are limited to far fewer")), now);
         }

@@ -130,9 +130,14 @@ pub(crate) struct QueueRecord {
     /// The greatest pass of any group.
     #[serde(default)]
     pub(crate) top: u64,
-    /// The pass of the jobs without a group.
+    /// The pass and order of the jobs without a group.
     #[serde(default)]
     pub(crate) pass: u64,
+    #[serde(default)]
+    pub(crate) order: u64,
+    /// The order that was given last.
+    #[serde(default)]
+    pub(crate) orders: u64,
 }
 
 /// A group's row. Its key is the queue's name, a line feed, which no name holds, and its own key.
@@ -142,6 +147,8 @@ pub(crate) struct GroupRecord {
     pub(crate) settings: GroupSettings,
     #[serde(default)]
     pub(crate) pass: u64,
+    #[serde(default)]
+    pub(crate) order: u64,
     #[serde(default)]
     pub(crate) bucket: Bucket,
 }
@@ -227,6 +234,7 @@ pub(crate) struct ValueRecord {
 impl From<&Queue> for QueueRecord {
     fn from(queue: &Queue) -> Self {
         let QueueStats { completed, dead, cancelled, expired, .. } = queue.stats;
+        let (pass, order) = queue.groups.plain_place();
         Self {
             completed,
             dead,
@@ -237,7 +245,9 @@ impl From<&Queue> for QueueRecord {
             bucket: queue.bucket,
             virtual_time: queue.groups.virtual_time,
             top: queue.groups.top,
-            pass: queue.groups.plain_pass(),
+            pass,
+            order,
+            orders: queue.groups.orders,
         }
     }
 }
@@ -245,12 +255,13 @@ impl From<&Queue> for QueueRecord {
 impl QueueRecord {
     /// Puts everything where it was.
     pub(crate) fn write_to(self, queue: &mut Queue) {
-        let Self { completed, dead, cancelled, expired, settings, floors, bucket, virtual_time, top, pass } = self;
+        let Self { completed, dead, cancelled, expired, settings, floors, bucket, .. } = self;
+        let Self { virtual_time, top, pass, order, orders, .. } = self;
         let stats = &mut queue.stats;
         *stats = QueueStats { completed, dead, cancelled, expired, settings, ..stats.clone() };
         (queue.floors, queue.bucket) = (floors, bucket);
-        (queue.groups.virtual_time, queue.groups.top) = (virtual_time, top);
-        queue.groups.set_plain_pass(pass);
+        (queue.groups.virtual_time, queue.groups.top, queue.groups.orders) = (virtual_time, top, orders);
+        queue.groups.set_plain_place(pass, order);
     }
 }
 

@@ -139,7 +139,8 @@ impl Restore {
             Table::Queue => {
                 let record: QueueRecord = record::decode("queue", body)?;
                 let QueueRecord { completed, dead, cancelled, expired, .. } = record;
-                let counts = [completed, dead, cancelled, expired, record.virtual_time, record.top, record.pass];
+                let counts = [completed, dead, cancelled, expired, record.virtual_time, record.top, record.orders];
+                let counts = counts.into_iter().chain([record.pass, record.order]);
                 if counts.into_iter().any(|count| count > COUNTER_MAX) {
                     return Err(inconsistent(format!("a counter of queue {key} is beyond all reason")));
                 }
@@ -152,7 +153,7 @@ impl Restore {
                 let malformed = || RestoreError::Malformed { what: "group", reason: format!("key {key:?}") };
                 let (queue, group) = parse_group_row_key(key).ok_or_else(malformed)?;
                 record.settings.check().map_err(|fault| inconsistent(format!("group {key:?}: {fault}")))?;
-                if record.pass > COUNTER_MAX {
+                if record.pass.max(record.order) > COUNTER_MAX {
                     return Err(inconsistent(format!("the pass of group {key:?} is beyond all reason")));
                 }
                 let queue = self.intern(&parse("queue", queue)?)?;

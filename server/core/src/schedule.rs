@@ -255,11 +255,13 @@ impl Core {
 
     pub(crate) fn run_schedule(&mut self, name: &ScheduleName, id: JobId) -> Result<Outcome, Error> {
         let Some(record) = self.schedules.by_name.get(name) else { return Err(not_found(name)) };
+        let has_live_job = record.last_job.is_some_and(|job| self.is_live(job));
         let tick = self.now;
         let job: NewJob = record.schedule.job.job(id, tick);
         let origin = Origin { tick: Some(ScheduleTick { schedule: name.clone(), tick }), callback: None };
         let outcome = self.enqueue_one(&job, &Claimed::default(), origin);
-        if outcome == EnqueueOutcome::Created {
+        // Of two that live it is the job of the tick before that the next one has to see.
+        if outcome == EnqueueOutcome::Created && !has_live_job {
             self.schedules.change(name, |record| record.last_job = Some(id));
         }
         Ok(Outcome::Enqueued(vec![outcome]))

@@ -442,7 +442,13 @@ impl World {
                 let view = self.trio.view(job.id).unwrap();
                 view.log.len() + view.errors.iter().map(|error| error.message.len()).sum::<usize>() + job.checkpoint
             };
-            assert_eq!(stats.waiting_bytes, waiting.map(|job| (job.payload + left(job)) as u64).sum::<u64>());
+            let after = |job: &Job| {
+                job.new.after.as_ref().map_or(0, |after| after.jobs.len() * jobraft_protocol::limits::PREDECESSOR_BYTES)
+            };
+            assert_eq!(
+                stats.waiting_bytes,
+                waiting.map(|job| (job.payload + after(job) + left(job)) as u64).sum::<u64>()
+            );
             assert_eq!(stats.settings, queue.settings);
         }
     }

@@ -113,6 +113,8 @@ pub(crate) struct Queue {
     /// The pass of the last lease, and the greatest of all.
     pub(crate) virtual_time: u64,
     pub(crate) top: u64,
+    /// How often a group came to stand among the turns.
+    pub(crate) orders: u64,
 }
 
 fn slot(state: JobState) -> usize {

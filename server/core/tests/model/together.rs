@@ -28,6 +28,14 @@ impl Bucket {
         rate.is_none_or(|rate| self.parts(rate, now) >= rate.per_ms)
     }
 
+    /// When it holds a token.
+    fn next(self, rate: Option<Rate>) -> u64 {
+        match (rate, self.0) {
+            (Some(rate), Some((parts, at))) => at + rate.per_ms.saturating_sub(parts).div_ceil(rate.count),
+            _ => 0,
+        }
+    }
+
     fn take(&mut self, rate: Option<Rate>, now: u64) {
         if let Some(rate) = rate {
             self.0 = Some((self.parts(rate, now) - rate.per_ms, now));
@@ -35,11 +43,22 @@ impl Bucket {
     }
 }
 
+/// Which of several groups that come to be open at one time stands first.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    /// For a setting: by their keys.
+    Key,
+    /// For time: by when their tokens came, then in the order in which they stood before.
+    Token,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
     pub(crate) key: Option<String>,
     pub(crate) settings: GroupSettings,
     pass: u64,
+    /// When it last came to stand among the turns, in the order of all such moments.
+    order: u64,
     bucket: Bucket,
     is_open: bool,
 }
@@ -147,6 +166,10 @@ impl Reference {
 
     /// Which groups of the queue may have a job leased now. One that comes to be open begins where the others are.
     pub(crate) fn turn(&mut self, name: &str) {
+        self.open(name, By::Key);
+    }
+
+    fn open(&mut self, name: &str, by: By) {
         let keys: BTreeSet<Option<String>> = self
             .jobs
             .iter()
@@ -157,17 +180,23 @@ impl Reference {
             self.group(name, key.as_deref());
         }
         let Some(queue) = self.queue(name).cloned() else { return };
-        for group in &queue.groups {
+        let mut groups = queue.groups.clone();
+        match by {
+            By::Key => groups.sort_by_key(|group| group.key.clone()),
+            By::Token => groups.sort_by_key(|group| (group.bucket.next(group.rate(&queue)), group.order)),
+        }
+        for group in &groups {
             let key = group.key.as_deref();
             let ready = self.count(name, Some(key), JobState::Ready);
             let leased = self.count(name, Some(key), JobState::Leased);
             let has_room = group.concurrency(&queue).is_none_or(|most| leased < most);
             let is_open = ready > 0 && has_room && group.bucket.has_one(group.rate(&queue), self.now);
-            let group = self.group(name, key);
-            if is_open && !group.is_open {
-                group.pass = group.pass.max(queue.virtual_time);
+            let opens = is_open && !group.is_open;
+            let pass = group.pass;
+            self.group(name, key).is_open = is_open;
+            if opens {
+                self.stand(name, key, pass.max(queue.virtual_time));
             }
-            group.is_open = is_open;
         }
         if self.count(name, None, JobState::Ready) == 0 {
             let queue = self.queue_made(name);
@@ -175,9 +204,18 @@ impl Reference {
         }
     }
 
+    /// Time went on.
     pub(crate) fn turn_all(&mut self) {
         let names: Vec<String> = self.queues.iter().map(|queue| queue.name.clone()).collect();
-        names.iter().for_each(|name| self.turn(name));
+        names.iter().for_each(|name| self.open(name, By::Token));
+    }
+
+    fn stand(&mut self, name: &str, key: Option<&str>, pass: u64) {
+        let queue = self.queue_made(name);
+        queue.orders += 1;
+        let order = queue.orders;
+        let group = self.group(name, key);
+        (group.pass, group.order) = (pass, order);
     }
 
     /// The group that is next, if the queue may have a job leased now.
@@ -189,16 +227,22 @@ impl Reference {
             return None;
         }
         let open = queue.groups.iter().filter(|group| group.is_open);
-        open.min_by_key(|group| (group.pass, group.key.clone())).map(|group| group.key.clone())
+        open.min_by_key(|group| (group.pass, group.order)).map(|group| group.key.clone())
     }
 
     pub(crate) fn charge(&mut self, name: &str, key: Option<&str>) {
+        self.turn(name);
         let (now, queue) = (self.now, self.queue_made(name).clone());
         let group = self.group(name, key);
         let before = group.pass;
-        group.pass += STEP / u64::from(group.settings.weight());
-        let (after, rate) = (group.pass, group.rate(&queue));
+        let after = before + STEP / u64::from(group.settings.weight());
+        let rate = group.rate(&queue);
         group.bucket.take(rate, now);
+        if group.is_open {
+            self.stand(name, key, after);
+        } else {
+            group.pass = after;
+        }
         let queue = self.queue_made(name);
         queue.virtual_time = queue.virtual_time.max(before);
         queue.top = queue.top.max(after);
@@ -522,7 +566,8 @@ impl Reference {
         let answer = self.admit(&new, &With::now(self.now)).unwrap_or_else(|code| format!("refused {code}"));
         if answer == "created" {
             self.note_tick(id, name, tick);
-            self.schedules[at].last_job = Some(id);
+            let before = self.schedules[at].last_job.filter(|before| *before != id && self.live(*before).is_some());
+            self.schedules[at].last_job = before.or(Some(id));
         }
         Ok(answer)
     }
