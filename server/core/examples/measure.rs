@@ -14,6 +14,10 @@ use jobraft_protocol::{
 };
 use std::time::{Duration, Instant};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: u64 = 100;
 /// Jobs whose whole life is measured, on top of the backlog.
 const MEASURED: u64 = 20_000;
