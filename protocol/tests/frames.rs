@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use jobraft_protocol::frame::{self, FrameError, HEADER_BYTES};
 use jobraft_protocol::{
-    ClientFrame, Digest, Error, ErrorCode, JobId, LogTime, ModuleRef, NameError, NewJob, NodeAddress, QueueName,
-    Request, ServerFrame, Start, Task, TaskName, limits,
+    After, BatchId, ClientFrame, Digest, Error, ErrorCode, JobId, JobTemplate, LogTime, ModuleRef, NameError, NewBatch,
+    NewJob, NodeAddress, OnFailure, QueueName, Request, Schedule, ServerFrame, Setting, Start, Task, TaskName, limits,
 };
 use proptest::prelude::*;
 
@@ -36,8 +36,17 @@ proptest! {
         let mut job = job(id, payload);
         job.priority = priority;
         job.start = delay.map_or(Start::Now, Start::AfterMs);
-        let request = Request::Enqueue { jobs: vec![job] };
-        prop_assert_eq!(roundtrip(request.clone()).request, request);
+        let schedule = Schedule::new("s".parse().expect("a name"), "0 3 * * *", JobTemplate::of(job.clone()));
+        let on_failure = OnFailure::ALL[id.as_bytes()[15] as usize % 3];
+        let last = NewJob { after: Some(After { jobs: vec![id], on_failure }), ..job.clone() };
+        let batch = NewBatch { on_complete: Some(Box::new(job.clone())), ..NewBatch::new(BatchId(id), vec![last]) };
+        for request in [
+            Request::Enqueue { jobs: vec![job], all_or_none: false },
+            Request::CreateBatch { batch: Box::new(batch) },
+            Request::Configure { settings: vec![Setting::PutSchedule(Box::new(schedule))] },
+        ] {
+            prop_assert_eq!(roundtrip(request.clone()).request, request);
+        }
     }
 
     #[test]
@@ -49,7 +58,8 @@ proptest! {
     #[test]
     fn a_bit_flip_never_panics(flip in 0..1_000_usize, bit in 0..8_u8) {
         let mut buffer = Vec::new();
-        let request = Request::Enqueue { jobs: vec![job(JobId::new(LogTime::from_ms(1), [3; 10]), vec![9; 40])] };
+        let jobs = vec![job(JobId::new(LogTime::from_ms(1), [3; 10]), vec![9; 40])];
+        let request = Request::Enqueue { jobs, all_or_none: true };
         frame::encode(&ClientFrame { id: 1, request }, &mut buffer, limits::CLIENT_FRAME_BYTES_MAX).expect("it fits");
         let body = &mut buffer[HEADER_BYTES..];
         let index = flip % body.len();

@@ -37,7 +37,7 @@ pub(super) async fn get(api: &Api, name: ScheduleName, next: u32, consistency: C
     api.fresh(consistency).await?;
     room.reserve(SCHEDULE_BYTES_MAX).await;
     let found = api.consensus.read(|core| core.schedule(&name));
-    let found = found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no schedule {name}")))?;
+    let found = found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster")))?;
     let mut with_next = with_next(api, vec![found], next).await?;
     let found = with_next.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a schedule was lost on the way"))?;
     Ok(Response::Schedule(Box::new(found)))

@@ -17,7 +17,7 @@
 //! # When clocks change
 //! What counts is the text of hour and minute.
 //!
-//! - **Fixed times** (`30 2 * * *`, `0 2,14 * * *`, `0 1-5 * * MON`): neither field has a `*` or a step, or all there is.
+//! - **Fixed times** (`30 2 * * *`, `0 2,14 * * *`, `0 1-5 * * MON`): neither minute nor hour has a `*`, a step, or all of its values.
 //!   Each time of day fires once a day. One that is skipped when clocks go forward fires at the first instant after
 //!   the gap; several of those, or one that is due at that instant itself, are one tick. One that comes twice when clocks
 //!   go back fires the first time.
