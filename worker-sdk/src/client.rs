@@ -10,6 +10,7 @@ use crate::clock;
 use crate::config::ClientConfig;
 use crate::error::SdkError;
 use crate::frames::encode;
+use crate::ids::JobIds;
 use crate::router::Router;
 use crate::session::{CallError, Session};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -41,6 +42,7 @@ pub struct Client {
 struct Inner {
     router: Router,
     next_id: AtomicU64,
+    ids: JobIds,
 }
 
 /// What [`Client::call`] learnt on the way.
@@ -73,7 +75,7 @@ impl Client {
                 },
             }
         }
-        Ok(Self { inner: Arc::new(Inner { router, next_id: AtomicU64::new(1) }) })
+        Ok(Self { inner: Arc::new(Inner { router, next_id: AtomicU64::new(1), ids: JobIds::default() }) })
     }
 
     /// Ends the connection of this client and all its clones, and tells the node so.
@@ -93,10 +95,10 @@ impl Client {
         self.inner.router.clock().map_or_else(machine_time, |clock| clock.estimate(Instant::now()))
     }
 
-    /// Makes an id for a new job, by the cluster's time.
+    /// Makes an id for a new job, by the cluster's time; greater than all that this client made before.
     #[must_use]
     pub fn job_id(&self) -> JobId {
-        JobId::new(self.log_time(), rand::random())
+        self.inner.ids.next(self.log_time())
     }
 
     /// The instant at which a lease that was just granted for `granted_for` must be taken for lost: never later than

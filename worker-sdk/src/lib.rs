@@ -95,6 +95,7 @@ mod dial;
 pub mod error;
 pub mod executor;
 mod frames;
+mod ids;
 mod io_thread;
 pub mod listing;
 mod modules;

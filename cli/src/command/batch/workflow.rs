@@ -169,7 +169,7 @@ impl Workflow {
     /// The batch, with every module's name resolved and all ids made.
     pub(super) async fn batch(&self, client: &Client, id: BatchId, open: bool) -> Result<NewBatch, Failure> {
         let mut modules = Modules::default();
-        let ids: Vec<JobId> = (0..self.steps.len()).map(|place| in_order(client.job_id(), place)).collect();
+        let ids: Vec<JobId> = self.steps.iter().map(|_| client.job_id()).collect();
         let mut jobs = Vec::new();
         for (step, id) in self.steps.iter().zip(&ids) {
             let task = modules.task(client, &step.job.what).await?;
@@ -196,16 +196,6 @@ impl Workflow {
 
 fn start(delay: Option<Duration>) -> Start {
     delay.map_or(Start::Now, |delay| Start::AfterMs(value::milliseconds(delay)))
-}
-
-/// The same id, but that those of the same millisecond are in the order of their places: the first twelve random bits count
-/// (RFC 9562, 6.2, method 1).
-fn in_order(id: JobId, place: usize) -> JobId {
-    let mut random = [0; 10];
-    random.copy_from_slice(&id.as_bytes()[6..]);
-    let place = u16::try_from(place).unwrap_or(u16::MAX).min(0x0fff).to_be_bytes();
-    random[..2].copy_from_slice(&place);
-    JobId::new(id.minted_at(), random)
 }
 
 impl WrittenCall {
@@ -251,7 +241,6 @@ mod tests {
 
     use super::*;
     use crate::command::work::What;
-    use jobraft_protocol::LogTime;
 
     fn parse(text: &str) -> Result<Workflow, ConfigError> {
         Workflow::parse(&Source::from_text("corpus.toml", text))
@@ -337,15 +326,6 @@ mod tests {
         assert_eq!(parse(&jobs(BULK_JOBS_MAX)).unwrap().steps.len(), BULK_JOBS_MAX);
         let error = parse(&jobs(BULK_JOBS_MAX + 1)).unwrap_err().to_string();
         assert!(error.contains("`jobs`") && error.contains("1001 jobs are more than the 1000"), "{error}");
-    }
-
-    #[test]
-    fn ids_are_in_the_order_of_their_places() {
-        let id = JobId::new(LogTime::from_ms(1_769_860_800_250), [0xab; 10]);
-        let ids: Vec<JobId> = [0, 1, 255, 256, 999].map(|place| in_order(id, place)).to_vec();
-        assert!(ids.is_sorted() && ids.iter().all(|id| id.is_version_7()), "{ids:?}");
-        assert_eq!(ids[3].minted_at(), id.minted_at());
-        assert_eq!(ids[3].as_bytes()[9..], id.as_bytes()[9..], "what is left of chance is kept");
     }
 
     #[test]
