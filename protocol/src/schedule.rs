@@ -148,8 +148,9 @@ impl JobTemplate {
     /// The job of one time, with what is scheduled counted from `at`.
     #[must_use]
     pub fn job(&self, id: JobId, at: LogTime) -> NewJob {
-        let Self { queue, task, payload, priority, max_attempts, run_timeout_ms, ttl_ms, .. } = self.clone();
-        let Self { start_deadline_ms, backoff, max_crashes, unique, group, label, .. } = self.clone();
+        let template = self.clone();
+        let Self { queue, task, payload, priority, max_attempts, run_timeout_ms, ttl_ms, .. } = template;
+        let Self { start_deadline_ms, backoff, max_crashes, unique, group, label, .. } = template;
         NewJob {
             priority,
             start: Start::At(at),

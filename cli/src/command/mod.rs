@@ -4,6 +4,7 @@ mod apply;
 mod batch;
 mod bench;
 mod bulk;
+mod call_off;
 mod certs;
 mod cluster;
 mod compile_module;

@@ -2,15 +2,14 @@
 
 use super::{existing, refused};
 use crate::command::bulk::Deed;
+use crate::command::call_off::CallOffArgs;
 use crate::command::confirm::confirm;
-use crate::command::{settings, value};
+use crate::command::settings;
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
-use jobraft_protocol::limits::CANCEL_GRACE_MS_DEFAULT;
-use jobraft_protocol::{BatchId, Consistency, JobAction, JobFilter};
-use std::time::Duration;
+use jobraft_protocol::{BatchId, Consistency, JobFilter};
 
 /// Call a batch off: it takes no more jobs, calls nobody when it ends, and its jobs are cancelled
 ///
@@ -24,15 +23,8 @@ Examples:
 pub(super) struct CancelArgs {
     /// The batch
     id: BatchId,
-    /// Why; kept with the jobs
-    #[arg(long, default_value = "", hide_default_value = true)]
-    reason: String,
-    /// How long a running job has to stop [default: 25s]
-    #[arg(long, value_name = "DURATION", value_parser = value::grace)]
-    grace: Option<Duration>,
-    /// Take running jobs away at once, which is a grace of 0
-    #[arg(long, conflicts_with = "grace")]
-    now: bool,
+    #[command(flatten)]
+    call_off: CallOffArgs,
     /// Do it without asking
     #[arg(long, short)]
     yes: bool,
@@ -54,13 +46,7 @@ impl CancelArgs {
             let closed = client.cancel_batch_intake(self.id).await;
             closed.map_err(|error| refused(format!("cancel batch {}", self.id), &error))?;
         }
-        let grace_ms = match self.grace {
-            _ if self.now => 0,
-            Some(grace) => value::milliseconds(grace),
-            None => CANCEL_GRACE_MS_DEFAULT,
-        };
-        let action = JobAction::Cancel { reason: self.reason, grace_ms };
-        let deed = Deed { action, yes: true, json: self.json };
+        let deed = Deed { action: self.call_off.action(), yes: true, json: self.json };
         let filter = JobFilter { batch: Some(self.id), ..JobFilter::default() };
         deed.to_matching(&client, filter).await?;
         if self.json {

@@ -1,13 +1,10 @@
 //! `jobraft job cancel`: calls jobs off.
 
 use super::select::SelectArgs;
-use crate::command::value;
+use crate::command::call_off::CallOffArgs;
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
 use clap::Args;
-use jobraft_protocol::JobAction;
-use jobraft_protocol::limits::CANCEL_GRACE_MS_DEFAULT;
-use std::time::Duration;
 
 /// Call jobs off, whether they wait or run
 ///
@@ -23,24 +20,12 @@ Examples:
 pub(super) struct CancelArgs {
     #[command(flatten)]
     select: SelectArgs,
-    /// Why; kept with the job
-    #[arg(long, default_value = "", hide_default_value = true)]
-    reason: String,
-    /// How long a running job has to stop [default: 25s]
-    #[arg(long, value_name = "DURATION", value_parser = value::grace)]
-    grace: Option<Duration>,
-    /// Take running jobs away at once, which is a grace of 0
-    #[arg(long, conflicts_with = "grace")]
-    now: bool,
+    #[command(flatten)]
+    call_off: CallOffArgs,
 }
 
 impl CancelArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
-        let grace_ms = match self.grace {
-            _ if self.now => 0,
-            Some(grace) => value::milliseconds(grace),
-            None => CANCEL_GRACE_MS_DEFAULT,
-        };
-        self.select.act(connection, JobAction::Cancel { reason: self.reason, grace_ms }).await
+        self.select.act(connection, self.call_off.action()).await
     }
 }

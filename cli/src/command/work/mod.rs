@@ -59,8 +59,9 @@ pub(super) struct Options {
 impl JobSpec {
     /// The job without what belongs to one time.
     pub(super) fn template(&self, task: Task) -> JobTemplate {
-        let Options { priority, max_attempts, run_timeout_ms, ttl_ms, start_deadline_ms, .. } = self.options.clone();
-        let Options { backoff, max_crashes, unique, group, label, .. } = self.options.clone();
+        let options = self.options.clone();
+        let Options { priority, max_attempts, run_timeout_ms, ttl_ms, start_deadline_ms, .. } = options;
+        let Options { backoff, max_crashes, unique, group, label, .. } = options;
         JobTemplate {
             priority,
             max_attempts,
