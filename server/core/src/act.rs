@@ -257,16 +257,13 @@ impl Core {
         }
         self.check_room(to, 1, job.waiting_bytes())?;
         let key = self.index.queues.get(job.queue).groups.key(job.group).cloned();
-        let is_new = key.as_ref().is_some_and(|key| {
-            let queues = &self.index.queues;
-            queues.index_of(to).is_none_or(|index| queues.get(index).groups.index_of(key).is_none())
-        });
+        let is_new = key.as_ref().is_some_and(|key| !self.index.queues.has_group(to, key));
         self.check_groups(usize::from(is_new))?;
         let (former_queue, former_group) = (job.queue, job.group);
         let index = self.index.queues.intern(to);
         let group = self.index.queues.intern_group(index, key.as_ref());
         self.amend(id, |job| (job.queue, job.group) = (index, group));
-        self.index.queues.left_group(former_queue, former_group, self.now);
+        self.index.queues.changed(former_queue, former_group, self.now);
         Ok(())
     }
 

@@ -282,10 +282,7 @@ impl Core {
     /// There may be one more group, if it makes one.
     pub(crate) fn check_group(&self, new: &NewJob, claimed: usize) -> Result<(), Error> {
         let Some(group) = &new.group else { return Ok(()) };
-        let queues = &self.index.queues;
-        let is_there =
-            queues.index_of(&new.queue).is_some_and(|index| queues.get(index).groups.index_of(group).is_some());
-        if is_there { Ok(()) } else { self.check_groups(claimed + 1) }
+        if self.index.queues.has_group(&new.queue, group) { Ok(()) } else { self.check_groups(claimed + 1) }
     }
 
     /// There may be so many more groups.

@@ -137,11 +137,14 @@ impl Batches {
         });
     }
 
+    /// The batch in which the job counts, if any.
+    fn batch_of(&self, job: &Job) -> Option<BatchId> {
+        job.batch().filter(|id| self.by_id.get(id).is_some_and(|batch| batch.counts(job)))
+    }
+
     /// Changes the batch in which the job counts, if any.
     fn change_of(&mut self, job: &Job, change: impl FnOnce(&mut BatchRecord)) {
-        if let Some(id) = job.batch()
-            && self.by_id.get(&id).is_some_and(|batch| batch.counts(job))
-        {
+        if let Some(id) = self.batch_of(job) {
             self.change(id, change);
         }
     }
@@ -365,12 +368,8 @@ impl Core {
     /// What was restored of batches agrees with their jobs.
     pub(crate) fn check_batches(&self) -> Result<(), String> {
         let mut live: BTreeMap<BatchId, u64> = BTreeMap::new();
-        for job in self.jobs.values() {
-            if let Some(id) = job.batch()
-                && self.batches.by_id.get(&id).is_some_and(|batch| batch.counts(job))
-            {
-                *live.entry(id).or_default() += 1;
-            }
+        for id in self.jobs.values().filter_map(|job| self.batches.batch_of(job)) {
+            *live.entry(id).or_default() += 1;
         }
         for (id, batch) in &self.batches.by_id {
             if live.get(id).copied().unwrap_or(0) != batch.live {

@@ -67,11 +67,10 @@ impl Core {
             Setting::Group(queue, group, setting) => {
                 let place = || format!("queue {queue}, group {group}");
                 setting.check().map_err(|fault| invalid(format!("{}: {fault}", place())))?;
-                let index = queues.index_of(queue);
-                if index.is_none() {
+                if queues.index_of(queue).is_none() {
                     made.queues.insert(queue);
                 }
-                if index.is_none_or(|index| queues.get(index).groups.index_of(group).is_none()) {
+                if !queues.has_group(queue, group) {
                     made.groups.insert((queue, group));
                 }
             }

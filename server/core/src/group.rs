@@ -81,6 +81,11 @@ impl Group {
         self.rate(queue).map_or(u64::MAX, |rate| self.bucket.tokens(&rate, now))
     }
 
+    /// How many of its ready jobs could be leased now.
+    fn could_give(&self, queue: &QueueSettings, now: LogTime) -> u64 {
+        self.room(queue).min(self.tokens(queue, now)).min(self.ready.len() as u64)
+    }
+
     fn has_jobs(&self) -> bool {
         !self.ready.is_empty() || self.leased > 0 || self.waiting > 0
     }
@@ -235,7 +240,7 @@ impl Groups {
     pub(crate) fn refresh(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
         let group = &mut self.slots[index.place()];
         let (pass, former) = (group.pass, group.open);
-        group.open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);
+        group.open = group.could_give(queue, now);
         let open = group.open;
         self.open = self.open - former + open;
         if former > 0 && open == 0 {
@@ -249,7 +254,7 @@ impl Groups {
     /// The same for a group that is restored: where it stands is known.
     fn refresh_restored(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
         let group = &mut self.slots[index.place()];
-        group.open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);
+        group.open = group.could_give(queue, now);
         self.open += group.open;
         if group.open > 0 {
             self.turns.insert((group.pass, group.order, index));
@@ -260,7 +265,6 @@ impl Groups {
     /// When a group will be open, and whether it is still needed.
     fn settle(&mut self, index: GroupIndex, queue: &QueueSettings, now: LogTime) {
         let group = &mut self.slots[index.place()];
-        let (room, tokens) = (group.room(queue), group.tokens(queue, now));
         if self.ready == 0 && self.virtual_time < self.top {
             // Nobody is left to be fair to: all begin anew.
             self.virtual_time = self.top;
@@ -268,7 +272,9 @@ impl Groups {
         }
         let is_needed = group.has_jobs() || group.key.is_none() || group.settings != GroupSettings::default();
         let wake = match group.rate(queue) {
-            Some(rate) if is_needed && tokens == 0 && room > 0 && !group.ready.is_empty() => {
+            Some(rate)
+                if is_needed && !group.ready.is_empty() && group.tokens(queue, now) == 0 && group.room(queue) > 0 =>
+            {
                 Some(group.bucket.next_token(&rate))
             }
             Some(rate) if !is_needed => Some(group.bucket.full(&rate)).filter(|&full| full > now),
@@ -445,7 +451,7 @@ impl Groups {
         self.sorted.range::<GroupKey, _>((from, std::ops::Bound::Unbounded)).map(move |(key, index)| {
             let group = &self.slots[index.place()];
             let Group { settings, leased, waiting, .. } = group;
-            let open = group.room(queue).min(group.tokens(queue, now)).min(group.ready.len() as u64);
+            let open = group.could_give(queue, now);
             GroupView {
                 group: key.clone(),
                 ready: group.ready.len() as u64,

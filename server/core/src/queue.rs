@@ -111,6 +111,11 @@ impl Queues {
         self.by_name.get(name).copied()
     }
 
+    /// Whether there is a queue of that name that has the group.
+    pub(crate) fn has_group(&self, name: &QueueName, group: &GroupKey) -> bool {
+        self.index_of(name).is_some_and(|index| self.get(index).groups.index_of(group).is_some())
+    }
+
     pub(crate) fn get(&self, index: QueueIndex) -> &Queue {
         &self.by_index[index.0 as usize]
     }
@@ -153,7 +158,7 @@ impl Queues {
     }
 
     /// Jobs of the group came, went or changed their state.
-    fn changed(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
+    pub(crate) fn changed(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
         self.counting(index, |queue| {
             queue.groups.refresh(group, &queue.stats.settings, now);
             queue.groups.clear();
@@ -179,7 +184,7 @@ impl Queues {
     }
 
     /// The reverse of [`Self::enter`], before the job changes. Unless it enters the same group again,
-    /// [`Self::left_group`] is to follow.
+    /// [`Self::changed`] is to follow.
     pub(crate) fn leave(&mut self, id: JobId, job: &Job) {
         let queue = self.get_mut(job.queue);
         *queue.counter(job.state) -= 1;
@@ -192,11 +197,6 @@ impl Queues {
             JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) -= 1,
             _ => {}
         }
-    }
-
-    /// A job left for another queue or group.
-    pub(crate) fn left_group(&mut self, index: QueueIndex, group: GroupIndex, now: LogTime) {
-        self.changed(index, group, now);
     }
 
     /// Whose turn it is in a queue, and its first job, if one may be leased now.

@@ -6,6 +6,9 @@ use jobraft_protocol::limits;
 /// Characters of somebody's text that an error repeats.
 const SHOWN_CHARS_MAX: usize = 64;
 
+/// What a time zone is called in errors.
+pub(super) const TIME_ZONE: &str = "time zone";
+
 /// Why an expression or a time zone is none. Final: the same text will never be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
@@ -55,6 +58,14 @@ pub enum CronError {
         /// What was probably meant.
         nearest: Option<String>,
     },
+}
+
+impl CronError {
+    /// Whether it is the time zone that is wrong, not the expression.
+    #[must_use]
+    pub fn is_of_time_zone(&self) -> bool {
+        matches!(self, Self::TimeZone { .. } | Self::TooLong { what: TIME_ZONE, .. })
+    }
 }
 
 /// What is wrong with one field of an expression.

@@ -1,6 +1,6 @@
 //! Time zones, out of the copy of the IANA database that is part of the binary.
 
-use super::{error::CronError, error::shown, nearest::nearest};
+use super::{error::CronError, error::TIME_ZONE, error::shown, nearest::nearest};
 use jiff::{
     SignedDuration, Timestamp,
     civil::DateTime,
@@ -18,7 +18,7 @@ pub(super) struct Zone(TimeZone);
 impl Zone {
     pub(super) fn find(name: &str) -> Result<Self, CronError> {
         if name.len() > limits::CRON_BYTES_MAX {
-            return Err(CronError::TooLong { what: "time zone", bytes: name.len() });
+            return Err(CronError::TooLong { what: TIME_ZONE, bytes: name.len() });
         }
         let zones = TimeZoneDatabase::bundled();
         match zones.get(name) {
