@@ -76,6 +76,11 @@ pub(crate) fn short_digest(digest: Digest) -> String {
     text
 }
 
+/// A count as a cell; none of them is nothing to look at.
+pub(crate) fn tally(count: u64, mood: Mood) -> (String, Mood) {
+    (count.to_string(), if count == 0 { Mood::Plain } else { mood })
+}
+
 /// How a state looks.
 pub(crate) fn mood(state: JobState) -> Mood {
     match state {

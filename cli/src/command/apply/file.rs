@@ -5,7 +5,7 @@ use crate::command::schedule::plan::ScheduleSpec;
 use crate::command::work::Options;
 use crate::command::work::keys::{job_table, named};
 use jobraft_node::config::{ConfigError, Source};
-use jobraft_node::cron::{Cron, CronError};
+use jobraft_node::cron::Cron;
 use jobraft_protocol::{
     CatchUp, GroupKey, GroupSetting, Label, Overlap, QueueName, QueueSetting, Rate, Retention, ScheduleName, limits,
 };
@@ -198,10 +198,7 @@ impl WrittenSchedule {
         job.options = Options { label: self.label, ..job.options };
         let time_zone = self.time_zone.unwrap_or_else(|| TIME_ZONE_DEFAULT.to_owned());
         Cron::parse(&self.cron, &time_zone).map_err(|error| {
-            let key = match error {
-                CronError::TimeZone { .. } | CronError::TooLong { what: "time zone", .. } => "time_zone",
-                _ => "cron",
-            };
+            let key = if error.is_of_time_zone() { "time_zone" } else { "cron" };
             source.invalid(&[path, &[key]].concat(), error.to_string())
         })?;
         Ok(ScheduleSpec {

@@ -143,11 +143,7 @@ impl CreateArgs {
     }
 
     fn called(&self, module: &Option<ModuleRef>, task: &Option<TaskName>) -> Option<Called> {
-        let what = match (module, task) {
-            (Some(module), _) => What::Module(module.clone()),
-            (None, Some(task)) => What::Task(task.clone()),
-            (None, None) => return None,
-        };
+        let what = What::of(module.as_ref(), task.as_ref())?;
         let queue = self.calls.callback_queue.as_ref().unwrap_or(&self.what.queue).clone();
         let job = JobSpec { queue, what, payload: Default::default(), options: Options::default() };
         Some(Called { job, delay: None })

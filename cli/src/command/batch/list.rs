@@ -84,17 +84,16 @@ fn table(batches: &[BatchView], now: LogTime) -> Table {
         ">AGE",
     ]);
     for batch in batches {
-        let count = |count: u64, mood| (count.to_string(), if count == 0 { Mood::Plain } else { mood });
         table.row([
             (batch.id.to_string(), Mood::Plain),
             (batch.label.as_ref().map(ToString::to_string).unwrap_or_default(), Mood::Plain),
             (batch.state.to_string(), mood(batch.state)),
-            count(batch.jobs(), Mood::Plain),
-            count(batch.live, Mood::Busy),
-            count(batch.completed, Mood::Good),
-            count(batch.dead, Mood::Bad),
-            count(batch.cancelled, Mood::Plain),
-            count(batch.expired, Mood::Bad),
+            human::tally(batch.jobs(), Mood::Plain),
+            human::tally(batch.live, Mood::Busy),
+            human::tally(batch.completed, Mood::Good),
+            human::tally(batch.dead, Mood::Bad),
+            human::tally(batch.cancelled, Mood::Plain),
+            human::tally(batch.expired, Mood::Bad),
             (human::duration(Duration::from_millis(now.ms_since(batch.created_at))), Mood::Plain),
         ]);
     }

@@ -253,7 +253,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use jobraft_protocol::{Progress, Task};
+    use crate::command::job::list::tests::job as listed;
+    use jobraft_protocol::Progress;
 
     const NOW: LogTime = LogTime::from_ms(1_000_000);
 
@@ -265,26 +266,14 @@ mod tests {
     fn job(number: usize, state: JobState, after: &[usize]) -> JobSummary {
         JobSummary {
             id: id(number),
-            queue: "q".parse().unwrap(),
-            task: Task::Handler("t".parse().unwrap()),
             state,
-            end_reason: None,
-            priority: 5,
-            attempt: 1,
             max_attempts: 3,
             enqueued_at: NOW,
             run_at: NOW,
-            finished_at: None,
-            worker: None,
-            key: None,
-            progress: None,
-            error: None,
-            group: None,
-            batch: None,
-            is_callback: false,
             label: Some(format!("j{number}").parse().unwrap()),
             after: after.iter().map(|number| id(*number)).collect(),
             after_count: u32::try_from(after.len()).unwrap(),
+            ..listed()
         }
     }
 

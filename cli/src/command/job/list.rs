@@ -184,7 +184,7 @@ fn note(job: &JobSummary) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::command) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
@@ -192,7 +192,8 @@ mod tests {
     use jobraft_protocol::{EndReason, Progress, Task};
     use std::cell::{Cell, RefCell};
 
-    fn job() -> JobSummary {
+    /// A job that is ready after a first attempt.
+    pub(in crate::command) fn job() -> JobSummary {
         let made = LogTime::from_ms(1_769_860_800_250);
         JobSummary {
             id: JobId::new(made, [7; 10]),

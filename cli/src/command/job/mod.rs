@@ -4,7 +4,7 @@ mod cancel;
 mod delete;
 mod enqueue;
 mod get;
-mod list;
+pub(super) mod list;
 pub(super) mod payload;
 mod prioritize;
 mod relocate;

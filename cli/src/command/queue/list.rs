@@ -57,19 +57,18 @@ fn table(queues: &[QueueStats]) -> Table {
     }
     let mut table = Table::new(&columns);
     for queue in queues {
-        let number = |count: u64, mood| (count.to_string(), if count == 0 { Mood::Plain } else { mood });
         let mode = queue.settings.mode;
         let mut cells = vec![
             (queue.queue.to_string(), Mood::Plain),
             (mode.to_string(), if mode == QueueMode::Open { Mood::Plain } else { Mood::Busy }),
-            number(queue.ready, Mood::Plain),
-            number(queue.leased, Mood::Busy),
-            number(queue.scheduled, Mood::Plain),
-            number(queue.blocked, Mood::Plain),
-            number(queue.completed, Mood::Good),
-            number(queue.dead, Mood::Bad),
-            number(queue.cancelled, Mood::Plain),
-            number(queue.expired, Mood::Bad),
+            human::tally(queue.ready, Mood::Plain),
+            human::tally(queue.leased, Mood::Busy),
+            human::tally(queue.scheduled, Mood::Plain),
+            human::tally(queue.blocked, Mood::Plain),
+            human::tally(queue.completed, Mood::Good),
+            human::tally(queue.dead, Mood::Bad),
+            human::tally(queue.cancelled, Mood::Plain),
+            human::tally(queue.expired, Mood::Bad),
             (human::bytes(queue.waiting_bytes), Mood::Plain),
         ];
         if limited {

@@ -54,10 +54,7 @@ pub(super) fn cron(expression: &str, time_zone: &str) -> Result<Cron, Failure> {
 }
 
 fn refused(error: &CronError) -> Failure {
-    let flag = match error {
-        CronError::TimeZone { .. } | CronError::TooLong { what: "time zone", .. } => "--tz",
-        _ => "--cron",
-    };
+    let flag = if error.is_of_time_zone() { "--tz" } else { "--cron" };
     Failure::usage(format!("read {flag}"), error)
 }
 

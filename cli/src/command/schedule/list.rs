@@ -54,16 +54,15 @@ fn table(schedules: &[ScheduleView], now: LogTime) -> Table {
             Some(tick) => (zone.shown(*tick, now), Mood::Plain),
             None => ("never".to_owned(), Mood::Busy),
         };
-        let count = |count: u64, mood| (count.to_string(), if count == 0 { Mood::Plain } else { mood });
         let mut cells = vec![
             (schedule.name.to_string(), Mood::Plain),
             (human::one_line(&schedule.cron, TEXT_CHARS), Mood::Plain),
             (human::one_line(&schedule.time_zone, TEXT_CHARS), Mood::Plain),
             (schedule.job.queue.to_string(), Mood::Plain),
             (human::task(&schedule.job.task), Mood::Plain),
-            count(view.fired, Mood::Good),
-            count(view.missed, Mood::Bad),
-            count(view.skipped, Mood::Busy),
+            human::tally(view.fired, Mood::Good),
+            human::tally(view.missed, Mood::Bad),
+            human::tally(view.skipped, Mood::Busy),
             next,
         ];
         if failing {

@@ -64,11 +64,7 @@ struct HowArgs {
 impl WhatArgs {
     /// What is to be run, if that was said.
     pub(in crate::command) fn what(&self) -> Option<What> {
-        match (&self.module, &self.task) {
-            (Some(module), _) => Some(What::Module(module.clone())),
-            (None, Some(task)) => Some(What::Task(task.clone())),
-            (None, None) => None,
-        }
+        What::of(self.module.as_ref(), self.task.as_ref())
     }
 }
 

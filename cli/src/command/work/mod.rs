@@ -28,6 +28,13 @@ pub(super) enum What {
     Task(TaskName),
 }
 
+impl What {
+    /// What two flags name of which one may be given; `None` if neither is.
+    pub(super) fn of(module: Option<&ModuleRef>, task: Option<&TaskName>) -> Option<Self> {
+        module.cloned().map(Self::Module).or_else(|| task.cloned().map(Self::Task))
+    }
+}
+
 /// A job as it is described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct JobSpec {
