@@ -347,13 +347,17 @@ async fn a_retry_lets_the_dead_jobs_of_a_batch_run_again() {
 }
 
 #[tokio::test]
-async fn all_or_none_is_one_request_or_none() {
+async fn all_or_none_and_a_new_batch_are_one_request_or_none() {
     let (_authority, mut node, client) = one_node().await;
     let count = texts(&client);
     let jobs: Vec<NewJob> = (0..=BULK_JOBS_MAX).map(|_| count.job("x").unwrap()).collect();
-    let refused = client.enqueue_all(jobs).await.unwrap_err();
-    assert!(matches!(&refused, SdkError::TooLarge(text) if text.starts_with("1001 jobs")), "{refused}");
+    let batch = NewBatch::new(client.batch_id(), jobs.clone());
+    for refused in [client.enqueue_all(jobs).await.unwrap_err(), client.create_batch(batch).await.unwrap_err()] {
+        assert!(matches!(&refused, SdkError::TooLarge(text) if text.starts_with("1001 jobs")), "{refused}");
+    }
     let large: Vec<NewJob> = (0..5).map(|_| count.job(&"x".repeat(1_000_000)).unwrap()).collect();
+    let batch = NewBatch::new(client.batch_id(), large.clone());
+    assert!(matches!(client.create_batch(batch).await, Err(SdkError::TooLarge(_))));
     assert!(matches!(client.enqueue_all(large).await, Err(SdkError::TooLarge(_))));
     assert_eq!(client.enqueue_all(Vec::new()).await.unwrap(), []);
     nothing_else(&mut node, &client).await;
