@@ -1,0 +1,3 @@
+//! `simulation`: clusters under faults, judged by what must hold.
+
+fn main() {}
