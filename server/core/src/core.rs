@@ -10,6 +10,7 @@ use crate::ended::{EndedJob, EndedJobs};
 use crate::index::Index;
 use crate::job::Job;
 use crate::keys::Keys;
+use crate::planted::{Bug, is_planted};
 use crate::record::{self, Counters};
 use crate::retention::{DeadJob, DeadJobs};
 use crate::schedule::Schedules;
@@ -80,7 +81,12 @@ impl Core {
     pub fn apply(&mut self, entry: &crate::Entry) -> Applied {
         let before = self.now;
         self.now = before.max(entry.at);
-        if entry.leader_change {
+        #[cfg(feature = "planted-bugs")]
+        if is_planted(Bug::WallClockInApply) {
+            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            self.now = self.now.max(LogTime::from_ms(u64::try_from(wall.as_millis()).unwrap_or(0)));
+        }
+        if entry.leader_change && !is_planted(Bug::LeaseNotExtended) {
             self.renew_leases(before);
         }
         self.index.queues.wake(self.now);
@@ -274,7 +280,8 @@ impl Core {
     /// Whether an enqueue under this id would be taken for a retry: the job is live, or ended not long ago.
     #[must_use]
     pub fn remembers(&self, id: JobId) -> bool {
-        self.jobs.contains_key(&id) || self.ended.get(id, self.now).is_some()
+        let is_forgotten = is_planted(Bug::RetryEnqueuesTwice);
+        self.jobs.contains_key(&id) || !is_forgotten && self.ended.get(id, self.now).is_some()
     }
 
     /// All queues, by name.

@@ -28,6 +28,16 @@ impl Core {
         }
         check_bulk(jobs)?;
         let claimed = Claimed::nothing(circumstances);
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::HashOrder) {
+            let disordered: std::collections::HashMap<_, _> = jobs.iter().map(|job| (job.id, job)).collect();
+            let mut outcomes: std::collections::HashMap<_, _> = disordered
+                .into_iter()
+                .map(|(id, job)| (id, self.enqueue_one(job, &claimed, Origin::default())))
+                .collect();
+            let outcome = |job: &NewJob| outcomes.remove(&job.id).unwrap_or(EnqueueOutcome::Existing);
+            return Ok(Outcome::Enqueued(jobs.iter().map(outcome).collect()));
+        }
         Ok(Outcome::Enqueued(jobs.iter().map(|job| self.enqueue_one(job, &claimed, Origin::default())).collect()))
     }
 

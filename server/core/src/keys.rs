@@ -5,6 +5,7 @@
 
 use crate::Core;
 use crate::job::Job;
+use crate::planted::{Bug, is_planted};
 use crate::record::{PeriodRecord, encode};
 use crate::{Row, Table};
 use jobraft_protocol::{JobId, JobState, LogTime, Unique, UniqueKey, UniqueScope, limits};
@@ -120,6 +121,7 @@ impl Core {
         let (waits, gives_up) = match unique.scope {
             UniqueScope::Waiting => (job.is_waiting(), !job.is_waiting()),
             UniqueScope::UntilStarted => (false, !job.is_waiting()),
+            UniqueScope::UntilDone if is_planted(Bug::KeyReleasedEarly) => (false, !job.is_waiting()),
             UniqueScope::UntilDone => (false, job.state.is_terminal()),
             UniqueScope::ForMs(_) => return,
         };

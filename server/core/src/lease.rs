@@ -6,6 +6,7 @@
 
 use crate::admission::invalid;
 use crate::job::Lease;
+use crate::planted::{Bug, is_planted};
 use crate::queue::QueueIndex;
 use crate::transition::Next;
 use crate::{Core, Event, Outcome};
@@ -213,7 +214,8 @@ impl Core {
     /// Whether the lease is held now. Only log time and the token decide, not whether a timer has fired yet.
     pub(crate) fn held(&self, lease: LeaseRef) -> Result<(), Error> {
         let current = self.jobs.get(&lease.job).and_then(|job| job.lease.as_ref());
-        if current.is_some_and(|held| held.token == lease.token && held.expires_at > self.now) {
+        let matches = |token| token == lease.token || is_planted(Bug::FencingDropped);
+        if current.is_some_and(|held| matches(held.token) && held.expires_at > self.now) {
             return Ok(());
         }
         if self.ended.get(lease.job, self.now).is_some_and(|ended| ended.state == JobState::Cancelled) {

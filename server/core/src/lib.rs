@@ -19,6 +19,7 @@
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
 
 pub mod command;
+pub mod planted;
 pub mod transition;
 
 mod act;

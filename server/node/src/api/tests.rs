@@ -33,6 +33,16 @@ async fn a_job_goes_from_enqueue_to_its_waiting_reader() {
     assert_eq!((view.state, &view.result[..]), (JobState::Completed, &b"done"[..]));
 }
 
+/// In the term before, it may have given positions to entries that stand in the logs of others and not in its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_starts_again_leads_in_a_new_term() {
+    let bench = Bench::start().await;
+    let before = bench.node.consensus().leadership().borrow().term;
+    let bench = bench.restart().await;
+    let mut leadership = bench.node.consensus().leadership();
+    soon(leadership.wait_for(|now| now.is_leader && now.term > before)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_pushed_one_for_each_credit_and_a_cancelled_one_is_revoked() {
     let bench = Bench::start().await;

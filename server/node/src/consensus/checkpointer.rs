@@ -5,6 +5,7 @@
 use super::Raft;
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
+use jobraft_core::planted::{Bug, is_planted};
 use openraft::async_runtime::WatchReceiver;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -68,6 +69,9 @@ async fn checkpoint(raft: &Raft, log: &LogStore) -> Result<(), Stopped> {
         raft.trigger().snapshot().await.map_err(|_| Stopped)?;
     }
     let Some(checkpoint) = checkpoint else { return Ok(()) };
+    if is_planted(Bug::PurgeBeforeCheckpoint) {
+        return raft.trigger().purge_log(checkpoint.index).await.map_err(|_| Stopped);
+    }
     let Some(upto) = log.purge_index_keeping(LOG_BYTES_KEPT) else { return Ok(()) };
     let upto = upto.min(checkpoint.index);
     if upto >= purged + PURGE_ENTRIES_MIN {

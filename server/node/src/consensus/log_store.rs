@@ -7,6 +7,7 @@
 use super::record;
 use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
 use crate::storage::{LogDb, LogPosition, LogRecovered};
+use jobraft_core::planted::{Bug, is_planted};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
@@ -212,7 +213,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let mut bytes = Vec::new();
         ciborium::into_writer(vote, &mut bytes).map_err(io::Error::other)?;
-        self.durably(|db, done| db.save_vote(bytes, done)).await?;
+        if is_planted(Bug::VoteNotSynced) {
+            self.db.save_vote(bytes, Box::new(|_| {}));
+        } else {
+            self.durably(|db, done| db.save_vote(bytes, done)).await?;
+        }
         self.state().vote = Some(*vote);
         Ok(())
     }
@@ -247,6 +252,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             state.last.map_or(0, |id| id.index)
         };
         let shared = self.shared.clone();
+        if is_planted(Bug::AckBeforeFsync) {
+            callback.io_completed(Ok(()));
+            self.db.append(records, Box::new(|_| {}));
+            return Ok(());
+        }
         self.db.append(
             records,
             Box::new(move |result| {

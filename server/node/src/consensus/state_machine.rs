@@ -13,6 +13,7 @@ use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jobraft_core::command::{Event, Table};
+use jobraft_core::planted::{Bug, is_planted};
 use jobraft_core::{Core, RestingJob, RestoreError};
 use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LogTime, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
@@ -243,7 +244,15 @@ impl StateMachine {
             };
             let mut applied = self.shared.applied.lock().map_err(half_applied)?;
             let covered = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() };
-            let Some(meta) = applied.meta() else { return Ok(None) };
+            let Some(mut meta) = applied.meta() else { return Ok(None) };
+            if is_planted(Bug::PurgeBeforeCheckpoint) {
+                applied.checkpoint = applied.last;
+            }
+            if is_planted(Bug::CheckpointWithoutItsPosition)
+                && let Some(before) = applied.checkpoint
+            {
+                (meta.index, meta.term) = (before.index, before.leader_id.term);
+            }
             upkeep.plan(&applied.core);
             if applied.last == applied.checkpoint {
                 return Ok(Some(covered));

@@ -6,6 +6,7 @@
 
 use crate::consensus::Consensus;
 use jobraft_core::Core;
+use jobraft_core::planted::{Bug, is_planted};
 use jobraft_protocol::LogTime;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,7 +57,8 @@ impl Timers {
                 return;
             }
             self.wakes_at.store(u64::MAX, Ordering::SeqCst);
-            let next = consensus.read(Core::next_timer);
+            let is_lost = is_planted(Bug::TimerLostAtFailover) && leadership.borrow().term > 1;
+            let next = if is_lost { None } else { consensus.read(Core::next_timer) };
             let now = consensus.log_time();
             if next.is_some_and(|at| at <= now) {
                 let applied = self.applied.notified();
