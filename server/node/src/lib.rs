@@ -9,6 +9,7 @@ pub mod config;
 pub mod consensus;
 pub mod cron;
 pub mod dispatch;
+pub mod machine;
 pub mod modules;
 pub mod node;
 pub mod storage;

@@ -1,10 +1,10 @@
 //! Giving a module to a client. Any node does: one that lacks the bytes gets them first.
 
 use super::{Api, module};
+use crate::machine::File;
 use crate::modules::{ModuleError, give};
 use crate::transport::{CloseCode, FrameSender};
 use jobraft_protocol::{Error, ModuleManifest, ModuleRef};
-use tokio::fs::File;
 
 /// Serves a download.
 pub(super) async fn run(api: &Api, module: ModuleRef, mut sender: FrameSender) {

@@ -4,6 +4,7 @@ use super::request::Answer;
 use super::room::{LIST_BYTES_MAX, PAGE_BYTES_MAX, Room, page, schedule_bytes};
 use super::{Api, enqueue};
 use crate::cron::Cron;
+use crate::machine;
 use jobraft_core::command::Command;
 use jobraft_protocol::{
     Consistency, Error, ErrorCode, JobId, LogTime, Response, Schedule, ScheduleName, ScheduleView, limits,
@@ -52,7 +53,7 @@ pub(super) async fn run(api: &Api, name: ScheduleName, job: JobId) -> Answer {
 async fn with_next(api: &Api, mut schedules: Vec<ScheduleView>, count: usize) -> Result<Vec<ScheduleView>, Error> {
     let now = api.consensus.log_time();
     // Some expressions tick so seldom that the calendar is read for a while.
-    let read = tokio::task::spawn_blocking(move || {
+    let read = machine::blocking(move || {
         for view in schedules.iter_mut().filter(|view| !view.paused) {
             view.next = next(&view.schedule, view.ticked_to.max(now), count);
         }

@@ -5,6 +5,7 @@
 use super::Raft;
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
+use crate::machine;
 use jobraft_core::planted::{Bug, is_planted};
 use openraft::async_runtime::WatchReceiver;
 use std::time::Duration;
@@ -82,7 +83,7 @@ async fn checkpoint(raft: &Raft, log: &LogStore) -> Result<(), Stopped> {
 
 async fn sweep(raft: &Raft, state: &StateMachine) -> Result<bool, Stopped> {
     let this = state.clone();
-    let swept = tokio::task::spawn_blocking(move || this.sweep()).await;
+    let swept = machine::blocking(move || this.sweep()).await;
     let error = match swept {
         Ok(Ok(more)) => return Ok(more),
         Ok(Err(error)) => error.to_string(),

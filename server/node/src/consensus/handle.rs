@@ -9,6 +9,7 @@ use super::network::NetworkFactory;
 use super::proposer::{self, Ask, Waiting, outcome_unknown};
 use super::state_machine::{Observer, RowPart, StateError, StateMachine};
 use super::{Raft, checkpointer, service};
+use crate::machine;
 use crate::storage::{LogDb, StateDb, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerStream, Peers};
 use bytes::Bytes;
@@ -103,7 +104,7 @@ impl Consensus {
         let observer: Observer = Arc::from(observer);
         let opened = {
             let directory = directory.clone();
-            tokio::task::spawn_blocking(move || -> Result<_, ConsensusError> {
+            machine::blocking(move || -> Result<_, ConsensusError> {
                 service::clear_unfinished(&directory);
                 let (db, recovered) = LogDb::open(&directory)?;
                 let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
@@ -202,6 +203,27 @@ impl Consensus {
         let _ = self.inner.asks.try_send(Ask::Tick);
     }
 
+    /// Makes a checkpoint now, and with `purge` lets go of the log behind it. A node does both by itself when it is time;
+    /// this is for those who look for a bad moment.
+    ///
+    /// # Errors
+    /// If consensus has stopped.
+    pub async fn checkpoint(&self, purge: bool) -> Result<(), ConsensusError> {
+        let raft = &self.inner.raft;
+        let stopped = |error: openraft::errors::Fatal<_>| ConsensusError::Raft(error.to_string());
+        let mut metrics = raft.data_metrics();
+        let applied = metrics.borrow_watched().last_applied;
+        raft.trigger().snapshot().await.map_err(stopped)?;
+        while metrics.borrow_watched().snapshot < applied {
+            let gone = |_| ConsensusError::Raft("it ended without a word".into());
+            metrics.changed().await.map_err(gone)?;
+        }
+        match applied {
+            Some(applied) if purge => raft.trigger().purge_log(applied.index).await.map_err(stopped),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until a read here reflects everything that was acknowledged before this call.
     ///
     /// # Errors
@@ -235,7 +257,7 @@ impl Consensus {
             return Ok(Some(view));
         }
         let state = self.inner.state.clone();
-        let found = tokio::task::spawn_blocking(move || state.job(id)).await;
+        let found = machine::blocking(move || state.job(id)).await;
         let failed = |error: String| unreadable(id, &error);
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }
@@ -247,7 +269,7 @@ impl Consensus {
     /// `internal` if the disk cannot be read.
     pub async fn row(&self, id: JobId, part: RowPart) -> Result<Option<Bytes>, Error> {
         let state = self.inner.state.clone();
-        let found = tokio::task::spawn_blocking(move || state.row(id, part)).await;
+        let found = machine::blocking(move || state.row(id, part)).await;
         let failed = |error: String| unreadable(id, &error);
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }
@@ -259,7 +281,7 @@ impl Consensus {
     pub async fn rows(&self, ids: Vec<JobId>, part: RowPart) -> Result<Vec<(JobId, Bytes)>, Error> {
         let Some(&first) = ids.first() else { return Ok(Vec::new()) };
         let state = self.inner.state.clone();
-        let found = tokio::task::spawn_blocking(move || {
+        let found = machine::blocking(move || {
             let mut rows = Vec::new();
             for id in ids {
                 let row = state.row(id, part).map_err(|error| unreadable(id, &error.to_string()))?;
@@ -325,7 +347,7 @@ impl Consensus {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
         let (state, log) = (self.inner.state.clone(), self.inner.log.clone());
-        let last = tokio::task::spawn_blocking(move || {
+        let last = machine::blocking(move || {
             let made = state.checkpoint();
             log.close();
             made

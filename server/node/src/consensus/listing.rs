@@ -2,6 +2,7 @@
 
 use super::Consensus;
 use super::state_machine::{StateError, StateMachine};
+use crate::machine;
 use jobraft_protocol::{Error, ErrorCode, JobFilter, JobId, JobPage, limits};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
@@ -60,7 +61,7 @@ impl Consensus {
         let reading = reading.map_err(|_| Error::new(ErrorCode::ShuttingDown, "the node is stopping"))?;
         let jobs_max = limit.clamp(1, limits::LIST_JOBS_MAX) as usize;
         let state = self.inner.state.clone();
-        let page = tokio::task::spawn_blocking(move || {
+        let page = machine::blocking(move || {
             let page = state.list_jobs(&filter, after, oldest_first, jobs_max);
             // Even if nobody waits for the page any more, it was read until here.
             drop(reading);
@@ -94,7 +95,7 @@ impl Lists {
             return Ok(());
         }
         let this = state.clone();
-        match tokio::task::spawn_blocking(move || this.checkpoint()).await {
+        match machine::blocking(move || this.checkpoint()).await {
             Ok(made) => made.map(drop).map_err(StateError::from),
             Err(panicked) => Err(StateError::Defect(panicked.to_string())),
         }

@@ -6,6 +6,7 @@
 
 use super::record;
 use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
+use crate::machine;
 use crate::storage::{LogDb, LogPosition, LogRecovered};
 use jobraft_core::planted::{Bug, is_planted};
 use openraft::entry::RaftEntry;
@@ -137,7 +138,7 @@ impl LogStore {
             }
         };
         let db = self.db.clone();
-        let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<LogEntry>> {
+        let read = machine::blocking(move || -> io::Result<Vec<LogEntry>> {
             let records = db.read(start, disk_end, READ_BYTES_MAX).map_err(io::Error::other)?;
             records.into_iter().map(record::decode).collect()
         });

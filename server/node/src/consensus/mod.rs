@@ -21,6 +21,7 @@ mod status;
 mod types;
 mod upkeep;
 mod wire;
+mod witness;
 
 #[cfg(test)]
 mod state_machine_tests;
@@ -31,6 +32,7 @@ pub use handle::{Consensus, ConsensusError, ConsensusOptions};
 pub use leadership::Leadership;
 pub use state_machine::RowPart;
 pub use types::Member;
+pub use witness::{Place, Pulse, Witness};
 
 /// openraft, with our types.
 pub(crate) type Raft = openraft::Raft<types::TypeConfig, state_machine::StateMachine>;

@@ -4,6 +4,7 @@ use super::service::SENDING;
 use super::state_machine::SnapshotData;
 use super::types::{Member, SnapshotMeta, TypeConfig, Vote, log_id};
 use super::wire::{Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
+use crate::machine;
 use crate::storage::{SnapshotFile, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerLink, PeerStream, Peers, TransportError};
 use bytes::BytesMut;
@@ -24,7 +25,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -104,7 +104,7 @@ impl Network {
     ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
         let header = SnapshotHeader { vote, meta, bytes: file.bytes, sha256: file.sha256 };
         sender.send(&header).await.map_err(|error| rpc_error(&error))?;
-        let mut source = tokio::fs::File::open(&file.path).await.map_err(network_error)?;
+        let mut source = machine::File::open(&file.path).await.map_err(network_error)?;
         loop {
             let mut chunk = BytesMut::with_capacity(limits::CHUNK_BYTES);
             if source.read_buf(&mut chunk).await.map_err(network_error)? == 0 {
@@ -249,7 +249,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = self.snapshot_dir.join(format!("{SENDING}{}-{number}.db", self.target));
-        let copied = tokio::task::spawn_blocking(move || db.snapshot_to(&path)).await.map_err(network_error)?;
+        let copied = machine::blocking(move || db.snapshot_to(&path)).await.map_err(network_error)?;
         let file = copied.map_err(|error| match error {
             // Fatal here, where the damage is.
             StorageError::Corrupt { .. } => {
@@ -265,7 +265,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             sent = Self::send_snapshot(streams, vote, meta, &file) => sent.map_err(StreamingError::from),
             closed = cancel => Err(StreamingError::Closed(closed)),
         };
-        if let Err(error) = tokio::fs::remove_file(&file.path).await {
+        if let Err(error) = machine::remove_file(&file.path).await {
             tracing::warn!(path = %file.path.display(), %error, "could not remove a sent snapshot");
         }
         result

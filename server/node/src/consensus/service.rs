@@ -4,6 +4,7 @@ use super::Raft;
 use super::state_machine::SnapshotData;
 use super::types::TypeConfig;
 use super::wire::{Introduction, Rpc, RpcAnswer, SnapshotAnswer, SnapshotHeader};
+use crate::machine;
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
 use futures_util::StreamExt;
 use openraft::raft::AppendEntriesRequest;
@@ -11,7 +12,6 @@ use openraft::storage::Snapshot;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 /// The file from which a snapshot is installed.
@@ -105,14 +105,14 @@ pub(crate) async fn serve_snapshot(
         tracing::warn!(%reason, "could not take over a snapshot");
     }
     // Installing removes the file; what was refused is of no use.
-    let _ = tokio::fs::remove_file(&path).await;
+    let _ = machine::remove_file(&path).await;
     sender.send(&answer).await?;
     sender.finish().await
 }
 
 async fn receive(path: &Path, header: &SnapshotHeader, receiver: &mut FrameReceiver) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("writing {}: {error}", path.display());
-    let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+    let mut file = machine::File::create(path).await.map_err(failed)?;
     let mut hash = Sha256::new();
     let mut bytes = 0_u64;
     while let Some(chunk) = receiver.recv_chunk().await.map_err(|error| error.to_string())? {
@@ -123,7 +123,6 @@ async fn receive(path: &Path, header: &SnapshotHeader, receiver: &mut FrameRecei
         hash.update(&chunk);
         file.write_all(&chunk).await.map_err(failed)?;
     }
-    file.flush().await.map_err(failed)?;
     file.sync_all().await.map_err(failed)?;
     let sha256: [u8; 32] = hash.finalize().into();
     if bytes != header.bytes || sha256 != header.sha256 {

@@ -9,6 +9,8 @@
 use super::service::INSTALLING;
 use super::types::{Answers, LogEntry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::upkeep::Upkeep;
+use super::witness::{Place, Witness};
+use crate::machine;
 use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -69,6 +71,7 @@ struct Shared {
     pressure: Notify,
     db: StateDb,
     observer: Observer,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 struct Applied {
@@ -90,6 +93,10 @@ pub(crate) enum StateError {
     Membership(String),
     #[error("a defect of Jobraft: {0}")]
     Defect(String),
+}
+
+fn place(id: LogId) -> Place {
+    Place { term: id.leader_id.term, index: id.index }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,6 +128,12 @@ impl Applied {
         Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })
     }
 
+    fn show(&self, witness: Option<&dyn Witness>) {
+        if let (Some(witness), Some(last)) = (witness, self.last) {
+            witness.restored(place(last), &self.core);
+        }
+    }
+
     fn meta(&self) -> Option<CheckpointMeta> {
         let last = self.last?;
         let mut membership = Vec::new();
@@ -133,14 +146,18 @@ impl Applied {
 impl StateMachine {
     /// Loads what the last checkpoint holds.
     pub(crate) fn load(db: StateDb, directory: PathBuf, observer: Observer) -> Result<Self, StateError> {
+        let witness = machine::simulated().and_then(|machine| machine.witness());
+        let loaded = Applied::load(&db)?;
+        loaded.show(witness.as_deref());
         let shared = Shared {
-            applied: Mutex::new(Applied::load(&db)?),
+            applied: Mutex::new(loaded),
             departing: Mutex::default(),
             directory,
             upkeep: Mutex::default(),
             pressure: Notify::new(),
             db,
             observer,
+            witness,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -310,6 +327,13 @@ impl StateMachine {
             }
         }
         applied.last = Some(entry.log_id);
+        if let Some(witness) = &self.shared.witness {
+            let commands = match &entry.payload {
+                EntryPayload::Normal(proposal) => proposal.entry().ok(),
+                _ => None,
+            };
+            witness.applied(place(entry.log_id), commands, &applied.core);
+        }
         let next_timer = applied.core.next_timer();
         drop(applied);
         (self.shared.observer)(events, next_timer);
@@ -364,15 +388,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             tracing::info!(index = loaded.last.map(|id| id.index), "installed a snapshot");
             // What was planned was of the state before.
             *upkeep = Upkeep::default();
+            loaded.show(this.shared.witness.as_deref());
             *lock(&this.shared.applied) = loaded;
             std::fs::remove_file(&file)
         };
-        tokio::task::spawn_blocking(install).await.map_err(io::Error::other)?
+        machine::blocking(install).await.map_err(io::Error::other)?
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotData>>> {
         let db = self.shared.db.clone();
-        let meta = tokio::task::spawn_blocking(move || db.meta()).await.map_err(io::Error::other)?;
+        let meta = machine::blocking(move || db.meta()).await.map_err(io::Error::other)?;
         let Some(meta) = meta.map_err(io::Error::other)? else { return Ok(None) };
         let last_membership = ciborium::from_reader(&meta.membership[..]).map_err(io::Error::other)?;
         let meta = SnapshotMeta { last_log_id: Some(log_id(meta.term, meta.index)), last_membership };
@@ -385,7 +410,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotData>> {
         let this = self.clone();
-        let made = tokio::task::spawn_blocking(move || this.checkpoint()).await.map_err(io::Error::other)?;
+        let made = machine::blocking(move || this.checkpoint()).await.map_err(io::Error::other)?;
         let meta = made.map_err(io::Error::other)?.unwrap_or_default();
         Ok(Snapshot { meta, snapshot: SnapshotData::Checkpoint(self.shared.db.clone()) })
     }

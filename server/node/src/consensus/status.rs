@@ -2,7 +2,8 @@
 
 use super::handle::Consensus;
 use super::leadership::quorum_is_silent;
-use super::types::Member;
+use super::types::{LogId, Member};
+use super::witness::{Place, Pulse};
 use jobraft_protocol::{ClusterStatus, Error, ErrorCode, MemberStatus, NodeId, Role};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
@@ -39,6 +40,24 @@ impl Consensus {
     #[must_use]
     pub fn voters(&self) -> Vec<NodeId> {
         self.inner.raft.voter_ids().map(NodeId).collect()
+    }
+
+    /// What Raft is about here.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        let place =
+            |id: Option<LogId>| id.map_or(Place::default(), |id| Place { term: id.leader_id.term, index: id.index });
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Pulse {
+            term: metrics.current_term,
+            leads: metrics.state == ServerState::Leader,
+            last_index: metrics.last_log_index.unwrap_or(0),
+            applied: place(metrics.last_applied),
+            checkpoint: place(metrics.snapshot),
+            purged: place(metrics.purged),
+            voters: metrics.membership_config.voter_ids().count(),
+        }
     }
 
     /// The cluster as this node knows it.

@@ -5,6 +5,7 @@
 
 use super::timetable::{Due, Timetable};
 use crate::consensus::{Consensus, Leadership};
+use crate::machine;
 use futures_util::future::join_all;
 use jobraft_core::Core;
 use jobraft_protocol::{LogTime, ScheduleName};
@@ -48,7 +49,7 @@ impl Schedules {
                     continue;
                 }
                 // To read the calendar takes a while if there is much to make up for.
-                let stepped = tokio::task::spawn_blocking(move || {
+                let stepped = machine::blocking(move || {
                     if let Some(plans) = plans {
                         table.renew(plans);
                     }

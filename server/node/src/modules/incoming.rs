@@ -1,12 +1,11 @@
 //! A module on its way in: written to a temporary file and hashed as it comes.
 
 use super::{ModuleError, ModuleStore, inspect};
+use crate::machine::{self, File};
 use bytes::Bytes;
 use jobraft_protocol::Digest;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 
 /// A module that is being received. Dropped, it leaves nothing behind.
 pub struct Incoming {
@@ -50,7 +49,6 @@ impl Incoming {
             return Err(ModuleError::Digest { announced: self.announced, found });
         }
         let io = |source| ModuleError::Io { path: self.path.to_path_buf(), source };
-        self.file.flush().await.map_err(io)?;
         self.file.sync_all().await.map_err(io)?;
         Ok(Received { store: self.store, digest: self.announced, path: self.path })
     }
@@ -71,8 +69,8 @@ impl Received {
     /// [`ModuleError::Invalid`]; [`ModuleError::Io`].
     pub async fn inspect(&self) -> Result<Vec<String>, ModuleError> {
         let io = |source| ModuleError::Io { path: self.path.to_path_buf(), source };
-        let bytes = tokio::fs::read(&self.path).await.map_err(io)?;
-        let inspected = tokio::task::spawn_blocking(move || inspect(&bytes)).await;
+        let bytes = machine::read(&self.path).await.map_err(io)?;
+        let inspected = machine::blocking(move || inspect(&bytes)).await;
         inspected.map_err(|error| io(std::io::Error::other(error)))?.map_err(ModuleError::Invalid)
     }
 

@@ -2,13 +2,12 @@
 
 use super::wire::{FetchAnswer, HasAnswer, ModuleAsk, StoreAnswer};
 use super::{Incoming, ModuleError, ModuleStore, Received};
+use crate::machine::File;
 use crate::transport::{FrameReceiver, FrameSender};
 use bytes::{Bytes, BytesMut};
 use jobraft_protocol::limits;
 use std::future::Future;
 use std::time::Duration;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 /// How long a transfer may stand still before it is given up.

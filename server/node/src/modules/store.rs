@@ -1,6 +1,7 @@
 //! The modules of this node: one file for each, named by its digest.
 
 use super::{Incoming, ModuleError};
+use crate::machine::{self, File};
 use jobraft_protocol::{Digest, limits};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -9,7 +10,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempPath;
-use tokio::fs::File;
 use tokio::sync::Notify;
 
 const SUFFIX: &str = ".wasm";
@@ -122,7 +122,7 @@ impl ModuleStore {
     ///
     /// # Errors
     /// [`ModuleError::Missing`] if it is not here; [`ModuleError::Io`].
-    pub async fn open_module(&self, digest: Digest) -> Result<(File, u64), ModuleError> {
+    pub(crate) async fn open_module(&self, digest: Digest) -> Result<(File, u64), ModuleError> {
         if !self.holds(digest).await? {
             return Err(ModuleError::Missing(digest));
         }
@@ -141,7 +141,7 @@ impl ModuleStore {
             return Err(ModuleError::Missing(digest));
         }
         let path = self.path(&digest);
-        tokio::fs::read(&path).await.map_err(|source| self.io(&path, source))
+        machine::read(&path).await.map_err(|source| self.io(&path, source))
     }
 
     /// Whether a file of that name is here; says nothing of what is in it.
@@ -188,7 +188,7 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
 
 /// Runs what waits for the disk where nobody else waits for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    machine::blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 /// The newest layout of a data directory that this build knows.
 const FORMAT: u64 = 1;
@@ -72,7 +72,7 @@ impl DataDir {
             }
             None if holds_groups(path)? => return Err(StorageError::Missing { path: file }),
             None => {
-                let instance = Uuid::now_v7();
+                let instance = Uuid::new_v7(Timestamp::now(NoContext));
                 write_identity(
                     path,
                     &Identity { format: FORMAT, cluster: cluster.to_owned(), node: node.0, instance },

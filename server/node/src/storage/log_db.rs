@@ -1,12 +1,13 @@
 //! The Raft log and the vote, in `log.db`.
 //!
-//! Writes are queued in order and carried out by one thread, everything that waits in one transaction; each call's
+//! Writes are queued in order and carried out by one writer, everything that waits in one transaction; each call's
 //! `done` says when its write is durable. Reads go past the queue and see what was reported as done.
 
 use super::StorageError;
 use super::database::{Database, Kind, lock, meta, unreadable, unsigned};
 use super::log_index::LogIndex;
 use super::log_queue::Op;
+use super::log_run::LogRun;
 use super::log_writer::{LogWriter, META_COMMITTED, META_VOTE, Shared, record_crc};
 use super::readers::Readers;
 use bytes::Bytes;
@@ -15,7 +16,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 pub(super) const LOG: Kind = Kind {
     file: "log.db",
@@ -75,7 +75,7 @@ struct Inner {
     path: PathBuf,
     shared: Arc<Shared>,
     readers: Readers,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<LogRun>>,
 }
 
 impl LogDb {
@@ -94,10 +94,9 @@ impl LogDb {
         let recovered = recovered(db.connection(), &path, &index)?;
         let shared = Arc::new(Shared { index: Mutex::new(index), ..Shared::default() });
         let writer = LogWriter::new(db, Arc::clone(&shared));
-        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run());
-        let thread = thread.map_err(StorageError::io("start the writer of", &path))?;
+        let writer = LogRun::start(writer, &shared, &path)?;
         let readers = Readers::new(&path);
-        let inner = Inner { path, shared, readers, writer: Mutex::new(Some(thread)) };
+        let inner = Inner { path, shared, readers, writer: Mutex::new(Some(writer)) };
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
@@ -163,10 +162,9 @@ impl Inner {
     fn close(&self) {
         self.shared.queue.close();
         self.readers.close_idle();
-        let Some(writer) = lock(&self.writer).take() else { return };
-        // A `done` may hold the last clone: the writer cannot wait for itself, and ends anyway.
-        if writer.thread().id() != thread::current().id() && writer.join().is_err() {
-            tracing::error!(path = %self.path.display(), "the log's writer panicked (a bug in jobraft)");
+        let writer = lock(&self.writer).take();
+        if let Some(writer) = writer {
+            writer.end(&self.path);
         }
     }
 }

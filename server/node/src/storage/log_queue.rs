@@ -1,4 +1,4 @@
-//! What waits for the log's writer thread.
+//! What waits for the log's writer.
 //!
 //! The writer takes everything at once, so that the longer an fsync takes, the more the next one carries. Both bounds
 //! block the sender until the writer has taken what is there.
@@ -8,6 +8,7 @@ use super::{Done, LogPosition, LogRecord};
 use std::io;
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 /// Operations that may wait; the sender of one more is blocked.
 const QUEUE_OPS_MAX: usize = 16_384;
@@ -55,9 +56,18 @@ pub(super) struct LogQueue {
 struct State {
     waiting: Batch,
     bytes: usize,
-    writer_waits: bool,
+    writer: Writer,
     closing: bool,
     stopped: Option<Failure>,
+}
+
+/// How a writer waits for work, if it does.
+#[derive(Default)]
+enum Writer {
+    #[default]
+    Works,
+    WaitsAsThread,
+    WaitsAsTask(Waker),
 }
 
 impl LogQueue {
@@ -91,7 +101,7 @@ impl LogQueue {
     pub(super) fn take(&self, wait: bool) -> Option<Batch> {
         let mut state = lock(&self.state);
         while wait && state.waiting.ops.is_empty() && !state.closing {
-            state.writer_waits = true;
+            state.writer = Writer::WaitsAsThread;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closing && state.waiting.ops.is_empty() && state.waiting.committed.is_none() {
@@ -102,6 +112,16 @@ impl LogQueue {
         drop(state);
         self.room.notify_all();
         Some(batch)
+    }
+
+    /// Resolves when something waits, or the queue was closed.
+    pub(super) fn poll_work(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if !state.waiting.ops.is_empty() || state.closing {
+            return Poll::Ready(());
+        }
+        state.writer = Writer::WaitsAsTask(context.waker().clone());
+        Poll::Pending
     }
 
     /// Takes nothing more; what waits is still written.
@@ -127,8 +147,10 @@ impl LogQueue {
     }
 
     fn wake_writer(&self, state: &mut MutexGuard<'_, State>) {
-        if mem::take(&mut state.writer_waits) {
-            self.work.notify_one();
+        match mem::take(&mut state.writer) {
+            Writer::Works => {}
+            Writer::WaitsAsThread => self.work.notify_one(),
+            Writer::WaitsAsTask(waker) => waker.wake(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that writes the log: everything that waits becomes one transaction and one fsync.
+//! The writer of the log: everything that waits becomes one transaction and one fsync.
 //!
 //! Upkeep rides along: purged records are removed, and room is given back to the file system, a little with each
 //! transaction, or in transactions of its own when nothing waits.
@@ -39,9 +39,33 @@ pub(super) struct LogWriter {
     db: Database,
     shared: Arc<Shared>,
     shrinking: bool,
+    /// Dropped last.
+    _end: StopOnEnd,
 }
 
-/// However the thread ends, nobody waits for it any longer.
+/// A batch that is durable.
+pub(super) struct Written {
+    batch: Batch,
+    settling: Settling,
+}
+
+/// What is left to do after a transaction.
+pub(super) enum Settling {
+    /// The WAL has so many pages more.
+    Pages(u64),
+    /// The file has become shorter.
+    All,
+}
+
+impl Written {
+    /// Tells those who wait.
+    pub(super) fn tell(self) -> Settling {
+        self.batch.ops.into_iter().for_each(|(_, done)| done(Ok(())));
+        self.settling
+    }
+}
+
+/// However the writer ends, nobody waits for it any longer.
 struct StopOnEnd(Arc<Shared>);
 
 impl Drop for StopOnEnd {
@@ -53,36 +77,59 @@ impl Drop for StopOnEnd {
 
 impl LogWriter {
     pub(super) fn new(db: Database, shared: Arc<Shared>) -> Self {
-        Self { db, shared, shrinking: false }
+        let end = StopOnEnd(Arc::clone(&shared));
+        Self { db, shared, shrinking: false, _end: end }
     }
 
     /// Writes until the log is closed or a write fails.
     pub(super) fn run(mut self) {
-        let end = StopOnEnd(Arc::clone(&self.shared));
-        loop {
-            let idle = !self.shrinking && !lock(&self.shared.index).has_garbage();
-            let Some(batch) = self.shared.queue.take(idle) else { break };
-            let was_shrinking = self.shrinking;
-            let written = self.write(&batch);
-            let pages = match written {
-                Ok(pages) => {
-                    self.shared.commits.fetch_add(1, Ordering::Relaxed);
-                    batch.ops.into_iter().for_each(|(_, done)| done(Ok(())));
-                    pages
-                }
-                Err(error) => return self.stop(error, batch),
-            };
-            // Only then is the file as short as it was made, and it may be long until the next write.
-            let is_done = was_shrinking && !self.shrinking;
-            let copied = if is_done { self.db.settle() } else { self.db.wrote_pages(pages) };
-            if let Err(error) = copied {
-                return self.stop(error, Batch::default());
+        while let Some(batch) = self.shared.queue.take(self.is_idle()) {
+            let Some(written) = self.write_or_stop(batch) else { return };
+            let settling = written.tell();
+            if !self.settle(settling) {
+                return;
             }
         }
+        self.close();
+    }
+
+    /// Whether there is nothing to do but what is asked.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.shrinking && !lock(&self.shared.index).has_garbage()
+    }
+
+    /// Writes a batch durably; those who wait for it are to be told next. `None` if it failed: they know, and nothing
+    /// more can be written.
+    pub(super) fn write_or_stop(&mut self, batch: Batch) -> Option<Written> {
+        let was_shrinking = self.shrinking;
+        match self.write(&batch) {
+            Ok(pages) => {
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                // Only then is the file as short as it was made, and it may be long until the next write.
+                let settling = if was_shrinking && !self.shrinking { Settling::All } else { Settling::Pages(pages) };
+                Some(Written { batch, settling })
+            }
+            Err(error) => {
+                self.stop(error, batch);
+                None
+            }
+        }
+    }
+
+    /// Copies the WAL if it is time to, and says whether more can be written.
+    pub(super) fn settle(&mut self, settling: Settling) -> bool {
+        let copied = match settling {
+            Settling::All => self.db.settle(),
+            Settling::Pages(pages) => self.db.wrote_pages(pages),
+        };
+        copied.map_err(|error| self.stop(error, Batch::default())).is_ok()
+    }
+
+    /// Closes the log's database, after all has been written.
+    pub(super) fn close(self) {
         if let Err(error) = self.db.close() {
             tracing::warn!(%error, "the log was closed without copying its WAL; the next start does it");
         }
-        drop(end);
     }
 
     fn stop(&self, error: StorageError, batch: Batch) {

@@ -21,6 +21,7 @@ mod listing;
 mod log_db;
 mod log_index;
 mod log_queue;
+mod log_run;
 mod log_writer;
 mod readers;
 mod room;

@@ -5,6 +5,7 @@ use super::connection::identity_of;
 use super::limits::{ACCEPTED_WAITING_MAX, ADDRESSES_MAX, CLOSE_TIMEOUT, CONNECT_TIMEOUT};
 use super::refusals::Refusals;
 use super::{CloseCode, Connection, TransportError, quic};
+use crate::machine;
 use crate::tls::{Credentials, Identity};
 use jobraft_protocol::NodeAddress;
 use quinn::{ClientConfig, TokioRuntime};
@@ -13,6 +14,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
+
+/// A UDP port that is bound.
+pub type UdpPort = Arc<dyn quinn::AsyncUdpSocket>;
 
 /// What is spoken on a connection, agreed by ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +70,15 @@ impl Endpoint {
         let server = quic::server_config(credentials)?;
         let (peer, client) =
             (quic::client_config(credentials, Protocol::Peer)?, quic::client_config(credentials, Protocol::Client)?);
-        let socket = UdpSocket::bind(listen).map_err(failed)?;
         let config = quic::endpoint_config(credentials);
-        let quic = quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let quic = match machine::simulated() {
+            None => UdpSocket::bind(listen)
+                .and_then(|socket| quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))),
+            Some(machine) => machine.bind(listen).and_then(|port| {
+                quinn::Endpoint::new_with_abstract_socket(config, Some(server), port, Arc::new(TokioRuntime))
+            }),
+        };
+        let quic = quic.map_err(failed)?;
         let local = quic.local_addr().map_err(failed)?;
 
         let refusals = Arc::new(Refusals::default());

@@ -31,7 +31,7 @@ mod test_transport;
 mod testing;
 
 pub use connection::Connection;
-pub use endpoint::{Accepted, Endpoint, Protocol};
+pub use endpoint::{Accepted, Endpoint, Protocol, UdpPort};
 pub use error::{CloseCode, TransportError};
 pub use frame::{FrameReceiver, FrameSender};
 pub use hello::{PeerGate, PeerHello, PeerStream, PeerWelcome};

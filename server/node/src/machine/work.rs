@@ -1,0 +1,25 @@
+//! Work that blocks.
+
+use super::{DiskWork, is_simulated, simulated};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Runs what waits for the disk, or computes for long, where nobody else waits for it. It begins at once and ends also
+/// if nobody awaits it.
+pub(crate) fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    if !is_simulated() {
+        return tokio::task::spawn_blocking(work);
+    }
+    tokio::spawn(async move {
+        pause(DiskWork::Aside).await;
+        work()
+    })
+}
+
+/// Lets simulated time go by; a real disk takes its time by itself.
+pub(crate) async fn pause(work: DiskWork) {
+    let time = simulated().map_or(Duration::ZERO, |machine| machine.disk_time(work));
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
