@@ -1,1 +1,4 @@
 //! Whole clusters of Jobraft under faults.
+
+pub mod disk;
+pub mod vfs;
