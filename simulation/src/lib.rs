@@ -1,4 +1,5 @@
 //! Whole clusters of Jobraft under faults.
 
 pub mod disk;
+pub mod simulated;
 pub mod vfs;

@@ -149,8 +149,9 @@ impl Node {
         tokio::select! {
             stopped = self.consensus.stopped() => Ok(stopped?),
             failed = async {
-                match formation.wait_for(Option::is_some).await {
-                    Ok(failed) => failed.as_ref().map(ToString::to_string),
+                let failed = formation.wait_for(Option::is_some).await;
+                match failed.map(|failed| failed.as_ref().map(ToString::to_string)) {
+                    Ok(failed) => failed,
                     // Formed, or not asked to form.
                     Err(_) => std::future::pending().await,
                 }

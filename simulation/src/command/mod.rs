@@ -1,0 +1,36 @@
+//! The commands of this program.
+
+mod campaign;
+mod seed;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Whole clusters of Jobraft under faults.
+///
+/// Without a command: runs seeds in the deterministic simulation. Ends with 0 if all passed, with 1 if something was
+/// violated, with 2 if too little happened to say anything.
+#[derive(Debug, Parser)]
+#[command(name = "simulation", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    campaign: campaign::Arguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replays one seed, and prints all that happened.
+    Seed(seed::Arguments),
+}
+
+impl Arguments {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command {
+            None => self.campaign.run(),
+            Some(Command::Seed(seed)) => seed.run(),
+        }
+    }
+}
