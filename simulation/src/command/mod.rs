@@ -1,6 +1,7 @@
 //! The commands of this program.
 
 mod campaign;
+mod planted;
 mod seed;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,10 @@ pub(crate) struct Arguments {
 enum Command {
     /// Replays one seed, and prints all that happened.
     Seed(seed::Arguments),
+    /// Plants known bugs one by one, and tells which of them are found, where and how fast.
+    ///
+    /// Needs a build with `--features planted-bugs`. Ends with 0 if all were found within their budget.
+    Planted(planted::Arguments),
 }
 
 impl Arguments {
@@ -31,6 +36,7 @@ impl Arguments {
         match self.command {
             None => self.campaign.run(),
             Some(Command::Seed(seed)) => seed.run(),
+            Some(Command::Planted(planted)) => planted.run(),
         }
     }
 }

@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 /// What a process that finds a violation exits with: a campaign, and `cargo test`.
 const VIOLATED: i32 = 1;
 const TESTS_FAILED: i32 = 101;
+/// The seeds are the budget; this only ends what hangs.
+const MINUTES: &str = "60";
 
-/// `simulation planted`
+/// The flags of `planted`.
 #[derive(Args, Debug)]
-pub struct PlantedArgs {
+#[group(id = "planted")]
+pub(crate) struct Arguments {
     /// Only these, by name; all by default
     #[arg(value_name = "BUG")]
     only: Vec<String>,
@@ -83,19 +86,22 @@ struct Finding {
     said: String,
 }
 
-/// Plants each bug in turn and tells who found it; fails if one was not.
-pub fn run(args: &PlantedArgs) -> ExitCode {
-    match plant_all(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
-            ExitCode::from(2)
+impl Arguments {
+    /// Plants each bug in turn and tells who found it; fails if one was not.
+    pub(crate) fn run(&self) -> ExitCode {
+        match plant_all(self) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(1),
+            Err(error) => {
+                // Nobody is left to be told if that fails.
+                let _ = writeln!(io::stderr(), "error: {error}");
+                ExitCode::from(2)
+            }
         }
     }
 }
 
-fn plant_all(args: &PlantedArgs) -> io::Result<bool> {
+fn plant_all(args: &Arguments) -> io::Result<bool> {
     if !cfg!(feature = "planted-bugs") {
         let fix = "this build has no bugs to plant; try `cargo run --release -p simulation --features planted-bugs -- planted`";
         return Err(io::Error::other(fix));
@@ -125,14 +131,14 @@ fn plant_all(args: &PlantedArgs) -> io::Result<bool> {
     Ok(findings.iter().all(|finding| finding.is_found))
 }
 
-fn plant(bug: Bug, args: &PlantedArgs) -> io::Result<Finding> {
+fn plant(bug: Bug, args: &Arguments) -> io::Result<Finding> {
     let layer = Layer::of(bug);
     let begun = Instant::now();
     let mut command = match layer {
         Layer::Simulation => {
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["--json", "--seeds", &args.seeds.to_string(), "--first", &args.first.to_string()]);
-            command.args(["--steps", &args.steps.to_string()]);
+            command.args(["--steps", &args.steps.to_string(), "--minutes", MINUTES]);
             command
         }
         Layer::Scripts => {
@@ -160,8 +166,8 @@ fn plant(bug: Bug, args: &PlantedArgs) -> io::Result<Finding> {
 /// The seed that failed, and its first complaint.
 fn first_violation(report: &[u8]) -> (Option<u64>, String) {
     let report: serde_json::Value = serde_json::from_slice(report).unwrap_or_default();
-    let failed = report["failed"].get(0).cloned().unwrap_or_default();
-    let seed = failed["seed"].as_u64();
-    let said = failed["violation"].as_str().unwrap_or_default();
+    let failed = &report["failed"][0];
+    let (seed, said) =
+        (failed[0].as_u64(), failed[1].as_str().and_then(|said| said.lines().next()).unwrap_or_default());
     (seed, format!("seed {}: {said}", seed.map_or_else(|| "?".to_owned(), |seed| seed.to_string())))
 }
