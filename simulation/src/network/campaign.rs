@@ -127,7 +127,7 @@ impl Campaign {
                     lasted.as_secs_f64(),
                     recovered.as_secs_f64()
                 );
-                tokio::time::sleep(Duration::from_millis(random.random_range(200..1_500))).await;
+                tokio::time::sleep(Duration::from_millis(random.random_range(100..900))).await;
             }
             tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
             Ok(())
@@ -138,6 +138,13 @@ impl Campaign {
         }
         report.figure("longest recovery, s", longest.as_secs_f64());
         outcome?;
+        let missed: Vec<&str> =
+            kinds.iter().filter(|kind| !played.contains_key(kind)).map(|kind| kind.name()).collect();
+        if missed.len() > kinds.len() / 2 {
+            report.insufficient(format!("most kinds of faults did not fit into the time: {}", missed.join(", ")));
+        } else if !missed.is_empty() {
+            report.left_out.push(format!("for want of time: {}", missed.join(", ")));
+        }
         finish(cluster, &client, &mut load, &recorder, DRAIN_TIMEOUT, report).await
     }
 }

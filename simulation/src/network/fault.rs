@@ -88,6 +88,14 @@ impl Fault {
         }
     }
 
+    /// How long it lasts. A leader is given up by the others after up to four seconds; then the old one comes back.
+    const fn hold_ms(self) -> std::ops::Range<u64> {
+        match self {
+            Self::StopLeader | Self::IsolateLeader | Self::DeafLeader | Self::MuteLeader => 4_500..7_000,
+            _ => 2_500..4_500,
+        }
+    }
+
     /// Whether it needs a process to have a clock of its own.
     #[must_use]
     pub(super) const fn needs_clock(self) -> bool {
@@ -145,7 +153,7 @@ impl Scene<'_> {
         let leader = self.cluster.leader_among(&all, self.client, LEADER_TIMEOUT).await?;
         let others: Vec<u64> = all.iter().copied().filter(|id| *id != leader).collect();
         let follower = others.choose(self.random).copied().unwrap_or(leader);
-        let hold = Duration::from_millis(self.random.random_range(4_000..8_000));
+        let hold = Duration::from_millis(self.random.random_range(fault.hold_ms()));
         let (topology, shaping) = (self.topology, self.shaping);
         let mut befell = format!("node {leader}");
         match fault {
