@@ -1,7 +1,7 @@
 //! One run: the disks, the nodes, the load, fault after fault, and the judgement.
 
 use super::damage::Damage;
-use super::file_system::Defect;
+use super::disk::Defect;
 use super::rack::Rack;
 use crate::history::Recorder;
 use crate::real::cluster::Place;

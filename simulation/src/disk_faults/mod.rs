@@ -7,6 +7,7 @@
 
 mod campaign;
 mod damage;
+mod disk;
 mod file_system;
 mod image;
 #[cfg(test)]

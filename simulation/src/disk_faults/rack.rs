@@ -1,6 +1,6 @@
 //! The disks of all nodes, mounted and unmounted.
 
-use super::file_system::{Defect, Disk};
+use super::disk::{Defect, Disk};
 use super::image::Image;
 use crate::real::verdict::Trouble;
 use fuser::{BackgroundSession, Config, MountOption};

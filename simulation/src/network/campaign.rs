@@ -1,7 +1,8 @@
 //! One run: the network, the nodes, the load, fault after fault, and the judgement.
 
 use super::certificate::found_authority;
-use super::fault::{Deck, Fault, Scene};
+use super::fault::{Deck, Fault};
+use super::scene::Scene;
 use super::topology::Topology;
 use super::weather::Shaping;
 use crate::history::Recorder;

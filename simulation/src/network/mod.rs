@@ -7,6 +7,7 @@
 mod campaign;
 mod certificate;
 mod fault;
+mod scene;
 mod topology;
 mod weather;
 

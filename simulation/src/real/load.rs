@@ -4,41 +4,27 @@
 //! program would. Most jobs are completed at once; some are given back, extended first, let go of without a word, or
 //! completed only after their lease must have ended.
 
+mod produce;
+mod work;
+
 use super::verdict::Trouble;
-use crate::history::{Ask, Call, Operation, Outcome, Recorder, Seen, mark};
-use futures_util::stream::{self, StreamExt};
-use jobraft_sdk::protocol::{
-    Backoff, BackoffCurve, Completion, Consistency, EnqueueOutcome, ErrorCode, JobId, LeaseRef, LeasedJob, NewJob,
-    QueueName, QueueStats, Task, TaskName, WorkerInfo, limits,
-};
+use crate::history::{Ask, Call, Outcome, Recorder, Seen};
+use jobraft_sdk::protocol::{Consistency, JobId, QueueName, QueueStats};
 use jobraft_sdk::{Client, SdkError};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Short, so that what is let go of comes back within a run.
-pub const LEASE: Duration = Duration::from_secs(5);
-/// More than any lease of a job lasts, also one that a new leader lengthened.
-const LATE: Duration = Duration::from_secs(12);
-const LEASE_WAIT: Duration = Duration::from_secs(1);
-const LEASED_MAX: u32 = 64;
-const COMPLETIONS_AT_ONCE: usize = 64;
 /// Enqueues of a second are spread over so many moments.
 const MOMENTS: u32 = 20;
-/// Waiting jobs beyond which nobody enqueues: the workers are to be busy, not buried.
-const BACKLOG_MAX: u64 = 20_000;
-/// How often a job is asked for again whose enqueue was not answered.
-const TRIES_MAX: usize = 5;
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// Pause of a reader between two reads.
 const READ_PAUSE: Duration = Duration::from_millis(100);
-const RECENT_MAX: usize = 1_000;
-const PAYLOAD: &[u8] = b"null                                                            ";
 
 /// How much.
 #[derive(Clone, Copy, Debug)]
@@ -224,182 +210,6 @@ fn refusal(error: &SdkError) -> Option<Outcome> {
 }
 
 impl Shared {
-    async fn produce(self, client: Client, number: u32, each: f64) {
-        let mut moments = tokio::time::interval(Duration::from_secs(1) / MOMENTS);
-        // After a call that took long nobody makes up for the moments that it missed.
-        moments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut due, mut again) = (0.0, Vec::new());
-        let mut tries = 0;
-        while !self.enqueueing.is_cancelled() {
-            moments.tick().await;
-            let done = || self.counters.completed.load(Ordering::Relaxed);
-            let behind = self.counters.enqueued.load(Ordering::Relaxed).saturating_sub(done()) > BACKLOG_MAX;
-            let mut jobs = std::mem::take(&mut again);
-            if jobs.is_empty() {
-                tries = 0;
-                if *self.paused.borrow() || behind {
-                    continue;
-                }
-                due += each;
-                while due >= 1.0 {
-                    due -= 1.0;
-                    jobs.extend(self.new_job(&client));
-                }
-            }
-            if !jobs.is_empty() {
-                tries += 1;
-                again = self.enqueue(&client, number, jobs).await;
-                if tries >= TRIES_MAX {
-                    again.clear();
-                }
-            }
-        }
-    }
-
-    fn new_job(&self, client: &Client) -> Option<NewJob> {
-        let task = Task::Handler(TaskName::new("nothing").ok()?);
-        let curve = BackoffCurve::Fixed { delay_ms: 0 };
-        let backoff = Some(Backoff { curve, max_ms: limits::BACKOFF_MS_MAX, jitter_percent: 0 });
-        let max_crashes = Some(limits::CRASHES_MAX);
-        let job = NewJob::new(client.job_id(), self.queue.clone(), task, PAYLOAD);
-        Some(NewJob { backoff, max_crashes, ..job })
-    }
-
-    /// Enqueues; returns the jobs of which nobody knows whether they are.
-    async fn enqueue(&self, client: &Client, number: u32, jobs: Vec<NewJob>) -> Vec<NewJob> {
-        let (called, asks): (u64, Vec<Ask>) = {
-            let mut history = self.recorder.history();
-            let ask = |job: &NewJob| history.ask(number, job.id, Call::Enqueue(Box::new(job.clone())));
-            let asks = jobs.iter().map(ask).collect();
-            (history.operations.last().map_or(0, |operation| operation.called), asks)
-        };
-        match client.enqueue(jobs.clone()).await {
-            Ok(outcomes) => {
-                let mut history = self.recorder.history();
-                let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-                for ((ask, job), outcome) in asks.into_iter().zip(&jobs).zip(&outcomes) {
-                    if *outcome == EnqueueOutcome::Existing {
-                        // The client asked more than once: an earlier try, not answered, may have made it.
-                        let call = Call::Enqueue(Box::new(job.clone()));
-                        let (job, returned, outcome) = (job.id, None, None);
-                        history.operations.push(Operation { client: number, job, called, returned, call, outcome });
-                    }
-                    history.answer(ask, outcome.into());
-                    if matches!(outcome, EnqueueOutcome::Created | EnqueueOutcome::Existing) {
-                        self.counters.enqueued.fetch_add(1, Ordering::Relaxed);
-                        if recent.len() >= RECENT_MAX {
-                            recent.remove(0);
-                        }
-                        recent.push(job.id);
-                    }
-                }
-                Vec::new()
-            }
-            Err(_) => {
-                self.counters.unknown.fetch_add(1, Ordering::Relaxed);
-                jobs
-            }
-        }
-    }
-
-    async fn work(self, client: Client, number: u32, mut random: StdRng) {
-        let mut worker = None;
-        while !self.working.is_cancelled() {
-            let Some(id) = worker else {
-                let info = WorkerInfo {
-                    name: format!("worker-{number}"),
-                    agent: "simulation".to_owned(),
-                    queues: vec![self.queue.clone()],
-                    concurrency: LEASED_MAX,
-                };
-                worker = client.register_worker(info).await.ok();
-                if worker.is_none() {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                continue;
-            };
-            let called = self.recorder.history().tick();
-            match client.lease(id, vec![self.queue.clone()], LEASED_MAX, LEASE, LEASE_WAIT).await {
-                Ok(jobs) => {
-                    {
-                        let mut history = self.recorder.history();
-                        for job in &jobs {
-                            history.leased(number, called, id, millis(LEASE), job.id, job.into());
-                        }
-                    }
-                    let jobs: Vec<_> = jobs.into_iter().map(|job| (job, Way::choose(&mut random))).collect();
-                    let ways = stream::iter(jobs).map(|(job, way)| self.finish(&client, number, job, way));
-                    ways.buffer_unordered(COMPLETIONS_AT_ONCE).collect::<()>().await;
-                }
-                Err(error) => {
-                    self.recorder.history().unseen_leases(called);
-                    if error.code() == Some(ErrorCode::NotFound) {
-                        worker = None;
-                    } else {
-                        self.counters.unknown.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn finish(&self, client: &Client, number: u32, job: LeasedJob, way: Way) {
-        let lease = LeaseRef { job: job.id, token: job.token };
-        match way {
-            Way::Complete => self.complete(client, number, lease).await,
-            Way::LetGo => {}
-            Way::GiveBack => {
-                // Left open, whatever is answered: the client takes a lease that was lost meanwhile for one that an
-                // earlier try, not answered, gave back.
-                self.ask(number, lease.job, Call::Release { token: lease.token, delay_ms: 0 });
-                let _ = client.release(lease).await;
-            }
-            Way::ExtendFirst => {
-                let ask = self.ask(number, lease.job, Call::Extend { token: lease.token, lease_ms: millis(LEASE) });
-                match client.extend(&[lease], LEASE).await.map(|mut ends| ends.pop()) {
-                    Ok(Some(Ok(end))) => {
-                        self.answer(
-                            ask,
-                            Outcome::Extended { expires_at: end.expires_at, to_stop: end.cancel.is_some() },
-                        );
-                    }
-                    Ok(Some(Err(error))) => self.answer(ask, Outcome::Refused(error.code)),
-                    Ok(None) => {}
-                    Err(error) => self.unanswered(ask, &error),
-                }
-                self.complete(client, number, lease).await;
-            }
-            Way::Late => {
-                // On its own: the others are not to wait for it.
-                let (shared, client) = (self.clone(), client.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(LATE).await;
-                    if !shared.working.is_cancelled() {
-                        shared.complete(&client, number, lease).await;
-                    }
-                });
-            }
-        }
-    }
-
-    async fn complete(&self, client: &Client, number: u32, lease: LeaseRef) {
-        let result = lease.token.0.to_be_bytes().to_vec();
-        let ask = self.ask(number, lease.job, Call::Complete { token: lease.token, result: mark(&result) });
-        match client.complete(lease, Completion { result: result.into(), ..Completion::default() }).await {
-            Ok(()) => {
-                self.counters.completed.fetch_add(1, Ordering::Relaxed);
-                self.answer(ask, Outcome::Done);
-            }
-            Err(error) => {
-                if error.code() == Some(ErrorCode::LeaseLost) {
-                    self.counters.refused_late.fetch_add(1, Ordering::Relaxed);
-                }
-                self.unanswered(ask, &error);
-            }
-        }
-    }
-
     async fn read(self, client: Client, number: u32, mut random: StdRng) {
         while !self.working.is_cancelled() {
             tokio::time::sleep(READ_PAUSE).await;
@@ -427,30 +237,4 @@ impl Shared {
             None => drop(self.counters.unknown.fetch_add(1, Ordering::Relaxed)),
         }
     }
-}
-
-/// What becomes of a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Complete,
-    GiveBack,
-    ExtendFirst,
-    LetGo,
-    Late,
-}
-
-impl Way {
-    fn choose(random: &mut StdRng) -> Self {
-        match random.random_range(0..1_000) {
-            0..10 => Self::GiveBack,
-            10..20 => Self::ExtendFirst,
-            20..24 => Self::LetGo,
-            24..28 => Self::Late,
-            _ => Self::Complete,
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
