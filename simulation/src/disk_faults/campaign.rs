@@ -6,7 +6,7 @@ use super::rack::Rack;
 use crate::history::Recorder;
 use crate::real::cluster::Place;
 use crate::real::load::{Load, Plan};
-use crate::real::verdict::{Report, Trouble};
+use crate::real::verdict::{Report, Trouble, Verdict, in_time};
 use crate::real::{Cluster, finish, process};
 use jobraft_sdk::Client;
 use rand::rngs::StdRng;
@@ -76,6 +76,8 @@ pub(super) struct Campaign {
     pub(super) seed: u64,
     pub(super) cuts: u32,
     pub(super) time: Duration,
+    /// When all of it is given up.
+    pub(super) limit: Duration,
     pub(super) rate: u32,
 }
 
@@ -103,10 +105,14 @@ impl Campaign {
         };
         let places = (1..=NODES).map(place).collect();
         let mut cluster = Cluster::prepare(self.jobraft.clone(), directory.path().to_owned(), places)?;
-        if let Err(trouble) = self.rounds(&mut cluster, &mut rack, &mut report).await {
+        let rounds = self.rounds(&mut cluster, &mut rack, &mut report);
+        if let Err(trouble) = in_time(self.limit, rounds).await {
             report.broken_off(&trouble);
         }
         cluster.kill(&cluster.running())?;
+        if report.verdict == Verdict::Violated {
+            rack.export(directory.path())?;
+        }
         drop(rack);
         report.attach_logs(&cluster, directory);
         Ok(report)

@@ -8,6 +8,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
 
 /// The number of the root directory.
 pub(super) const ROOT: u64 = 1;
@@ -170,6 +172,23 @@ impl Image {
         let files = self.now.iter().map(|((parent, name), number)| (path(*parent, name), *number));
         let sized = files.filter_map(|(path, number)| Some((path, number, self.inodes.get(&number)?.now.len())));
         sized.filter(|(_, _, size)| *size > 0).collect()
+    }
+
+    /// Writes what a directory holds into another file system, for people to look at.
+    ///
+    /// # Errors
+    /// What that file system refuses.
+    pub(super) fn export(&self, directory: u64, to: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for (name, number) in self.entries(directory) {
+            let Some(inode) = self.inodes.get(&number) else { continue };
+            if inode.is_directory {
+                self.export(number, &to.join(name))?;
+            } else {
+                std::fs::write(to.join(name), &inode.now)?;
+            }
+        }
+        Ok(())
     }
 
     /// Turns one bit over, as an old disk does.

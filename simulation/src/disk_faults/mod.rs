@@ -74,7 +74,8 @@ impl DiskArgs {
         let _inside = Sandbox::enter()?;
         let time = Duration::from_secs(self.seconds);
         eprintln!("disk: {version}, {} cuts and other faults, {} jobs a second, seed {seed}", self.cuts, self.rate);
-        let campaign = Campaign { jobraft, seed, cuts: self.cuts, time, rate: self.rate };
-        within(time + EXTRA, campaign.run())
+        let limit = time + EXTRA;
+        let campaign = Campaign { jobraft, seed, cuts: self.cuts, time, limit, rate: self.rate };
+        within(limit, campaign.run())
     }
 }

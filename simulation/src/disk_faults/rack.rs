@@ -1,7 +1,7 @@
 //! The disks of all nodes, mounted and unmounted.
 
 use super::disk::{Defect, Disk};
-use super::image::Image;
+use super::image::{Image, ROOT};
 use crate::real::verdict::Trouble;
 use fuser::{BackgroundSession, Config, MountOption};
 use rand::rngs::StdRng;
@@ -67,6 +67,18 @@ impl Rack {
         let changed = self.0[&node].disk.with_image(change);
         self.mount(node)?;
         Ok(changed)
+    }
+
+    /// Unmounts all disks for good, and writes what is on them below `directory`, for people to look at.
+    pub(super) fn export(&mut self, directory: &Path) -> Result<(), Trouble> {
+        for (node, slot) in &mut self.0 {
+            if let Some(mounted) = slot.mounted.take() {
+                mounted.umount_and_join().map_err(|error| Trouble::machine("unmount a disk", error))?;
+            }
+            let exported = slot.disk.with_image(|image| image.export(ROOT, &directory.join(format!("disk-{node}"))));
+            exported.map_err(|error| Trouble::machine("copy a disk", error))?;
+        }
+        Ok(())
     }
 
     fn mount(&mut self, node: u64) -> Result<(), Trouble> {

@@ -9,7 +9,7 @@ use crate::history::Recorder;
 use crate::real::clock::ClockLibrary;
 use crate::real::cluster::Place;
 use crate::real::load::{Load, Plan};
-use crate::real::verdict::{Report, Trouble};
+use crate::real::verdict::{Report, Trouble, in_time};
 use crate::real::{Cluster, Sandbox, finish};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -34,6 +34,8 @@ pub(super) struct Campaign {
     pub(super) jobraft: PathBuf,
     pub(super) seed: u64,
     pub(super) load: Duration,
+    /// When all of it is given up.
+    pub(super) limit: Duration,
     pub(super) rate: u32,
 }
 
@@ -57,7 +59,8 @@ impl Campaign {
             report.left_out.push(format!("clocks that jump and certificates that run out: {trouble}"));
         }
         let mut cluster = self.prepare(directory.path(), &topology, library.ok().as_ref())?;
-        let outcome = self.rounds(&topology, shaping, &mut cluster, kinds, &mut report).await;
+        let rounds = self.rounds(&topology, shaping, &mut cluster, kinds, &mut report);
+        let outcome = in_time(self.limit, rounds).await;
         if let Err(trouble) = outcome {
             report.broken_off(&trouble);
         }

@@ -11,7 +11,7 @@ mod scene;
 mod topology;
 mod weather;
 
-use crate::real::verdict::{Report, Trouble};
+use crate::real::verdict::{Report, Trouble, within};
 use crate::real::{Sandbox, binary};
 use campaign::Campaign;
 use clap::Args;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// What a run may take beyond the time of its load: the start, the rest of the work, the judgement.
-const EXTRA: Duration = Duration::from_secs(110);
+const EXTRA: Duration = Duration::from_secs(100);
 
 /// Run real nodes on a real network, in namespaces of their own, under faults
 #[derive(Args, Debug)]
@@ -68,7 +68,8 @@ impl NetworkArgs {
         let sandbox = Sandbox::enter()?;
         let load = Duration::from_secs(self.minutes * 60);
         eprintln!("network: {version}, {} minutes, {} jobs a second, seed {seed}", self.minutes, self.rate);
-        let campaign = Campaign { jobraft, seed, load, rate: self.rate };
-        crate::real::verdict::within(load + EXTRA, campaign.run(&sandbox))
+        let limit = load + EXTRA;
+        let campaign = Campaign { jobraft, seed, load, limit, rate: self.rate };
+        within(limit, campaign.run(&sandbox))
     }
 }

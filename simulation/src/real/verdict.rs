@@ -207,7 +207,11 @@ impl Report {
     }
 }
 
-/// Runs `what` on the main thread, and its tasks on others, for at most `limit`, or until it is interrupted.
+/// How long a run that was given up may take to tell of it.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs `what` on the main thread, and its tasks on others, until it ends or is interrupted. It should be over within
+/// `limit`, and see to that itself, by [`in_time`]; a little later it is given up.
 ///
 /// # Errors
 /// Its own, a violation when it takes too long, or that it was interrupted.
@@ -216,15 +220,21 @@ pub fn within<T>(limit: Duration, what: impl Future<Output = Result<T, Trouble>>
     let runtime = runtime.map_err(|error| Trouble::machine("start threads", error))?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = what => outcome,
-            () = tokio::time::sleep(limit) => {
-                Err(Trouble::Violation(format!("the run has not ended after {limit:?}: something is stuck")))
-            }
+            outcome = in_time(limit + FAREWELL, what) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Trouble::Machine("interrupted".to_owned())),
         }
     });
     runtime.shutdown_background();
     outcome
+}
+
+/// Waits for `what`.
+///
+/// # Errors
+/// Its own, or a violation when it takes longer than `limit`.
+pub async fn in_time<T>(limit: Duration, what: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let late = |_| Trouble::Violation(format!("the run has not ended after {limit:?}: something is stuck"));
+    tokio::time::timeout(limit, what).await.map_err(late).flatten()
 }
 
 #[cfg(test)]
