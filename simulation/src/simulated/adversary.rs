@@ -22,6 +22,8 @@ const PLACES_MAX: usize = 16;
 const VOTERS_MAX: usize = 7;
 /// How far a clock may be behind: certificates begin an hour before they are issued.
 const BEHIND_NS_MAX: i64 = 40 * 60 * 1_000_000_000;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
 /// How far a clock may be ahead.
 const AHEAD_NS_MAX: i64 = 3 * 3_600 * 1_000_000_000;
 
@@ -127,7 +129,7 @@ impl Adversary {
         }
         match end {
             End::Failed { reason, is_damage: true } if !self.damaged.contains(&host) => {
-                return Some(format!("{name} says that its data are damaged, which nobody did: {reason}"));
+                return Some(format!("{name} says that its data are damaged, though no bit was flipped: {reason}"));
             }
             End::Failed { is_damage: true, .. } => self.replace(host, world, cluster),
             End::Failed { .. } | End::Stopped => self.end_after(after, Ending::Start(host), world),
@@ -330,15 +332,15 @@ impl Adversary {
         cluster.kill(world, host, &mut |write: &Unsynced<'_>| match (mood, write.change) {
             (0, _) => Fate::Lost,
             (1, _) => Fate::Whole,
-            (2, DiskChange::Written { bytes, .. }) if write.number + 1 == write.count => {
-                Fate::Head(random.random_range(0..=bytes))
+            (2, DiskChange::Written { at, bytes }) if write.number + 1 == write.count => {
+                Fate::Head(tear(at, bytes, random))
             }
             (2, _) => Fate::Whole,
-            (_, DiskChange::Written { bytes, .. }) => match random.random_range(0..6) {
+            (_, DiskChange::Written { at, bytes }) => match random.random_range(0..6) {
                 0 | 1 => Fate::Lost,
                 2 | 3 => Fate::Whole,
-                4 if random.random() => Fate::Tail(random.random_range(0..=bytes)),
-                4 => Fate::Head(random.random_range(0..=bytes)),
+                4 if random.random() => Fate::Tail(tear(at, bytes, random)),
+                4 => Fate::Head(tear(at, bytes, random)),
                 _ => Fate::Zeros,
             },
             _ if random.random() => Fate::Lost,
@@ -352,4 +354,11 @@ impl Adversary {
         self.happened.count(Kind::Crash);
         self.end_after(after, Ending::Start(host), world);
     }
+}
+
+/// Where a write of so many bytes at an offset tears: between two sectors, for a disk writes each whole or not at all.
+fn tear(at: u64, bytes: usize, random: &mut SmallRng) -> usize {
+    let place = random.random_range(0..=bytes);
+    let within = usize::try_from((at + place as u64) % SECTOR_BYTES).unwrap_or(0);
+    if place == bytes { bytes } else { place.saturating_sub(within) }
 }

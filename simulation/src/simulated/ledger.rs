@@ -81,6 +81,7 @@ impl Ledger {
         }
         match state.leaders.get(&pulse.term) {
             None => {
+                super::chronicle::note(format_args!("node {node} leads term {}", pulse.term));
                 state.leaders.insert(pulse.term, node);
                 let agreed = state.entries.len() as u64;
                 if pulse.last_index + 1 < agreed {
@@ -111,6 +112,13 @@ impl Ledger {
     pub fn end(&self) -> (u64, [u8; 32]) {
         let state = self.state();
         ((state.entries.len() as u64).saturating_sub(1), state.core.state_hash())
+    }
+
+    /// The term of the entry agreed on at an index.
+    #[must_use]
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        let place = usize::try_from(index).ok()?;
+        self.state().entries.get(place).map(|agreed| agreed.term)
     }
 
     /// What the cluster has done so far.

@@ -7,6 +7,7 @@ use super::environment::{Environment, SECOND_NS};
 use super::errands::Errands;
 use super::faults::Happened;
 use super::ledger::{Ledger, Progress};
+use super::logs;
 use super::network::Traffic;
 use super::world::World;
 use crate::{disk, vfs};
@@ -160,7 +161,9 @@ impl Run {
                 (Some(_), _) => well_since = None,
                 (None, None) => well_since = Some(self.world.now_ns()),
                 (None, Some(since)) if self.world.now_ns() >= since + CALM_NS => {
-                    chronicle::note("the cluster is well");
+                    let hosts = self.adversary.belonging(&self.cluster);
+                    let compared = logs::compare(&self.cluster, &hosts, &self.ledger)?;
+                    chronicle::note(format_args!("the cluster is well; {compared} entries of logs agree"));
                     return Ok(());
                 }
                 (None, Some(_)) => {}
@@ -192,7 +195,11 @@ impl Run {
                 return Some(format!("{name} has another state at {index}"));
             }
         }
-        None
+        // What waits for a time, or for another job, may go on waiting.
+        let queues = self.ledger.read(jobraft_core::Core::queues);
+        let undone = queues.iter().find(|queue| queue.ready + queue.leased > 0);
+        undone
+            .map(|queue| format!("queue {} holds {} ready and {} leased jobs", queue.queue, queue.ready, queue.leased))
     }
 
     /// Goes on to the next thing that happens.

@@ -50,7 +50,9 @@ fn damage(wal: &mut impl Read) -> io::Result<Option<String>> {
         || !(512..=PAGE_BYTES_MAX).contains(&page_bytes)
         || sum != (word(&header, 24), word(&header, 28))
     {
-        return Ok(Some("its header is damaged".to_owned()));
+        // It is fsynced before the first frame is written: with none behind, it is itself what a crash left unfinished.
+        let mut frame = [0; FRAME_HEADER_BYTES + 512];
+        return Ok(fill(wal, &mut frame)?.then(|| "its header is damaged".to_owned()));
     }
     let salt = &header[16..24];
     let mut frame = vec![0; FRAME_HEADER_BYTES + page_bytes];
