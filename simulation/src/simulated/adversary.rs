@@ -16,8 +16,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Places for nodes in one run: each replacement takes one.
-const PLACES_MAX: usize = 16;
+/// Places for nodes beyond those with which a run begins: each replacement takes one.
+pub const SPARE_PLACES: usize = 4;
 /// The largest cluster.
 const VOTERS_MAX: usize = 7;
 /// How far a clock may be behind: certificates begin an hour before they are issued.
@@ -34,6 +34,8 @@ pub struct Adversary {
     /// What ends by itself, and when.
     ends: BTreeMap<(u64, u64), Ending>,
     count: u64,
+    /// How many nodes there can be, counting those that are gone.
+    places: usize,
     /// Nodes whose data were damaged, until they are removed.
     damaged: BTreeSet<HostId>,
     /// Nodes that belong to the cluster no more.
@@ -53,14 +55,15 @@ enum Ending {
 }
 
 impl Adversary {
-    /// The adversary of a seed.
+    /// The adversary of a seed, of a cluster that begins with `size` nodes.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, size: usize) -> Self {
         Self {
             faults: Faults::new(seed),
             random: SmallRng::seed_from_u64(seed ^ 0x6164_7665_7273_6172),
             ends: BTreeMap::new(),
             count: 0,
+            places: size + SPARE_PLACES,
             damaged: BTreeSet::new(),
             gone: BTreeSet::new(),
             happened: Happened::default(),
@@ -284,7 +287,7 @@ impl Adversary {
     }
 
     fn add(&mut self, world: &mut World, cluster: &mut Cluster) -> Option<()> {
-        if cluster.members().count() >= PLACES_MAX {
+        if cluster.members().count() >= self.places {
             return None;
         }
         let host = cluster.add(world).expect("a certificate can be issued");
@@ -303,7 +306,7 @@ impl Adversary {
     /// Flips a bit of a node that is down for it. It counts as damaged and is replaced, whether or not it notices.
     fn flip(&mut self, host: HostId, log: bool, place: u64, world: &mut World, cluster: &mut Cluster) -> Option<()> {
         let voters = self.belonging(cluster).len();
-        let is_new = self.operator.waiting().next().is_some() || cluster.members().count() + 1 >= PLACES_MAX;
+        let is_new = self.operator.waiting().next().is_some() || cluster.members().count() >= self.places;
         if is_new || self.damaged.contains(&host) || 2 * (self.damaged.len() + 1) >= voters {
             return None;
         }

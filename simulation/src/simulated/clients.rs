@@ -15,11 +15,21 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an idle connection is pinged.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// A client's machine.
+pub struct Machine {
+    /// Its host.
+    pub host: HostId,
+    /// From where it connects.
+    pub endpoint: quinn::Endpoint,
+    /// How.
+    pub config: ClientConfig,
+}
+
 /// Boots a machine for a client of that name; the endpoint on it speaks the client protocol.
 ///
 /// # Errors
 /// If its certificate cannot be made, or its host cannot be booted.
-pub fn boot(world: &mut World, cluster: &Cluster, name: &str) -> Result<(HostId, quinn::Endpoint), String> {
+pub fn boot(world: &mut World, cluster: &Cluster, name: &str) -> Result<Machine, String> {
     let files = cluster.issue_client(name)?;
     let host = world.add_station(name);
     world.boot(host).map_err(|error| error.to_string())?;
@@ -35,9 +45,8 @@ pub fn boot(world: &mut World, cluster: &Cluster, name: &str) -> Result<(HostId,
         config.transport_config(Arc::new(transport));
         let runtime = Arc::new(TokioRuntime);
         let endpoint = quinn::Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, port, runtime);
-        let mut endpoint = endpoint.map_err(|error| error.to_string())?;
-        endpoint.set_default_client_config(config);
-        Ok(endpoint)
+        Ok((endpoint.map_err(|error| error.to_string())?, config))
     });
-    endpoint.unwrap_or_else(|| Err("the host is not up".to_owned())).map(|endpoint| (host, endpoint))
+    let (endpoint, config) = endpoint.unwrap_or_else(|| Err("the host is not up".to_owned()))?;
+    Ok(Machine { host, endpoint, config })
 }

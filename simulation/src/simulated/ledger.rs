@@ -114,6 +114,24 @@ impl Ledger {
         ((state.entries.len() as u64).saturating_sub(1), state.core.state_hash())
     }
 
+    /// The last index agreed on.
+    #[must_use]
+    pub fn end_index(&self) -> u64 {
+        (self.state().entries.len() as u64).saturating_sub(1)
+    }
+
+    /// A node said that it may be read, to somebody who asked when `agreed` was the last index agreed on.
+    pub fn check_read(&self, node: NodeId, agreed: u64) {
+        let mut state = self.state();
+        let applied = state.nodes.get(&node).and_then(|seen| seen.applied).map_or(0, |applied| applied.index);
+        if applied < agreed {
+            state.violation(format!(
+                "linearizable reads: node {node} has applied {applied} entries and may be read, though {agreed} were \
+                 agreed on before"
+            ));
+        }
+    }
+
     /// The term of the entry agreed on at an index.
     #[must_use]
     pub fn term_at(&self, index: u64) -> Option<u64> {
