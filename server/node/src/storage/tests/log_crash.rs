@@ -40,6 +40,23 @@ fn kill_between_any_two_acknowledgements_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn a_wal_header_that_a_crash_left_half_written_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = LogDb::open(dir.path()).unwrap();
+    append(&log, records(0..=9)).unwrap();
+    log.close();
+    // No frame was ever behind it: nothing is lost.
+    let wal = dir.path().join("log.db-wal");
+    fs::write(&wal, [7; 32]).unwrap();
+    let (log, _) = LogDb::open(dir.path()).unwrap();
+    assert_eq!(all(&log), records(0..=9));
+    log.close();
+    // What stands behind this one was durable once.
+    fs::write(&wal, [7; 32 + 24 + 4096]).unwrap();
+    assert!(corruption(dir.path()).contains("its header is damaged"));
+}
+
+#[test]
 fn kill_in_the_middle_of_a_purge_keeps_what_is_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let copy = tempfile::tempdir().unwrap();
