@@ -106,7 +106,7 @@ mod tests {
 #[cfg(test)]
 mod round_trips {
     #![expect(clippy::unwrap_used, reason = "tests")]
-    use super::super::types::Vote;
+    use super::super::types::{TypeConfig, Vote};
     use super::super::{check_message, wire};
     use super::*;
     use crate::transport::PeerStream;
@@ -145,10 +145,10 @@ mod round_trips {
             prop_assert_eq!(proposal.entry().unwrap(), &entry);
 
             let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
-            let request = AppendEntriesRequest { vote, prev_log_id: None, entries: vec![read], leader_commit: None };
+            let request = AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: None, entries: vec![read], leader_commit: None };
             let mut append = cbor(&request);
             prop_assert_eq!(check_message(PeerStream::Append, &append), Ok(()));
-            let mut ask = cbor(&wire::Rpc::PreVote(VoteRequest { vote, last_log_id: Some(log_id(term, index)) }));
+            let mut ask = cbor(&wire::Rpc::PreVote(VoteRequest { vote, last_log_id: Some(log_id(term, index)), leadership_transfer: false }));
             prop_assert_eq!(check_message(PeerStream::Rpc, &ask), Ok(()));
 
             // Whatever becomes of them, reading them is no panic.
