@@ -6,7 +6,7 @@
 //! - it may have been done (the connection broke, `outcome_unknown`): only a request that is idempotent, see
 //!   [`Client`]. The others end as [`SdkError::OutcomeUnknown`].
 
-use crate::clock;
+use crate::clock::{self, ClockAnchor};
 use crate::config::ClientConfig;
 use crate::error::SdkError;
 use crate::frames::encode;
@@ -15,7 +15,9 @@ use crate::router::Router;
 use crate::session::{CallError, Session};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
-use jobraft_protocol::{ClientFrame, JobAction, JobId, LeasedJob, LogTime, Request, Response, Retry};
+use jobraft_protocol::{
+    ClientFrame, EnqueueOutcome, ErrorCode, JobAction, JobId, LeasedJob, LogTime, Request, Response, Retry,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -121,7 +123,21 @@ impl Client {
 
     /// Asks within the configured time.
     pub(crate) async fn ask(&self, request: Request) -> Result<Response, SdkError> {
-        self.call(request, self.config().request_timeout, &mut Trail::default()).await
+        let answer = self.call(request, self.config().request_timeout, &mut Trail::default()).await;
+        if says_that_ids_are_of_another_time(&answer) {
+            self.learn_time().await;
+        }
+        answer
+    }
+
+    /// Reads log time anew. It leaps ahead when a node comes to lead whose clock is ahead: ids made by the reading from the
+    /// connection's beginning would be refused until there is another connection.
+    async fn learn_time(&self) {
+        let (sent, timeout) = (Instant::now(), self.config().request_timeout);
+        let answer = self.call(Request::ClusterStatus, timeout, &mut Trail::default()).await;
+        if let Ok(Response::Cluster(status)) = answer {
+            self.router().learn_time(ClockAnchor::new(sent, Instant::now(), status.time));
+        }
     }
 
     /// Asks within `timeout`, over as many sessions as it takes.
@@ -233,6 +249,20 @@ pub(crate) fn backoff() -> ExponentialBackoff {
         .with_jitter()
         .without_max_times()
         .build()
+}
+
+/// Whether ids of new jobs were refused because the time in them is not the cluster's.
+fn says_that_ids_are_of_another_time(answer: &Result<Response, SdkError>) -> bool {
+    let is_it = |code: ErrorCode| code == ErrorCode::IdOutsideWindow;
+    match answer {
+        Ok(Response::Enqueued(outcomes)) => {
+            let refused =
+                |outcome: &EnqueueOutcome| matches!(outcome, EnqueueOutcome::Refused(error) if is_it(error.code));
+            outcomes.iter().any(refused)
+        }
+        Err(error) => error.code().is_some_and(is_it),
+        Ok(_) => false,
+    }
 }
 
 /// Only until the first hello is this needed.

@@ -83,6 +83,11 @@ impl Router {
         lock(&self.state).clock
     }
 
+    /// Takes a later reading of log time.
+    pub(crate) fn learn_time(&self, clock: ClockAnchor) {
+        lock(&self.state).clock = Some(clock);
+    }
+
     /// Ends the session; later calls get [`SdkError::Closed`].
     pub(crate) async fn close(&self) {
         self.closed.cancel();

@@ -1,11 +1,12 @@
 //! The client against nodes that misbehave.
 
-use crate::node::{Authority, Node, WORKER};
+use crate::node::{Authority, Node, WORKER, now};
 use bytes::Bytes;
 use jobraft_protocol::limits::WORKER_LIST_MAX;
 use jobraft_protocol::{
-    ALPN_CLIENT, ALPN_PEER, Consistency, EnqueueOutcome, Error, ErrorCode, LogTime, ModuleName, ModuleRef, NewJob,
-    QueueName, Request, Response, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder, WorkerView,
+    ALPN_CLIENT, ALPN_PEER, ClusterStatus, Consistency, EnqueueOutcome, Error, ErrorCode, LogTime, ModuleName,
+    ModuleRef, NewJob, QueueName, Request, Response, Role, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder,
+    WorkerView,
 };
 use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
 use std::time::Duration;
@@ -90,6 +91,41 @@ async fn workers_are_read_page_by_page_until_one_is_empty_and_one_of_them_alone(
         asked.answer(Ok(Response::Workers(vec![worker(if wanted == 4 { 4 } else { 9 })])));
         assert_eq!(finding.await.unwrap().unwrap(), found.map(worker));
     }
+}
+
+/// Found with real nodes: when a leader's clock leapt ahead, everything that connected clients enqueued was refused.
+#[tokio::test]
+async fn ids_are_of_the_clusters_time_also_after_it_leapt_ahead() {
+    const HOUR_MS: u64 = 3_600_000;
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let refused = job(&client);
+    let enqueue = tokio::spawn({
+        let (client, job) = (client.clone(), refused.clone());
+        async move { client.enqueue(vec![job]).await }
+    });
+    let outcome = EnqueueOutcome::Refused(Error::new(ErrorCode::IdOutsideWindow, "the id is too old"));
+    node.next().await.answer(Ok(Response::Enqueued(vec![outcome.clone()])));
+    let asked = node.next().await;
+    assert_eq!(asked.request, Request::ClusterStatus);
+    let leapt = now().plus_ms(HOUR_MS);
+    let status = ClusterStatus {
+        cluster: "test".to_owned(),
+        node: node.id,
+        role: Role::Leader,
+        leader: Some(node.id),
+        term: 1,
+        last_index: 1,
+        applied_index: 1,
+        checkpoint_index: 0,
+        time: leapt,
+        version: "0".to_owned(),
+        members: Vec::new(),
+    };
+    asked.answer(Ok(Response::Cluster(status)));
+    assert_eq!(enqueue.await.unwrap().unwrap(), [outcome]);
+    assert!(client.job_id().minted_at() >= leapt, "{:?} {leapt:?}", client.job_id().minted_at());
 }
 
 #[tokio::test]
