@@ -28,6 +28,16 @@ enum Command {
     ///
     /// Needs a build with `--features planted-bugs`. Ends with 0 if all were found within their budget.
     Planted(planted::Arguments),
+    /// Real nodes on disks that lose power, fail and rot.
+    ///
+    /// Ends with 77 where the machine does not permit it.
+    #[cfg(target_os = "linux")]
+    Disk(simulation::disk_faults::DiskArgs),
+    /// Real nodes on a real network, in namespaces of their own, under faults.
+    ///
+    /// Ends with 77 where the machine does not permit it.
+    #[cfg(target_os = "linux")]
+    Network(simulation::network::NetworkArgs),
 }
 
 impl Arguments {
@@ -37,6 +47,10 @@ impl Arguments {
             None => self.campaign.run(),
             Some(Command::Seed(seed)) => seed.run(),
             Some(Command::Planted(planted)) => planted.run(),
+            #[cfg(target_os = "linux")]
+            Some(Command::Disk(disk)) => disk.run(),
+            #[cfg(target_os = "linux")]
+            Some(Command::Network(network)) => network.run(),
         }
     }
 }
