@@ -33,6 +33,8 @@ mod writer;
 #[cfg(test)]
 mod bad_input_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]
 mod life_tests;

@@ -14,6 +14,7 @@ use jobraft_protocol::{
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -65,6 +66,10 @@ impl Bench {
         let Self { node, client, config, _directory } = self;
         soon(node.shutdown()).await;
         Self { node: leader(config.clone()).await, client, config, _directory }
+    }
+
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.config.data_dir
     }
 
     pub(super) async fn connect(&self) -> Connection {

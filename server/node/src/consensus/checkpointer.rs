@@ -34,6 +34,11 @@ pub(crate) async fn run(raft: Raft, state: StateMachine, log: LogStore) {
         tokio::select! {
             () = sleep_until(looked_at + INTERVAL) => {}
             () = under_pressure(&state, looked_at + INTERVAL_MIN) => {}
+            () = state.damage() => {
+                // The checkpoint is refused: so openraft hears of it, and the node stops.
+                let _ = raft.trigger().snapshot().await;
+                return;
+            }
             () = sleep(SWEEP_PAUSE), if has_more => {
                 match sweep(&raft, &state).await {
                     Ok(more) => has_more = more,

@@ -83,13 +83,11 @@ impl LogStore {
         };
         let position = |p: LogPosition| log_id(p.term, p.index);
         let vote = match recovered.vote {
-            Some(bytes) => Some(ciborium::from_reader(&bytes[..]).map_err(|_| decode("malformed vote", &bytes))?),
+            Some(bytes) => Some(record::whole(&bytes).map_err(|_| decode("malformed vote", &bytes))?),
             None => None,
         };
         let committed = match recovered.committed {
-            Some(bytes) => {
-                Some(ciborium::from_reader(&bytes[..]).map_err(|_| decode("malformed commit index", &bytes))?)
-            }
+            Some(bytes) => Some(record::whole(&bytes).map_err(|_| decode("malformed commit index", &bytes))?),
             None => None,
         };
         let purged = recovered.purged.map(position);

@@ -6,6 +6,7 @@
 //!
 //! What the core keeps no longer is swept from `state.db` between checkpoints: see [`super::upkeep`].
 
+use super::record;
 use super::service::INSTALLING;
 use super::types::{Answers, LogEntry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::upkeep::Upkeep;
@@ -69,6 +70,8 @@ struct Shared {
     upkeep: Mutex<Upkeep>,
     /// Told when a checkpoint should not wait for its time.
     pressure: Notify,
+    /// Told when a reader found what is not what was written.
+    damage: Notify,
     db: StateDb,
     observer: Observer,
     witness: Option<Arc<dyn Witness>>,
@@ -113,8 +116,7 @@ impl Applied {
                 checkpoint: None,
             });
         };
-        let membership =
-            ciborium::from_reader(&meta.membership[..]).map_err(|e| StateError::Membership(e.to_string()))?;
+        let membership = record::whole(&meta.membership).map_err(StateError::Membership)?;
         let mut restore = Core::restore(&db.header()?.unwrap_or_default())?;
         for table in Table::ALL {
             db.each_row(table, |key, body| restore.row(table, key, body).map_err(StateError::from))?;
@@ -155,6 +157,7 @@ impl StateMachine {
             directory,
             upkeep: Mutex::default(),
             pressure: Notify::new(),
+            damage: Notify::new(),
             db,
             observer,
             witness,
@@ -182,8 +185,33 @@ impl StateMachine {
         self.shared.pressure.notified().await;
     }
 
+    /// Waits until a reader finds damage. Nothing is written to the state any more then, and the node must stop.
+    pub(crate) async fn damage(&self) {
+        self.shared.damage.notified().await;
+    }
+
+    /// Ends all writing if a read found damage: what is written on top of it could not be told from what is right.
+    fn heed<T>(&self, read: Result<T, StateError>) -> Result<T, StateError> {
+        read.inspect_err(|error| {
+            let is_damage = match error {
+                StateError::Storage(error) => error.is_damage(),
+                StateError::Restore(_) | StateError::Membership(_) => true,
+                StateError::Defect(_) => false,
+            };
+            if is_damage {
+                tracing::error!(%error, "what was read from state.db is damaged; the node stops");
+                lock(&self.shared.upkeep).fail(error);
+                self.shared.damage.notify_one();
+            }
+        })
+    }
+
     /// A job, wherever it is: in memory, on its way to disk, or on disk. Blocks on the disk at worst.
     pub(crate) fn job(&self, id: JobId) -> Result<Option<JobView>, StateError> {
+        self.heed(self.find_job(id))
+    }
+
+    fn find_job(&self, id: JobId) -> Result<Option<JobView>, StateError> {
         // In one look: a checkpoint takes what is known of deletions out of the core.
         let (view, is_gone) = self.read(|core| (core.view(id), core.is_gone(id)));
         if view.is_some() || is_gone {
@@ -196,10 +224,12 @@ impl StateMachine {
     /// The row's body of a job that has ended; `None` if it has not, is not known, or is kept no longer. Blocks on the
     /// disk at worst.
     pub(crate) fn row(&self, id: JobId, part: RowPart) -> Result<Option<Bytes>, StateError> {
-        let Some(row) = self.whole_row(id)? else { return Ok(None) };
-        Ok(Some(match part {
-            RowPart::Whole => row.into(),
-            RowPart::Identity => jobraft_core::identity(&row)?.into(),
+        self.heed(self.whole_row(id).and_then(|row| {
+            let Some(row) = row else { return Ok(None) };
+            Ok(Some(match part {
+                RowPart::Whole => row.into(),
+                RowPart::Identity => jobraft_core::identity(&row)?.into(),
+            }))
         }))
     }
 
@@ -242,8 +272,8 @@ impl StateMachine {
             // Asked one by one, so that entries are applied in between. A job that is kept no longer is passed over.
             jobs.extend(self.kept(body)?.map(RestingJob::into_summary));
             Ok::<_, StateError>(jobs.len() >= jobs_max || bytes >= limits::LIST_ROW_BYTES_MAX)
-        })?;
-        Ok(JobPage { jobs, next })
+        });
+        Ok(JobPage { next: self.heed(next)?, jobs })
     }
 
     /// Makes a checkpoint: afterwards `state.db` holds, durably, everything applied before. Blocks on the disk.

@@ -110,7 +110,7 @@ impl Proposal {
             Some((&Self::KIND, body)) => body,
             _ => return Err(ProposalError("not a proposal".into())),
         };
-        let entry: Entry = ciborium::from_reader(body).map_err(|error| ProposalError(error.to_string()))?;
+        let entry: Entry = super::record::whole(body).map_err(ProposalError)?;
         Ok(self.entry.get_or_init(|| entry))
     }
 }

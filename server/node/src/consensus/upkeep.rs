@@ -78,6 +78,11 @@ impl Upkeep {
 
     /// Remembers a failure: it is never tried again.
     pub(super) fn note<T>(&mut self, result: Result<T, StorageError>) -> Result<T, StorageError> {
-        result.inspect_err(|error| self.failed = Some(error.to_string()))
+        result.inspect_err(|error| self.fail(error))
+    }
+
+    /// Nothing is written any more. The first reason stays.
+    pub(super) fn fail(&mut self, why: &dyn std::error::Error) {
+        self.failed.get_or_insert_with(|| why.to_string());
     }
 }

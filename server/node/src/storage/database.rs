@@ -4,7 +4,7 @@
 //! again at the next commit; here it is as fatal as any other.
 
 use super::data_dir::{remove_if_there, sync_dir};
-use super::{StorageError, wal};
+use super::{StorageError, soundness, wal};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
 use std::fs::{self, File};
@@ -66,6 +66,7 @@ impl Database {
         use_wal(&connection, &path)?;
         let mut database = Self { connection, path, wal_pages: 0, stopped: None };
         database.empty_wal()?;
+        soundness::check(&database.connection, &database.path)?;
         Ok(database)
     }
 
@@ -108,7 +109,7 @@ impl Database {
     /// shrink on disk.
     pub(super) fn settle(&mut self) -> Result<(), StorageError> {
         self.wal_pages = 0;
-        let result = self.checkpoint_wal("PASSIVE").map(|_busy| ());
+        let result = checkpoint_wal(&self.connection, &self.path, "PASSIVE").map(|_busy| ());
         self.stop_on_error(result)
     }
 
@@ -134,18 +135,23 @@ impl Database {
     }
 
     fn empty_wal(&mut self) -> Result<(), StorageError> {
-        if self.checkpoint_wal("TRUNCATE")? {
-            return Err(StorageError::InUse { path: self.path.clone(), pid: None });
-        }
+        empty_wal(&self.connection, &self.path)?;
         self.wal_pages = 0;
         Ok(())
     }
+}
 
-    /// Whether a reader was in the way.
-    fn checkpoint_wal(&self, mode: &str) -> Result<bool, StorageError> {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        self.connection.query_row(&sql, [], |row| row.get(0)).map_err(StorageError::database(&self.path))
+fn empty_wal(connection: &Connection, path: &Path) -> Result<(), StorageError> {
+    if checkpoint_wal(connection, path, "TRUNCATE")? {
+        return Err(StorageError::InUse { path: path.to_owned(), pid: None });
     }
+    Ok(())
+}
+
+/// Whether a reader was in the way.
+fn checkpoint_wal(connection: &Connection, path: &Path, mode: &str) -> Result<bool, StorageError> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    connection.query_row(&sql, [], |row| row.get(0)).map_err(StorageError::database(path))
 }
 
 /// Makes the database under another name first: one that is there under its own is complete.
@@ -164,6 +170,8 @@ fn create(path: &Path, kind: &Kind) -> Result<(), StorageError> {
     transaction.execute_batch(kind.schema).map_err(&failed)?;
     put_meta(&transaction, path, META_FORMAT, kind.format.to_string().as_bytes())?;
     transaction.commit().map_err(&failed)?;
+    // Closing would do it too, but says nothing if it fails, and the WAL does not come along under the new name.
+    empty_wal(&connection, path)?;
     connection.close().map_err(|(_, error)| failed(error))?;
     fs::rename(&new, path).map_err(StorageError::io("create", path))?;
     path.parent().map_or(Ok(()), sync_dir)
@@ -172,6 +180,10 @@ fn create(path: &Path, kind: &Kind) -> Result<(), StorageError> {
 fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, StorageError> {
     let failed = StorageError::database(path);
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&failed)?;
+    // SQLite opens a file that it may not write for reading, and fails later with less to say.
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) && connection.is_readonly("main").map_err(&failed)? {
+        return Err(StorageError::ReadOnly { path: path.to_owned() });
+    }
     let pragmas = format!(
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
          PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {WAL_BYTES_KEPT};

@@ -86,6 +86,12 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// Nothing can be written there.
+    #[error("{} cannot be written: it or its file system is read-only; mount it writable, or see why the kernel no longer does, and start the node again", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -136,6 +142,7 @@ impl StorageError {
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path: path.to_owned() },
             _ => Self::Io { action, path: path.to_owned(), source },
         }
     }
@@ -148,9 +155,19 @@ impl StorageError {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                     Self::Corrupt { path, what: source.to_string() }
                 }
+                Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path, pid: None },
                 _ => Self::Database { path, source },
             }
+        }
+    }
+
+    /// Whether what is stored cannot be had any more, so that whoever found it must not go on.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+            _ => false,
         }
     }
 
@@ -165,6 +182,7 @@ impl From<StorageError> for io::Error {
         let kind = match &error {
             StorageError::Io { source, .. } => source.kind(),
             StorageError::DiskFull { .. } => io::ErrorKind::StorageFull,
+            StorageError::ReadOnly { .. } => io::ErrorKind::ReadOnlyFilesystem,
             StorageError::Corrupt { .. } | StorageError::IdentityUnreadable { .. } => io::ErrorKind::InvalidData,
             StorageError::Missing { .. } => io::ErrorKind::NotFound,
             StorageError::Refused { .. } => io::ErrorKind::InvalidInput,

@@ -25,21 +25,28 @@ pub(super) struct LogIndex {
 }
 
 impl LogIndex {
-    /// Reads the index, and checks that no record is missing.
+    /// Reads the index, and checks that no record is missing and that terms do not fall. Among purged ones they may: a
+    /// snapshot can take the place of records of a later term that never were committed.
     pub(super) fn recover(connection: &Connection, path: &Path) -> Result<Self, StorageError> {
         let purged = meta(connection, path, META_PURGED)?
             .map(|bytes| decode_position(&bytes).ok_or_else(|| StorageError::corrupt(path, "meta purged is damaged")))
             .transpose()?;
         let mut index = Self { purged, next: purged.map(|purged| purged.index + 1), ..Self::default() };
         let failed = StorageError::database(path);
-        let mut statement = connection.prepare("SELECT idx, length(body) FROM log ORDER BY idx").map_err(&failed)?;
+        let mut statement =
+            connection.prepare("SELECT idx, length(body), term FROM log ORDER BY idx").map_err(&failed)?;
         let mut rows = statement.query([]).map_err(&failed)?;
+        let mut term = 0;
         while let Some(row) = rows.next().map_err(&failed)? {
-            let read = unsigned(row, 0).and_then(|at| Ok((at, row.get(1)?)));
-            let (at, size) = read.map_err(|error| unreadable(path, error, "a log record"))?;
+            let read = unsigned(row, 0).and_then(|at| Ok((at, row.get(1)?, unsigned(row, 2)?)));
+            let (at, size, its_term) = read.map_err(|error| unreadable(path, error, "a log record"))?;
             if purged.is_some_and(|purged| at <= purged.index) {
                 index.garbage.push_back((at, size));
+            } else if its_term < term {
+                let what = format!("log record {at} is of term {its_term}, the one before it of term {term}");
+                return Err(StorageError::corrupt(path, what));
             } else {
+                term = its_term;
                 index.append(at, size).map_err(|what| StorageError::corrupt(path, what))?;
             }
         }

@@ -10,6 +10,7 @@
 //! - A write or fsync that failed is never tried again on the same handle. The kernel may have dropped the page that
 //!   it could not write, so a second success would prove nothing; the node stops and recovers from disk.
 //! - Every row carries a checksum. Corruption is named by file and row and is never served, skipped or repaired.
+//! - What hides rows is looked for at each opening, as far as a start can wait for it.
 //! - A format newer than this build's, or read no longer, is refused before anything is changed.
 //! - What is kept no longer is removed little by little, and its room goes back to the file system.
 
@@ -26,6 +27,7 @@ mod log_writer;
 mod readers;
 mod room;
 mod snapshot;
+mod soundness;
 mod state_db;
 mod state_rows;
 mod sweep;

@@ -4,10 +4,10 @@
 //! here to be loaded again at the next start; ended ones are nowhere else. What a row's body says is the state
 //! machine's business.
 
-use super::StorageError;
 use super::database::{Database, Kind, lock, meta, put_meta};
 use super::readers::Readers;
-use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, put_items, put_jobs, remove_jobs};
+use super::state_rows::{JOB_COLUMNS, check_rows, checked_item, checked_job, put_items, put_jobs, remove_jobs};
+use super::{StorageError, soundness};
 use jobraft_core::command::{Changes, Table};
 use jobraft_protocol::JobId;
 use rusqlite::{Connection, OptionalExtension};
@@ -87,6 +87,9 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(dir: &Path) -> Result<Self, StorageError> {
         let database = Database::open(dir, &STATE)?;
+        if soundness::is_small(database.connection(), database.path())? {
+            check_rows(database.connection(), database.path())?;
+        }
         Ok(Self { readers: Readers::new(database.path()), writer: Mutex::new(database) })
     }
 }
