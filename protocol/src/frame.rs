@@ -60,6 +60,19 @@ pub fn length(header: [u8; HEADER_BYTES], max: usize) -> Result<usize, FrameErro
     if bytes <= max { Ok(bytes) } else { Err(FrameError::TooLarge { bytes, max }) }
 }
 
+/// The first frame of `bytes` and its size with its header, if it is there whole.
+///
+/// # Errors
+/// As [`length`], as soon as the header is there, and [`decode`].
+pub fn first<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<Option<(T, usize)>, FrameError> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+    let length = length(*header, max)?;
+    match rest.get(..length) {
+        Some(body) => Ok(Some((decode(body)?, HEADER_BYTES + length))),
+        None => Ok(None),
+    }
+}
+
 /// Decodes a frame's body: exactly one value.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! connection that carries them ([`ALPN_CLIENT`], [`ALPN_PEER`]); fields are only ever added, with a default.
 
 pub mod backoff;
+mod bounded;
 pub mod cluster;
 pub mod error;
 pub mod frame;

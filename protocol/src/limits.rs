@@ -219,6 +219,9 @@ pub const MODULES_MAX: usize = 10_000;
 pub const CLIENT_FRAME_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// The largest frame between nodes: a full batch of commands and its envelope.
 pub const PEER_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most names in one list of them that are read at all; a frame with more is malformed. What each list may have, less by
+/// far, is refused by name.
+pub const TEXTS_READ_MAX: usize = 4_096;
 /// Commands of one log entry; the rest waits for the next.
 pub const ENTRY_COMMANDS_MAX: usize = 4_096;
 /// Payload bytes of one log entry after which no further command is taken into it.
@@ -228,9 +231,29 @@ pub const TIMERS_PER_ENTRY_MAX: usize = 1_000;
 
 /// Streams that a client may hold open at once on one connection.
 pub const CLIENT_STREAMS_MAX: u32 = 16;
-/// Requests of one session under way at once; the session is read no further until some are answered.
-pub const SESSION_REQUESTS_MAX: usize = 16_384;
+/// Requests of one connection under way at once, of all its sessions together; they are read no further until some are
+/// answered.
+pub const CONNECTION_REQUESTS_MAX: usize = 16_384;
+/// Leases of one connection that wait for a job at once; a further one that would wait is refused with `too_many`.
+pub const CONNECTION_FETCHES_MAX: usize = 1_024;
 /// Client connections of one node; further ones are refused.
 pub const CLIENT_CONNECTIONS_MAX: usize = 4_096;
+/// Those of one name, a quarter of all, so that nobody locks out the others; further ones are refused.
+pub const CLIENT_CONNECTIONS_PER_NAME_MAX: usize = 1_024;
+/// Bytes of large frames that come in on one client's connection at once, or that came and were not dealt with: at least
+/// two of the largest. The next one is read no further until one before is dealt with.
+pub const CONNECTION_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Those of all clients of a node. The next one is read no further until another one is dealt with; small frames pass.
+pub const CLIENT_FRAMES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Answers of one connection that are read or wait to be written, in bytes; requests beyond wait.
+pub const CONNECTION_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Those of all clients of a node; requests that may be answered by much wait. Who reads nothing for long is given up, and
+/// makes room.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Modules that a node receives from one name at once; further ones wait their turn. Half of all, so that nobody locks
+/// out the others.
+pub const UPLOADS_PER_NAME_MAX: usize = 2;
+/// How long an upload of a module may take, its wait for the majority included; then it is refused with `unavailable`.
+pub const UPLOAD_MS_MAX: u64 = 15 * 60 * 1_000;
 /// Commands that wait for a place in the log; beyond, requests are refused with `overloaded`.
 pub const PROPOSALS_WAITING_MAX: usize = 65_536;

@@ -2,7 +2,7 @@
 
 use crate::job::EndReason;
 use crate::{
-    BatchId, GroupKey, JobId, JobState, Label, LogTime, Progress, QueueName, Task, UniqueKey, WorkerId, limits,
+    BatchId, GroupKey, JobId, JobState, Label, LogTime, Progress, QueueName, Task, UniqueKey, WorkerId, bounded, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFilter {
     /// In one of these queues; at most [`limits::FILTER_VALUES_MAX`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::texts")]
     pub queues: Vec<QueueName>,
     /// In one of these states.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

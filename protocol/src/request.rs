@@ -8,7 +8,7 @@ use crate::{
     Extended, Failure, GroupKey, GroupView, JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint,
     LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NewBatch, NewJob, NodeAddress, NodeId,
     Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue, WorkerId, WorkerInfo,
-    WorkerOrder, WorkerView,
+    WorkerOrder, WorkerView, bounded,
 };
 use serde::{Deserialize, Serialize};
 
@@ -242,10 +242,11 @@ pub enum Request {
         /// The worker.
         worker: WorkerId,
         /// Where from, the first with work first.
+        #[serde(deserialize_with = "bounded::texts")]
         queues: Vec<QueueName>,
         /// If given, one for each queue, 1 to [`crate::limits::QUEUE_WEIGHT_MAX`]: jobs are then taken in these proportions
         /// instead, as long as there are some.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::texts")]
         weights: Vec<u32>,
         /// How many at most.
         max: u32,
@@ -260,9 +261,10 @@ pub enum Request {
         /// The worker.
         worker: WorkerId,
         /// Where from, the first with work first.
+        #[serde(deserialize_with = "bounded::texts")]
         queues: Vec<QueueName>,
         /// As in [`Request::Lease`].
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::texts")]
         weights: Vec<u32>,
         /// For how long each.
         lease_ms: u64,

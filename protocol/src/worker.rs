@@ -1,6 +1,6 @@
 //! Workers as the cluster knows them.
 
-use crate::{JobId, LogTime, QueueName, WorkerId};
+use crate::{JobId, LogTime, QueueName, WorkerId, bounded};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct WorkerInfo {
     #[serde(default)]
     pub agent: String,
     /// The queues that it serves.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::texts")]
     pub queues: Vec<QueueName>,
     /// How many jobs it runs at once.
     #[serde(default)]

@@ -7,7 +7,7 @@ use crate::clock::ClockAnchor;
 use crate::frames::FrameReader;
 use crate::sync::lock;
 use bytes::Bytes;
-use jobraft_protocol::limits::SESSION_REQUESTS_MAX;
+use jobraft_protocol::limits::CONNECTION_REQUESTS_MAX;
 use jobraft_protocol::{Error, NodeAddress, Push, Response, ServerFrame, ServerHello, WorkerId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -102,7 +102,7 @@ impl Session {
             frames,
             waiting: Arc::new(Mutex::new(Some(HashMap::new()))),
             reason: Arc::default(),
-            room: Semaphore::new(SESSION_REQUESTS_MAX),
+            room: Semaphore::new(CONNECTION_REQUESTS_MAX),
             closed: CancellationToken::new(),
         });
         let (waiting, reason, closed) =

@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod machine;
 pub mod modules;
 pub mod node;
+mod shares;
 pub mod storage;
 pub mod tls;
 pub mod transport;

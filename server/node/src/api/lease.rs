@@ -5,7 +5,7 @@ use super::session::Session;
 use super::{Api, bounds, fleet};
 use crate::dispatch::{Strides, Wish};
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Error, LeasedJob, QueueName, Response, WorkerId, limits};
+use jobraft_protocol::{Error, ErrorCode, LeasedJob, QueueName, Response, WorkerId, limits};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -38,6 +38,11 @@ pub(super) async fn lease(session: &Session, wish: Wish, wait_ms: u64) -> Answer
         propose(api, wish).await?
     } else {
         fleet::heard(api, wish.worker).await?;
+        let Ok(_place) = session.client.fetches.try_acquire() else {
+            let message =
+                format!("{} leases wait on this connection already: subscribe", limits::CONNECTION_FETCHES_MAX);
+            return Err(Error::new(ErrorCode::TooMany, message));
+        };
         let wait = Duration::from_millis(wait_ms.min(limits::WAIT_MS_MAX));
         api.dispatcher.lease(&api.consensus, wish, wait, &session.closed).await?
     };

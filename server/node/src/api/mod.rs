@@ -8,6 +8,7 @@
 mod act;
 mod batch;
 mod bounds;
+mod client;
 mod cluster;
 mod download;
 mod enqueue;
@@ -48,10 +49,12 @@ mod workflow_tests;
 use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;
 use crate::modules::{ModuleExchange, ModuleStore};
+use crate::shares::Shares;
 use crate::tls::Identity;
 use crate::transport::{CloseCode, Connection, FrameReceiver, FrameSender};
+use client::Client;
 use jobraft_core::command::Event;
-use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, StreamOpen};
+use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, StreamOpen, limits};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -74,7 +77,9 @@ pub struct Api {
     cluster: String,
     node: NodeId,
     request_bytes: Arc<Semaphore>,
+    answer_bytes: Arc<Semaphore>,
     uploads: Semaphore,
+    uploaders: Shares,
 }
 
 impl Api {
@@ -88,29 +93,26 @@ impl Api {
         node: NodeId,
     ) -> Self {
         let request_bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX / REQUEST_BYTES_UNIT));
-        Self { consensus, dispatcher, modules, cluster, node, request_bytes, uploads: Semaphore::new(UPLOADS_MAX) }
+        let answer_bytes = room::of_all();
+        let (uploads, uploaders) = (Semaphore::new(UPLOADS_MAX), Shares::new(limits::UPLOADS_PER_NAME_MAX));
+        Self { consensus, dispatcher, modules, cluster, node, request_bytes, answer_bytes, uploads, uploaders }
     }
 
     /// Serves a client's connection until it is closed. `identity` is what its certificate proved.
     pub async fn serve(self: Arc<Self>, connection: Connection, identity: Identity) {
-        let identity = Arc::new(identity);
+        let client = Client::new(identity, &self.answer_bytes);
         // How many there are at once is bounded by what the connection grants.
         while let Some((sender, receiver)) = connection.accept().await {
-            tokio::spawn(Arc::clone(&self).serve_stream(Arc::clone(&identity), sender, receiver));
+            tokio::spawn(Arc::clone(&self).serve_stream(client.clone(), sender, receiver));
         }
     }
 
-    async fn serve_stream(
-        self: Arc<Self>,
-        identity: Arc<Identity>,
-        mut sender: FrameSender,
-        mut receiver: FrameReceiver,
-    ) {
+    async fn serve_stream(self: Arc<Self>, client: Client, mut sender: FrameSender, mut receiver: FrameReceiver) {
         match timeout(OPEN_TIMEOUT, receiver.recv::<StreamOpen>()).await {
-            Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, identity, hello, sender, receiver).await,
+            Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, client, hello, sender, receiver).await,
             Ok(Ok(Some(StreamOpen::Upload { digest, size, name }))) => {
                 let announced = upload::Announced { digest, size, name };
-                upload::run(&self, &identity, announced, sender, receiver).await;
+                upload::run(&self, &client.identity, announced, sender, receiver).await;
             }
             Ok(Ok(Some(StreamOpen::Download(module)))) => download::run(&self, module, sender).await,
             Ok(Ok(None)) => {}

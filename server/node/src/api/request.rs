@@ -8,14 +8,14 @@ use super::{
 };
 use crate::auth;
 use jobraft_core::command::Outcome;
-use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response};
+use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response, limits};
 
 /// What a request is answered.
 pub(super) type Answer = Result<Response, Error>;
 
 /// Answers what needs no waiting, on the reader's own time.
 pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
-    if let Err(forbidden) = auth::decide(&session.identity, request) {
+    if let Err(forbidden) = auth::decide(&session.client.identity, request) {
         return Some(Err(forbidden));
     }
     match request {
@@ -102,8 +102,10 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
             size_of_val(leases.as_slice()) + size_of_val(progress.as_slice()) + messages.sum::<usize>()
         }
         Request::Checkpoint { data, .. } => data.len(),
+        // Those of so few queues as are allowed take little, and may wait long: they must not keep others out.
         Request::Lease { queues, weights, .. } | Request::Subscribe { queues, weights, .. } => {
-            size_of_val(queues.as_slice()) + size_of_val(weights.as_slice())
+            let many = queues.len().max(weights.len()) > limits::WORKER_QUEUES_MAX;
+            if many { size_of_val(queues.as_slice()) + size_of_val(weights.as_slice()) } else { 0 }
         }
         Request::RegisterWorker { info } => info.name.len() + info.agent.len() + size_of_val(info.queues.as_slice()),
         Request::Act { jobs, action, .. } => act::weight_bytes(jobs, action),

@@ -1,14 +1,14 @@
-//! Room for answers: how much of them a session may have read and not yet written to its client.
+//! Room for answers: how much of them a connection, and all of them, may have read and not yet written to their clients.
 //!
 //! A request that may be answered by much takes room for the most before it reads, and gives back what it did not need.
 //! So a client that asks for many large jobs at once and reads slowly waits for itself, and nobody's memory fills.
 
+use crate::dispatch::RoomHeld;
+use jobraft_protocol::limits::{CLIENT_ANSWER_BYTES_MAX, CONNECTION_ANSWER_BYTES_MAX};
 use jobraft_protocol::{JobView, ModuleManifest, Predecessor, Response, ScheduleView, StateValue, WorkerView, limits};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
-/// Answers of one session that are read or wait for the writer, in bytes; requests beyond wait.
-const SESSION_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The unit in which they are counted.
 const UNIT_BYTES: usize = 1024;
 /// What a job that another one came after takes with that one, at most.
@@ -29,16 +29,26 @@ const _: () = assert!(
     2 * PAGE_BYTES_MAX <= LIST_BYTES_MAX,
     "a page fits into a frame, its last part and the names of fields too"
 );
-const _: () = assert!(LIST_BYTES_MAX <= SESSION_ANSWER_BYTES_MAX, "a list always finds room");
-const _: () = assert!(JOB_BYTES_MAX <= SESSION_ANSWER_BYTES_MAX, "one job always finds room");
+const _: () = assert!(LIST_BYTES_MAX <= CONNECTION_ANSWER_BYTES_MAX, "a list always finds room");
+const _: () = assert!(CONNECTION_ANSWER_BYTES_MAX <= CLIENT_ANSWER_BYTES_MAX / 2, "one connection never takes all");
+const _: () = assert!(JOB_BYTES_MAX <= CONNECTION_ANSWER_BYTES_MAX, "one job always finds room");
 
-/// The room of a session.
+/// The room of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Rooms(Arc<Semaphore>);
+pub(super) struct Rooms {
+    own: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+/// The room of all connections together.
+pub(super) fn of_all() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CLIENT_ANSWER_BYTES_MAX / UNIT_BYTES))
+}
 
 impl Rooms {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(SESSION_ANSWER_BYTES_MAX / UNIT_BYTES)))
+    /// A connection's part of `all`.
+    pub(super) fn new(all: Arc<Semaphore>) -> Self {
+        Self { own: Arc::new(Semaphore::new(CONNECTION_ANSWER_BYTES_MAX / UNIT_BYTES)), all }
     }
 
     /// Of a request that has taken none yet.
@@ -51,23 +61,26 @@ impl Rooms {
 #[derive(Debug)]
 pub(super) struct Room {
     rooms: Rooms,
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<RoomHeld>,
 }
 
 impl Room {
     /// Waits for room for an answer of up to `bytes_max`, instead of what is held.
     pub(super) async fn reserve(&mut self, bytes_max: usize) {
         self.held = None;
-        let units = units(bytes_max.min(SESSION_ANSWER_BYTES_MAX));
-        let held = Arc::clone(&self.rooms.0).acquire_many_owned(units).await;
-        self.held = Some(held.expect("this semaphore is never closed"));
+        let units = units(bytes_max.min(CONNECTION_ANSWER_BYTES_MAX));
+        let take = |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(units);
+        // Of its own first: who has much waiting already must not wait in front of others.
+        let own = take(&self.rooms.own).await.expect("this semaphore is never closed");
+        let all = take(&self.rooms.all).await.expect("this semaphore is never closed");
+        self.held = Some(RoomHeld { own, all });
     }
 
     /// Gives back what an answer of so many bytes does not need.
     fn shrink(&mut self, bytes: usize) {
-        if let Some(held) = &mut self.held {
-            let surplus = held.num_permits().saturating_sub(units(bytes) as usize);
-            drop(held.split(surplus));
+        if let Some(RoomHeld { own, all }) = &mut self.held {
+            let surplus = own.num_permits().saturating_sub(units(bytes) as usize);
+            drop((own.split(surplus), all.split(surplus)));
         }
     }
 
@@ -77,9 +90,9 @@ impl Room {
     }
 
     /// What is to be held until the answer is written.
-    pub(super) fn until_written(mut self, answer: Option<&Response>) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn until_written(mut self, answer: Option<&Response>) -> Option<RoomHeld> {
         self.shrink(answer.map_or(0, bytes));
-        self.held.filter(|held| held.num_permits() > 0)
+        self.held.filter(|held| held.own.num_permits() > 0)
     }
 }
 
@@ -160,28 +173,43 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_keeps_only_the_room_that_it_needs_until_it_is_written() {
-        let rooms = Rooms::new();
-        let free = || rooms.0.available_permits() * UNIT_BYTES;
+        let rooms = Rooms::new(of_all());
+        let free = || rooms.own.available_permits() * UNIT_BYTES;
         let mut room = rooms.room();
         room.reserve(JOB_BYTES_MAX).await;
-        assert!(free() <= SESSION_ANSWER_BYTES_MAX - JOB_BYTES_MAX);
+        assert!(free() <= CONNECTION_ANSWER_BYTES_MAX - JOB_BYTES_MAX);
         assert!(room.until_written(Some(&Response::Done)).is_none());
-        assert_eq!(free(), SESSION_ANSWER_BYTES_MAX);
+        assert_eq!(free(), CONNECTION_ANSWER_BYTES_MAX);
 
         let mut room = rooms.room();
         room.reserve(1024 * 1024).await;
         room.shrink(5_000);
-        assert_eq!(free(), SESSION_ANSWER_BYTES_MAX - 5 * 1024);
+        assert_eq!(free(), CONNECTION_ANSWER_BYTES_MAX - 5 * 1024);
         room.release();
-        assert_eq!(free(), SESSION_ANSWER_BYTES_MAX);
+        assert_eq!(free(), CONNECTION_ANSWER_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn all_connections_together_take_no_more_than_there_is() {
+        let all = of_all();
+        let rooms: Vec<_> = (0..1_000).map(|_| Rooms::new(Arc::clone(&all)).room()).collect();
+        let filled = rooms.into_iter().map_while(|mut room| {
+            room.reserve(CONNECTION_ANSWER_BYTES_MAX).now_or_never()?;
+            Some(room)
+        });
+        let filled: Vec<_> = filled.collect();
+        assert_eq!(filled.len(), CLIENT_ANSWER_BYTES_MAX / CONNECTION_ANSWER_BYTES_MAX);
+        assert_eq!(all.available_permits(), 0);
+        drop(filled);
+        assert_eq!(all.available_permits(), CLIENT_ANSWER_BYTES_MAX / UNIT_BYTES);
     }
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_the_answers_before() {
-        let rooms = Rooms::new();
+        let rooms = Rooms::new(of_all());
         let (mut first, mut second) = (rooms.room(), rooms.room());
         // More than there is is as much as there is.
-        first.reserve(SESSION_ANSWER_BYTES_MAX * 2).await;
+        first.reserve(CONNECTION_ANSWER_BYTES_MAX * 2).await;
         assert!(second.reserve(1).now_or_never().is_none());
         drop(first);
         assert!(second.reserve(1).now_or_never().is_some());

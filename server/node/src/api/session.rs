@@ -1,16 +1,13 @@
 //! A session: many requests under way on one stream, each handled on its own, all answered through one writer.
 
 use super::request::{Answer, answer, at_once, weight_bytes};
-use super::room::Rooms;
-use super::{Api, REQUEST_BYTES_UNIT, writer};
-use crate::dispatch::{DemandId, Outgoing};
-use crate::tls::Identity;
+use super::{Api, Client, REQUEST_BYTES_UNIT, writer};
+use crate::dispatch::{DemandId, Outgoing, RoomHeld};
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
-use jobraft_protocol::limits::SESSION_REQUESTS_MAX;
 use jobraft_protocol::{ClientFrame, ClientHello, Error, ErrorCode, ServerFrame, ServerHello, WorkerId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Answers and pushes that wait for the writer; beyond, whoever has one more waits, and at last the reader.
@@ -23,12 +20,10 @@ const AGENT_CHARS_MAX: usize = 64;
 /// A session, as its requests see it.
 pub(super) struct Session {
     pub(super) api: Arc<Api>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) client: Client,
     /// Cancelled when the session ends: nobody waits for anything on its behalf any longer.
     pub(super) closed: CancellationToken,
     frames: mpsc::Sender<Outgoing>,
-    places: Arc<Semaphore>,
-    rooms: Rooms,
     /// `None` once the session is over.
     subscriptions: Mutex<Option<HashMap<WorkerId, DemandId>>>,
 }
@@ -36,7 +31,7 @@ pub(super) struct Session {
 /// Serves a session until it ends, on either side.
 pub(super) async fn run(
     api: Arc<Api>,
-    identity: Arc<Identity>,
+    client: Client,
     hello: ClientHello,
     mut sender: FrameSender,
     mut receiver: FrameReceiver,
@@ -46,17 +41,15 @@ pub(super) async fn run(
     if sender.send(&greeting).await.is_err() {
         return;
     }
-    tracing::debug!(%identity, agent, "session begins");
+    tracing::debug!(identity = %client.identity, agent, "session begins");
     let (frames, to_write) = mpsc::channel(FRAMES_WAITING_MAX);
     let (closed, broken) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(writer::run(sender, to_write, api.consensus.clone(), closed.clone(), broken.clone()));
     let session = Arc::new(Session {
         api,
-        identity,
+        client,
         closed: closed.clone(),
         frames,
-        places: Arc::new(Semaphore::new(SESSION_REQUESTS_MAX)),
-        rooms: Rooms::new(),
         subscriptions: Mutex::new(Some(HashMap::new())),
     });
     let ended = tokio::select! {
@@ -64,7 +57,7 @@ pub(super) async fn run(
         () = closed.cancelled() => Ok(()),
     };
     if let Err(error) = &ended {
-        tracing::debug!(identity = %session.identity, %error, "session broken");
+        tracing::debug!(identity = %session.client.identity, %error, "session broken");
         broken.cancel();
     }
     session.end();
@@ -78,7 +71,7 @@ impl Session {
                 self.reply(id, result, None).await;
                 continue;
             }
-            let place = Arc::clone(&self.places).acquire_owned().await.expect("this semaphore is never closed");
+            let place = Arc::clone(&self.client.places).acquire_owned().await.expect("this semaphore is never closed");
             let units = weight_bytes(&request).div_ceil(REQUEST_BYTES_UNIT);
             let units = u32::try_from(units).expect("a frame's size is far below what 32 bits count");
             let bytes = if units == 0 {
@@ -89,7 +82,7 @@ impl Session {
             };
             let session = Arc::clone(self);
             tokio::spawn(async move {
-                let mut room = session.rooms.room();
+                let mut room = session.client.rooms.room();
                 let result = answer(&session, request, &mut room).await;
                 drop(bytes);
                 let room = room.until_written(result.as_ref().ok());
@@ -100,7 +93,7 @@ impl Session {
         Ok(())
     }
 
-    async fn reply(&self, id: u64, result: Answer, room: Option<OwnedSemaphorePermit>) {
+    async fn reply(&self, id: u64, result: Answer, room: Option<RoomHeld>) {
         // The writer takes frames for as long as anybody can send one, also those that it can no longer deliver.
         let _ = self.frames.send(Outgoing { frame: ServerFrame::Reply { id, result }, room }).await;
     }

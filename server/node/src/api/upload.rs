@@ -2,12 +2,17 @@
 
 use super::Api;
 use super::request::mismatch;
-use crate::modules::{moving, take};
+use crate::modules::{ModuleError, moving, take};
 use crate::tls::Identity;
 use crate::transport::{FrameReceiver, FrameSender};
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long an upload may take from when it has a place.
+const UPLOAD_TIMEOUT: Duration = Duration::from_millis(limits::UPLOAD_MS_MAX);
 
 /// What the client says that it sends.
 pub(super) struct Announced {
@@ -28,7 +33,8 @@ pub(super) async fn run(
     let result = upload(api, identity, announced, &mut receiver).await;
     match &result {
         Ok(manifest) => tracing::info!(%digest, bytes = manifest.size, %identity, "module uploaded"),
-        Err(error) => tracing::info!(%digest, %identity, %error, "module refused"),
+        // Which may be said again and again.
+        Err(error) => receiver.report("a module", &format_args!("{identity}: {error}")),
     }
     let answer = async {
         sender.send(&result).await?;
@@ -61,6 +67,8 @@ async fn upload(
     }
     drop(known);
 
+    let share = api.uploaders.of(identity).acquire_owned().await;
+    let _share = share.expect("this semaphore is never closed");
     let _place = api.uploads.acquire().await.expect("this semaphore is never closed");
     let received = async {
         let incoming = api.modules.store().receive(digest, size).await?;
@@ -68,9 +76,13 @@ async fn upload(
         let imports = received.inspect().await?;
         received.keep().await?;
         api.modules.replicate(digest).await?;
-        Ok(imports)
+        Ok::<_, ModuleError>(imports)
     };
-    let imports = received.await.map_err(|error: crate::modules::ModuleError| error.answer())?;
+    let received = timeout(UPLOAD_TIMEOUT, received).await.unwrap_or_else(|_| {
+        // It may have moved all the time, but too slowly: others wait for the place.
+        Err(ModuleError::Stalled { seconds: UPLOAD_TIMEOUT.as_secs() })
+    });
+    let imports = received.map_err(|error| error.answer())?;
     let owner = match identity {
         Identity::Client(name) => name.clone(),
         Identity::Node(node) => format!("node/{node}"),

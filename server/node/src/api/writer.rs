@@ -48,7 +48,8 @@ async fn write_all(
     frames: &mut mpsc::Receiver<Outgoing>,
     undelivered: &mut Vec<Outgoing>,
 ) -> Result<(), TransportError> {
-    let mut batch = Vec::with_capacity(FRAMES_WAITING_MAX);
+    // Grows to what a client makes wait: most have little.
+    let mut batch = Vec::new();
     while frames.recv_many(&mut batch, FRAMES_WAITING_MAX).await > 0 {
         let mut waiting = batch.drain(..);
         for frame in waiting.by_ref() {
@@ -70,7 +71,8 @@ async fn write_all(
 /// Queues a frame, or, instead of one that is too large, the refusal; returns then what was not sent.
 fn queue(sender: &mut FrameSender, outgoing: Outgoing) -> Result<Option<Outgoing>, TransportError> {
     let Err(error) = sender.queue(&outgoing.frame) else { return Ok(None) };
-    tracing::warn!(%error, "a frame for a client was not sent");
+    // The client is told, and may ask again and again.
+    tracing::debug!(%error, "a frame for a client was not sent");
     if let ServerFrame::Reply { id, .. } = outgoing.frame {
         let message = format!("the answer cannot be sent: {error}; ask for less");
         sender.queue(&ServerFrame::Reply { id, result: Err(Error::new(ErrorCode::TooLarge, message)) })?;

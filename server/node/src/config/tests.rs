@@ -2,6 +2,7 @@
 
 use super::{ConfigError, LogFormat, NodeConfig, Source};
 use jobraft_protocol::NodeId;
+use proptest::prelude::*;
 use std::path::Path;
 
 const GOOD: &str = r#"
@@ -145,4 +146,32 @@ fn every_sample_is_valid() {
         }
     }
     assert!(seen >= 4, "only {seen} samples");
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_what_is_read(id in 1..u64::MAX, port in 1..=u16::MAX, cluster in "[a-z][a-z0-9-]{0,30}") {
+        let written = GOOD
+            .replace("id = 1", &format!("id = {id}"))
+            .replace("7401", &port.to_string())
+            .replace("initial_members = { 1 =", &format!("name = \"{cluster}\"\ninitial_members = {{ {id} ="))
+            .replace("2 = \"127.0.0.1:7402\"", "7 = \"127.0.0.2:7402\"");
+        // TOML has no numbers beyond those of 63 bits.
+        prop_assume!(i64::try_from(id).is_ok() && id != 7);
+        let config = load(&written).unwrap();
+        prop_assert_eq!((config.node_id, config.listen.port(), config.cluster), (NodeId(id), port, cluster));
+        prop_assert_eq!(config.initial_members.len(), 2);
+    }
+
+    #[test]
+    fn a_changed_file_is_taken_or_refused_by_line_and_never_a_panic(
+        place: prop::sample::Index, removed in 0..20_usize, added in "\\PC{0,8}",
+    ) {
+        let start = place.index(GOOD.len());
+        let end = (start + removed).min(GOOD.len());
+        let changed = format!("{}{added}{}", &GOOD[..start], &GOOD[end..]);
+        if let Err(error) = load(&changed) {
+            prop_assert!(error.to_string().starts_with("etc/node-1.toml, line "), "{}", error);
+        }
+    }
 }

@@ -30,8 +30,10 @@ mod storage_suite;
 
 pub use handle::{Consensus, ConsensusError, ConsensusOptions};
 pub use leadership::Leadership;
+pub use record::check_record;
 pub use state_machine::RowPart;
 pub use types::Member;
+pub use wire::check_message;
 pub use witness::{Place, Pulse, Witness};
 
 /// openraft, with our types.

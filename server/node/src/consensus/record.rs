@@ -38,3 +38,78 @@ pub(crate) fn decode(record: LogRecord) -> io::Result<LogEntry> {
     };
     Ok(LogEntry { log_id: log_id(record.term, record.index), payload })
 }
+
+/// Whether the body of a log record is one that this version can apply. Nothing is done with it.
+///
+/// # Errors
+/// Why not.
+pub fn check_record(body: Bytes) -> io::Result<()> {
+    match decode(LogRecord { index: 1, term: 1, body })?.payload {
+        EntryPayload::Normal(proposal) => proposal.entry().map(drop).map_err(io::Error::other),
+        EntryPayload::Blank | EntryPayload::Membership(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::super::types::{TypeConfig, Vote};
+    use super::super::{check_message, wire};
+    use super::*;
+    use crate::transport::PeerStream;
+    use jobraft_core::{Command, Entry};
+    use jobraft_protocol::{JobId, LogTime, NewJob, Task};
+    use openraft::impls::leader_id_std::LeaderId;
+    use openraft::raft::{AppendEntriesRequest, VoteRequest};
+    use proptest::prelude::*;
+
+    fn entry(at: u64, random: [u8; 10], payload: Vec<u8>) -> Entry {
+        let task = Task::Handler("t".parse().unwrap());
+        let job = NewJob::new(JobId::new(LogTime::from_ms(at), random), "q".parse().unwrap(), task, payload);
+        Entry {
+            at: LogTime::from_ms(at),
+            leader_change: at.is_multiple_of(2),
+            commands: vec![Command::enqueue(vec![job])],
+        }
+    }
+
+    fn cbor(value: &impl serde::Serialize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(value, &mut bytes).unwrap();
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_survives_its_record_and_its_way_to_a_peer(
+            at in 0..1_u64 << 48, random: [u8; 10], payload: Vec<u8>, term: u64, index: u64,
+            place: prop::sample::Index, flip in 1..=255_u8,
+        ) {
+            let entry = entry(at, random, payload);
+            let payload = EntryPayload::Normal(Proposal::new(entry.clone()).unwrap());
+            let written = LogEntry { log_id: log_id(term, index), payload };
+            let record = encode(&written).unwrap();
+            let mut body = record.body.to_vec();
+            let read = decode(record).unwrap();
+            prop_assert_eq!(read.log_id, written.log_id);
+            let EntryPayload::Normal(proposal) = &read.payload else { panic!("{read:?}") };
+            prop_assert_eq!(proposal.entry().unwrap(), &entry);
+
+            let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
+            let request: AppendEntriesRequest<TypeConfig> = AppendEntriesRequest { vote, prev_log_id: None, entries: vec![read], leader_commit: None };
+            let mut append = cbor(&request);
+            prop_assert_eq!(check_message(PeerStream::Append, &append), Ok(()));
+            let mut ask = cbor(&wire::Rpc::PreVote(VoteRequest { vote, last_log_id: Some(log_id(term, index)), leadership_transfer: false }));
+            prop_assert_eq!(check_message(PeerStream::Rpc, &ask), Ok(()));
+
+            // Whatever becomes of them, reading them is no panic.
+            for bytes in [&mut body, &mut append, &mut ask] {
+                let place = place.index(bytes.len());
+                bytes[place] ^= flip;
+            }
+            let _ = check_record(body.into());
+            let _ = check_message(PeerStream::Append, &append);
+            let _ = check_message(PeerStream::Rpc, &ask);
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! What nodes say to each other about Raft.
 
 use super::types::{SnapshotMeta, TypeConfig, Vote};
-use openraft::raft::{SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use crate::transport::PeerStream;
+use jobraft_protocol::frame::{self, FrameError};
+use openraft::EntryPayload;
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -55,3 +58,25 @@ pub(crate) struct SnapshotHeader {
 
 /// The answer to a snapshot, once it is installed.
 pub(crate) type SnapshotAnswer = Result<SnapshotResponse<TypeConfig>, String>;
+
+/// Whether the body of a frame is what another node may send on a stream of this kind, with all that is decoded of it
+/// later. Nothing is done with it. On streams for modules nothing is consensus'.
+///
+/// # Errors
+/// [`FrameError`], if it is not.
+pub fn check_message(stream: PeerStream, body: &[u8]) -> Result<(), FrameError> {
+    match stream {
+        PeerStream::Append => {
+            let request: AppendEntriesRequest<TypeConfig> = frame::decode(body)?;
+            for entry in &request.entries {
+                if let EntryPayload::Normal(proposal) = &entry.payload {
+                    proposal.entry().map_err(|error| FrameError::Malformed(error.to_string()))?;
+                }
+            }
+        }
+        PeerStream::Rpc => frame::decode::<Rpc>(body).map(drop)?,
+        PeerStream::Snapshot => frame::decode::<SnapshotHeader>(body).map(drop)?,
+        PeerStream::Module => {}
+    }
+    Ok(())
+}

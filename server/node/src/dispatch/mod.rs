@@ -26,7 +26,7 @@ pub(crate) use demands::DemandId;
 pub use dispatcher::Dispatcher;
 pub(crate) use end_watch::{EndWatch, Watched};
 pub(crate) use orders::give_back;
-pub(crate) use outgoing::Outgoing;
+pub(crate) use outgoing::{Outgoing, RoomHeld};
 pub(crate) use strides::Strides;
 pub(crate) use wish::Wish;
 

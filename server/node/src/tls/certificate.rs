@@ -53,7 +53,15 @@ pub struct CertificateInfo {
 /// # Errors
 /// When the file cannot be read or holds no certificate.
 pub fn describe(path: &Path) -> Result<CertificateInfo, TlsError> {
-    let chain = read_chain(path)?;
+    describe_pem(path, &files::read(path)?)
+}
+
+/// Describes the first certificate of a PEM file's bytes; `path` is what errors name.
+///
+/// # Errors
+/// When there is no certificate in them.
+pub fn describe_pem(path: &Path, bytes: &[u8]) -> Result<CertificateInfo, TlsError> {
+    let chain = chain_of(path, bytes)?;
     let first = &chain[0];
     let certificate = parse(path, first)?;
     let role = if certificate.is_ca() {
@@ -84,10 +92,13 @@ pub fn describe(path: &Path) -> Result<CertificateInfo, TlsError> {
 
 /// Reads all certificates of a PEM file: at least one, at most [`CHAIN_MAX`].
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    chain_of(path, &files::read(path)?)
+}
+
+fn chain_of(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let malformed =
         |reason: String| TlsError::Malformed { path: path.to_owned(), expected: "a PEM certificate", reason };
-    let bytes = files::read(path)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .take(CHAIN_MAX + 1)
         .collect::<Result<_, _>>()
         .map_err(|error| malformed(error.to_string()))?;

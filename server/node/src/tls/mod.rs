@@ -20,7 +20,7 @@ pub use authority::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
     VALIDITY_DAYS_MAX,
 };
-pub use certificate::{CertificateInfo, Validity, describe};
+pub use certificate::{CertificateInfo, Validity, describe, describe_pem};
 pub use credentials::{Credentials, TlsFiles};
 pub use error::TlsError;
 pub use identity::{Identity, IdentityError};

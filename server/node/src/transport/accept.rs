@@ -1,12 +1,14 @@
 //! Handshakes: each in a task of its own, bounded in number and time, and what does not belong here turned away.
 
-use super::connection::identity_of;
+use super::connection::{Guest, identity_of};
 use super::endpoint::{Accepted, Protocol};
+use super::frame_room::FrameRooms;
 use super::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, PEER_CONNECTIONS_MAX};
 use super::refusals::Refusals;
 use super::{CloseCode, Connection, TransportError, quic};
+use crate::shares::Shares;
 use crate::tls::Identity;
-use jobraft_protocol::limits::CLIENT_CONNECTIONS_MAX;
+use jobraft_protocol::limits::{CLIENT_CONNECTIONS_MAX, CLIENT_CONNECTIONS_PER_NAME_MAX};
 use jobraft_protocol::{ALPN_CLIENT, ALPN_PEER};
 use quinn::Incoming;
 use quinn::crypto::rustls::HandshakeData;
@@ -22,6 +24,8 @@ pub(super) struct Acceptor {
     handshakes: Arc<Semaphore>,
     peers: Arc<Semaphore>,
     clients: Arc<Semaphore>,
+    names: Arc<Shares>,
+    frames: FrameRooms,
 }
 
 impl Acceptor {
@@ -32,6 +36,8 @@ impl Acceptor {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             peers: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
             clients: Arc::new(Semaphore::new(CLIENT_CONNECTIONS_MAX)),
+            names: Arc::new(Shares::new(CLIENT_CONNECTIONS_PER_NAME_MAX)),
+            frames: FrameRooms::new(),
         }
     }
 
@@ -89,11 +95,21 @@ impl Acceptor {
         };
         let place = Arc::clone(places).try_acquire_owned();
         let place = place.map_err(|_| (CloseCode::Overloaded, "too many connections; try again later".to_owned()))?;
-        if protocol == Protocol::Peer {
-            quic::grant_peer(quic);
-        }
+        let guest = match protocol {
+            Protocol::Peer => {
+                quic::grant_peer(quic);
+                Guest { place, share: None, room: None }
+            }
+            Protocol::Client => {
+                let share = self.names.of(&identity).try_acquire_owned().map_err(|_| {
+                    let reason = format!("{identity} has {CLIENT_CONNECTIONS_PER_NAME_MAX} connections already");
+                    (CloseCode::Overloaded, reason)
+                })?;
+                Guest { place, share: Some(share), room: Some(self.frames.of_connection()) }
+            }
+        };
         let refusals = Arc::clone(&self.refusals);
-        let connection = Connection::new(quic.clone(), identity.clone(), protocol, refusals, Some(place));
+        let connection = Connection::new(quic.clone(), identity.clone(), protocol, refusals, Some(guest));
         Ok(Accepted { connection, identity, protocol })
     }
 }

@@ -1,7 +1,8 @@
 //! A connection whose other side has proved who it is.
 
 use super::endpoint::Protocol;
-use super::limits::{CLIENT_BUFFER_KEPT_BYTES, PEER_BUFFER_KEPT_BYTES, STREAM_OPEN_TIMEOUT};
+use super::frame_room::FrameRoom;
+use super::limits::{CLIENT_BUFFER_KEPT_BYTES, PEER_BUFFER_KEPT_BYTES, STREAM_OPEN_TIMEOUT, WRITE_STALL_TIMEOUT};
 use super::refusals::Refusals;
 use super::{CloseCode, FrameReceiver, FrameSender, TransportError};
 use crate::tls::{Identity, IdentityError};
@@ -18,13 +19,30 @@ use tokio::time::timeout;
 pub(super) struct Origin {
     remote: SocketAddr,
     refusals: Arc<Refusals>,
-    /// The connection's place among those of its kind; given back with the last stream.
-    _place: Option<OwnedSemaphorePermit>,
+    /// `None` for a connection that this side opened.
+    guest: Option<Guest>,
+}
+
+/// What a connection that came in holds of this node's; given back with the last stream.
+pub(super) struct Guest {
+    /// Its place among those of its kind.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(super) place: OwnedSemaphorePermit,
+    /// Its place among those of its name, if it is a client's.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(super) share: Option<OwnedSemaphorePermit>,
+    /// Room for its large frames, if it is a client's. Peers are few and known.
+    pub(super) room: Option<FrameRoom>,
 }
 
 impl Origin {
     pub(super) fn refuse(&self, kind: &'static str, reason: &dyn Display) {
         self.refusals.record(self.remote, kind, reason);
+    }
+
+    /// Room for the large frames of a client's connection.
+    pub(super) fn frame_room(&self) -> Option<&FrameRoom> {
+        self.guest.as_ref()?.room.as_ref()
     }
 }
 
@@ -44,9 +62,9 @@ impl Connection {
         identity: Identity,
         protocol: Protocol,
         refusals: Arc<Refusals>,
-        place: Option<OwnedSemaphorePermit>,
+        guest: Option<Guest>,
     ) -> Self {
-        let origin = Arc::new(Origin { remote: quic.remote_address(), refusals, _place: place });
+        let origin = Arc::new(Origin { remote: quic.remote_address(), refusals, guest });
         Self { quic, identity, protocol, origin }
     }
 
@@ -110,7 +128,8 @@ impl Connection {
             Protocol::Peer => (PEER_FRAME_BYTES_MAX, PEER_BUFFER_KEPT_BYTES),
             Protocol::Client => (CLIENT_FRAME_BYTES_MAX, CLIENT_BUFFER_KEPT_BYTES),
         };
-        (FrameSender::new(send, frame_max), FrameReceiver::new(recv, Arc::clone(&self.origin), frame_max, kept))
+        let stall = self.origin.frame_room().map(|_| WRITE_STALL_TIMEOUT);
+        (FrameSender::new(send, frame_max, stall), FrameReceiver::new(recv, Arc::clone(&self.origin), frame_max, kept))
     }
 }
 

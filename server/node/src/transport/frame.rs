@@ -4,15 +4,19 @@
 //! as has arrived and parses the frames where they lie. Neither loses anything when a future of theirs is dropped.
 
 use super::connection::Origin;
+use super::frame_room::FramePlace;
 use super::limits::{RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES};
 use super::{CloseCode, TransportError};
 use bytes::Bytes;
-use jobraft_protocol::frame::{self, FrameError, HEADER_BYTES};
+use jobraft_protocol::frame::{self, HEADER_BYTES};
 use jobraft_protocol::limits::CHUNK_BYTES;
 use quinn::{RecvStream, SendStream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The first capacity of a send buffer.
 const FIRST_BUFFER_BYTES: usize = 512;
@@ -25,11 +29,13 @@ pub struct FrameSender {
     /// What a flush has begun to write: kept here, so that a dropped flush tears no frame.
     writing: Bytes,
     capacity: usize,
+    /// How long the other side may take nothing, if there is a limit to that.
+    stall: Option<Duration>,
 }
 
 impl FrameSender {
-    pub(super) const fn new(stream: SendStream, frame_bytes_max: usize) -> Self {
-        Self { stream, frame_bytes_max, queued: Vec::new(), writing: Bytes::new(), capacity: FIRST_BUFFER_BYTES }
+    pub(super) const fn new(stream: SendStream, frame_bytes_max: usize, stall: Option<Duration>) -> Self {
+        Self { stream, frame_bytes_max, queued: Vec::new(), writing: Bytes::new(), capacity: FIRST_BUFFER_BYTES, stall }
     }
 
     /// Encodes a frame behind those that wait for [`FrameSender::flush`]. Whoever queues in a loop flushes when
@@ -114,9 +120,24 @@ impl FrameSender {
 
     async fn drain(&mut self) -> Result<(), TransportError> {
         while !self.writing.is_empty() {
-            self.stream.write_chunks(std::slice::from_mut(&mut self.writing)).await?;
+            let write = self.stream.write_chunks(std::slice::from_mut(&mut self.writing));
+            match self.stall {
+                None => drop(write.await?),
+                Some(limit) => {
+                    let Ok(written) = timeout(limit, write).await else { return Err(self.give_up(limit)) };
+                    written?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Ends a stream whose other side takes nothing.
+    fn give_up(&mut self, limit: Duration) -> TransportError {
+        self.writing = Bytes::new();
+        self.queued = Vec::new();
+        self.reset(CloseCode::Overloaded);
+        TransportError::TimedOut { what: "writing", limit }
     }
 }
 
@@ -130,6 +151,8 @@ pub struct FrameReceiver {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Room for the frame that is read now, or was read last, if it is a large one.
+    place: Option<FramePlace>,
     stopped: bool,
 }
 
@@ -148,6 +171,7 @@ impl FrameReceiver {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            place: None,
             stopped: false,
         }
     }
@@ -158,7 +182,10 @@ impl FrameReceiver {
     /// [`TransportError::Frame`] or [`TransportError::Truncated`] for what is not a frame of this kind: the other side
     /// is told to stop, and every later call fails. The sending half is the caller's to [`FrameSender::reset`].
     /// Otherwise when the other side gave up the stream, or the connection is lost.
+    ///
+    /// Whoever calls this again has dealt with the frame before: until then it keeps its room.
     pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<T>, TransportError> {
+        self.clear_large();
         loop {
             if let Some(value) = self.try_recv()? {
                 return Ok(Some(value));
@@ -175,7 +202,7 @@ impl FrameReceiver {
     /// # Errors
     /// [`TransportError::Frame`], as [`FrameReceiver::recv`].
     pub fn try_recv<T: DeserializeOwned>(&mut self) -> Result<Option<T>, TransportError> {
-        let parsed = parse(&self.buffer[self.start..self.end], self.frame_bytes_max);
+        let parsed = frame::first(&self.buffer[self.start..self.end], self.frame_bytes_max);
         match parsed {
             Ok(Some((value, bytes))) => {
                 self.start += bytes;
@@ -199,9 +226,15 @@ impl FrameReceiver {
         Ok(self.stream.read_chunk(CHUNK_BYTES, true).await?.map(|chunk| chunk.bytes))
     }
 
+    /// Notes that what came was refused, without filling the log with it.
+    pub(crate) fn report(&self, kind: &'static str, reason: &dyn Display) {
+        self.origin.refuse(kind, reason);
+    }
+
     /// Tells the other side to stop sending; its writes fail with `code`.
     pub fn stop(&mut self, code: CloseCode) {
         (self.start, self.end) = (0, 0);
+        self.clear_large();
         self.stopped = true;
         // Already ended is as good.
         let _ = self.stream.stop(code.var_int());
@@ -220,35 +253,59 @@ impl FrameReceiver {
         if self.stopped {
             return Err(TransportError::StreamEnded);
         }
-        self.make_room();
-        let Some(read) = self.stream.read(&mut self.buffer[self.end..]).await? else { return Ok(false) };
+        let large = self.large_frame_bytes();
+        if let (Some(bytes), None, Some(room)) = (large, &self.place, self.origin.frame_room()) {
+            self.place = Some(room.place(bytes).await);
+        }
+        self.make_room(large);
+        let read = self.stream.read(&mut self.buffer[self.end..]);
+        let read = match &self.place {
+            None => read.await,
+            Some(place) => match place.within(read).await {
+                Ok(read) => read,
+                Err(late) => return Err(self.refuse(late)),
+            },
+        };
+        let Some(read) = read? else { return Ok(false) };
         self.end += read;
         Ok(true)
     }
 
+    /// The size, with its header, of the frame that has begun to come in, if it is larger than what the buffer keeps.
+    fn large_frame_bytes(&self) -> Option<usize> {
+        let header = self.buffer[self.start..self.end].first_chunk::<HEADER_BYTES>()?;
+        let bytes = HEADER_BYTES + frame::length(*header, self.frame_bytes_max).ok()?;
+        (bytes > self.buffer_kept_bytes).then_some(bytes)
+    }
+
+    /// Gives back what a large frame took, once it is parsed. Nothing behind it was read.
+    fn clear_large(&mut self) {
+        if self.start == self.end && self.buffer.len() > self.buffer_kept_bytes {
+            (self.start, self.end) = (0, 0);
+            self.buffer = Vec::new();
+        }
+        if self.buffer.len() <= self.buffer_kept_bytes && self.large_frame_bytes().is_none() {
+            self.place = None;
+        }
+    }
+
     /// Sees to free space at the buffer's end. It grows only when full of bytes that did arrive, so that a length alone
-    /// makes nobody allocate.
-    fn make_room(&mut self) {
+    /// makes nobody allocate; and not beyond the end of a large frame, so that its room is all that it takes.
+    fn make_room(&mut self, large: Option<usize>) {
         let was_filled = self.end == self.buffer.len();
         if self.start == self.end || was_filled {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
         let size = self.buffer.len();
-        if self.end == 0 && size > self.buffer_kept_bytes {
-            self.buffer = vec![0; self.buffer_kept_bytes];
-        } else if was_filled && (size < self.buffer_kept_bytes || self.end > size / 2) {
-            self.buffer.resize((size * 2).max(RECEIVE_BUFFER_BYTES), 0);
+        let size_max = large.unwrap_or(self.buffer_kept_bytes);
+        if was_filled && self.end == size {
+            // Exactly: what a vector grows by of itself may be twice as much.
+            let size = (size * 2).max(RECEIVE_BUFFER_BYTES).min(size_max);
+            self.buffer.reserve_exact(size - self.end);
+            self.buffer.resize(size, 0);
+        } else if was_filled && size < self.buffer_kept_bytes {
+            self.buffer.resize((size * 2).max(RECEIVE_BUFFER_BYTES).min(self.buffer_kept_bytes), 0);
         }
-    }
-}
-
-/// Parses the first frame of `bytes`, if it is whole; returns it and its size.
-fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<Option<(T, usize)>, FrameError> {
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
-    let length = frame::length(*header, max)?;
-    match rest.get(..length) {
-        Some(body) => Ok(Some((frame::decode(body)?, HEADER_BYTES + length))),
-        None => Ok(None),
     }
 }

@@ -26,6 +26,11 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long opening a stream waits for one to become free, and an accepted peer stream for its first frame; then the
 /// stream is given up.
 pub const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a large frame of a client may take from when there is room for it; then its stream is given up, so that the room
+/// comes back.
+pub const LARGE_FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take none of what is written to it; then the stream is given up, and what waits for it is gone.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stopping endpoint waits for its farewells to arrive; then it goes anyway.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a refused peer has to read why before the connection is closed under it.
@@ -38,6 +43,13 @@ pub const PEER_CONNECTIONS_MAX: usize = 256;
 /// Handshakes under way at once; further connections are refused until one ends. From a quarter of it on, whoever
 /// connects must first prove that its address is its own (a QUIC Retry).
 pub const HANDSHAKES_MAX: usize = 512;
+/// Connection attempts whose first packets came and that nobody looked at yet; further ones are refused. They are looked at
+/// at once, unless the machine is overwhelmed.
+pub const INCOMING_MAX: usize = 1_024;
+/// Bytes of further packets kept of one of them; more are dropped, and the other side sends them again.
+pub const INCOMING_BYTES_MAX: u64 = 16 * 1024;
+/// Those of all of them.
+pub const INCOMING_TOTAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Connections after their handshake that wait to be accepted; those beyond keep their handshake's place.
 pub const ACCEPTED_WAITING_MAX: usize = 64;
 /// Addresses of one DNS name that are tried.
@@ -54,7 +66,8 @@ pub const SEND_WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The first size of a stream's receive buffer; it doubles while reads fill it.
 pub const RECEIVE_BUFFER_BYTES: usize = 8 * 1024;
-/// The size to which a client stream's receive buffer grows for speed, and shrinks after a larger frame.
+/// The size to which a client stream's receive buffer grows for speed, and shrinks after a larger frame. A frame that does
+/// not fit takes room among [`jobraft_protocol::limits::CLIENT_FRAMES_BYTES_MAX`].
 pub const CLIENT_BUFFER_KEPT_BYTES: usize = 64 * 1024;
 /// The size to which a peer stream's receive buffer grows for speed, and shrinks after a larger frame.
 pub const PEER_BUFFER_KEPT_BYTES: usize = 1024 * 1024;

@@ -16,6 +16,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod frame;
+mod frame_room;
 mod hello;
 pub mod limits;
 pub mod link;

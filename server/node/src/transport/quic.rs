@@ -3,8 +3,9 @@
 use super::TransportError;
 use super::endpoint::Protocol;
 use super::limits::{
-    CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE, CLIENT_WINDOW_BYTES, INITIAL_ROUND_TRIP, PEER_IDLE_TIMEOUT,
-    PEER_KEEP_ALIVE, PEER_STREAMS_MAX, PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE, CLIENT_WINDOW_BYTES, INCOMING_BYTES_MAX, INCOMING_MAX,
+    INCOMING_TOTAL_BYTES_MAX, INITIAL_ROUND_TRIP, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX,
+    PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::tls::{Credentials, TlsError};
 use jobraft_protocol::limits::CLIENT_STREAMS_MAX;
@@ -24,7 +25,11 @@ pub(super) fn server_config(credentials: &Credentials) -> Result<ServerConfig, T
     let tls = credentials.server_config(&[ALPN_PEER, ALPN_CLIENT])?;
     let tls = QuicServerConfig::try_from(tls).map_err(|error| TlsError::Cryptography(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(Arc::new(transport(CLIENT_IDLE_TIMEOUT, None, CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES)));
+    config
+        .transport_config(Arc::new(transport(CLIENT_IDLE_TIMEOUT, None, CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES)))
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
     Ok(config)
 }
 
