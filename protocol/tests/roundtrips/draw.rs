@@ -183,7 +183,9 @@ impl Draw {
             let place = self.below(bytes.len().max(1));
             match self.below(5) {
                 0 => bytes.insert(place, self.byte()),
-                1 if !bytes.is_empty() => drop(bytes.remove(place)),
+                1 if !bytes.is_empty() => {
+                    bytes.remove(place);
+                }
                 2 => bytes.truncate(place),
                 // The length of a list, a map, a text.
                 3 if !bytes.is_empty() => bytes[place] = self.pick(&[0x9b, 0xbb, 0x5b, 0x7b, 0x9f, 0xbf, 0x1b]),

@@ -119,7 +119,11 @@ mod round_trips {
     fn entry(at: u64, random: [u8; 10], payload: Vec<u8>) -> Entry {
         let task = Task::Handler("t".parse().unwrap());
         let job = NewJob::new(JobId::new(LogTime::from_ms(at), random), "q".parse().unwrap(), task, payload);
-        Entry { at: LogTime::from_ms(at), leader_change: at.is_multiple_of(2), commands: vec![Command::enqueue(vec![job])] }
+        Entry {
+            at: LogTime::from_ms(at),
+            leader_change: at.is_multiple_of(2),
+            commands: vec![Command::enqueue(vec![job])],
+        }
     }
 
     fn cbor(value: &impl serde::Serialize) -> Vec<u8> {

@@ -74,8 +74,8 @@ pub fn check_message(stream: PeerStream, body: &[u8]) -> Result<(), FrameError> 
                 }
             }
         }
-        PeerStream::Rpc => drop(frame::decode::<Rpc>(body)?),
-        PeerStream::Snapshot => drop(frame::decode::<SnapshotHeader>(body)?),
+        PeerStream::Rpc => frame::decode::<Rpc>(body).map(drop)?,
+        PeerStream::Snapshot => frame::decode::<SnapshotHeader>(body).map(drop)?,
         PeerStream::Module => {}
     }
     Ok(())
