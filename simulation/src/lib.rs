@@ -10,3 +10,4 @@ pub mod network;
 pub mod real;
 pub mod simulated;
 pub mod vfs;
+pub mod workload;

@@ -1,0 +1,89 @@
+//! The clients against a real node.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::requests::{Made, made};
+use super::*;
+use crate::history::{Call, Demands, Outcome, Recorder, Verdict, judge};
+use jobraft_node::Node;
+use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
+use jobraft_protocol::{ALPN_CLIENT, NodeId, Request};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A node that leads, and the way to it.
+async fn node() -> (Node, Site, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let ca = CertificateAuthority::create(path, 1).unwrap();
+    ca.issue_node(NodeId(1), &["127.0.0.1".to_owned()], 1).unwrap().write(path, "node-1", Overwrite::Replace).unwrap();
+    ca.issue_client("tester", 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let advertise: jobraft_protocol::NodeAddress = "127.0.0.1:1".parse().unwrap();
+    let config = NodeConfig {
+        node_id: NodeId(1),
+        listen: loopback,
+        advertise: advertise.clone(),
+        data_dir: path.join("data"),
+        cluster: "test".to_owned(),
+        initial_members: BTreeMap::from([(NodeId(1), advertise)]),
+        tls: TlsFiles::in_directory(path, "node-1"),
+        log: LogConfig::default(),
+    };
+    let node = Node::start(config).await.unwrap();
+    node.consensus().leadership().wait_for(|now| now.is_leader).await.unwrap();
+    let credentials = Credentials::load(&TlsFiles::in_directory(path, "tester")).unwrap();
+    let tls = credentials.client_config(ALPN_CLIENT).unwrap();
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let endpoint = quinn::Endpoint::client(loopback).unwrap();
+    let addresses = vec![(node.listen_addr(), "127.0.0.1".to_owned())];
+    (node, Site { endpoint, config, addresses, recorder: Recorder::new() }, directory)
+}
+
+#[tokio::test]
+async fn a_busy_node_passes_and_what_is_planted_is_caught() {
+    let (node, site, _directory) = node().await;
+    let plan = Plan { steps: 40, pause_ms_max: 20, lease_ms_max: 1_500, ..Plan::default() };
+    let clients: Vec<_> = clients(&site, &plan, 1).into_iter().map(tokio::spawn).collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    finish(&site, 1, Duration::from_secs(40)).await.unwrap();
+    node.shutdown().await;
+    let history = site.recorder.history().clone();
+    let demands = Demands { operations: 200, jobs: 30, ..Demands::default() };
+    let verdict = judge(&history, &demands);
+    assert!(verdict.is_passed(), "{verdict}");
+    // Each job that was completed is said to be gone.
+    let mut planted = history.clone();
+    let read = planted
+        .operations
+        .iter_mut()
+        .rev()
+        .find(|operation| matches!((&operation.call, &operation.outcome), (Call::Get, Some(Outcome::View(_)))));
+    read.unwrap().outcome = Some(Outcome::Refused(jobraft_protocol::ErrorCode::NotFound));
+    assert!(matches!(judge(&planted, &demands), Verdict::Violated(_)));
+    // A lease is given twice.
+    let mut planted = history;
+    let lease =
+        planted.operations.iter().find(|operation| matches!(operation.call, Call::Lease { .. })).unwrap().clone();
+    planted.operations.push(lease);
+    assert!(matches!(judge(&planted, &demands), Verdict::Violated(_)));
+}
+
+#[test]
+fn every_request_has_its_place() {
+    assert_eq!(made(&Request::ClusterStatus), Made::Here);
+    assert_eq!(made(&Request::RemoveNode { node: NodeId(1) }), Made::ByFaults);
+    assert_eq!(
+        made(&Request::RunSchedule {
+            name: "s".parse().unwrap(),
+            job: jobraft_protocol::JobId::new(Default::default(), [0; 10])
+        }),
+        Made::NotYet
+    );
+}
