@@ -1,6 +1,6 @@
 //! The end of a run: when faults have ceased, waiting work drains, and every job is read once more.
 
-use super::operator::{get, reopen};
+use super::operator::{get, reopen, unschedule};
 use super::plan::{Plan, Site, clients, queue, task};
 use super::producer::enqueue;
 use super::seat::{Answer, Seat};
@@ -30,7 +30,7 @@ pub struct Unfinished {
 pub async fn finish(site: &Site, seed: u64, patience: Duration) -> Result<(), Unfinished> {
     let until = Instant::now() + patience;
     let mut seat = Seat::new(site.clone(), CLIENT, seed);
-    while !reopen(&mut seat).await && Instant::now() < until {}
+    while !(reopen(&mut seat).await && unschedule(&mut seat).await) && Instant::now() < until {}
     let known =
         || -> BTreeSet<JobId> { site.recorder.history().operations.iter().map(|operation| operation.job).collect() };
     for round in 1.. {

@@ -4,7 +4,8 @@ use super::plan::{Plan, queue};
 use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{
-    Consistency, JobAction, JobFilter, JobId, JobState, QueueMode, QueueSetting, Request, Response, Setting,
+    Consistency, Digest, ErrorCode, JobAction, JobFilter, JobId, JobState, JobTemplate, ModuleRef, QueueMode,
+    QueueSetting, Request, Response, Schedule, ScheduleName, Setting, StateKey, WorkerOrder,
 };
 use rand::RngExt as _;
 
@@ -20,8 +21,54 @@ pub(super) async fn operate(mut seat: Seat, plan: Plan) {
             }
             40..70 => act(&mut seat).await,
             70..75 => pause(&mut seat).await,
+            75..80 => schedule(&mut seat).await,
+            80..83 => quiet(&mut seat).await,
             _ => look(&mut seat).await,
         }
+    }
+}
+
+/// Puts the schedule, runs it, and looks at it. What its ticks enqueue has no name until somebody has it.
+async fn schedule(seat: &mut Seat) {
+    let template = JobTemplate::new(queue(2), task(), "tick");
+    let schedule = Box::new(Schedule::new(schedule_name(), "*/2 * * * * *", template));
+    seat.ask(Request::Configure { settings: vec![Setting::PutSchedule(schedule)] }).await;
+    if let Some(job) = seat.new_id() {
+        let ask = seat.begin(job, Call::Spawn);
+        let answer = seat.ask(Request::RunSchedule { name: schedule_name(), job }).await;
+        seat.end(ask, &answer, |response| match response {
+            Response::Enqueued(outcomes) => outcomes.first().map(Outcome::from),
+            _ => None,
+        });
+    }
+    let consistency = Consistency::Linearizable;
+    seat.ask(Request::GetSchedule { name: schedule_name(), next: 3, consistency }).await;
+    seat.rest(1_000).await;
+    seat.ask(Request::Configure { settings: vec![Setting::PauseSchedule(schedule_name(), true)] }).await;
+}
+
+fn schedule_name() -> ScheduleName {
+    ScheduleName::new("workload").expect("it is a name")
+}
+
+/// Lets a worker rest for a while.
+async fn quiet(seat: &mut Seat) {
+    let worker = seat.history().operations.iter().rev().find_map(|operation| match operation.call {
+        Call::Lease { worker, .. } => Some(worker),
+        _ => None,
+    });
+    let Some(worker) = worker else { return };
+    seat.ask(Request::OrderWorker { worker, order: WorkerOrder::Quiet }).await;
+    seat.rest(300).await;
+    seat.ask(Request::OrderWorker { worker, order: WorkerOrder::Run }).await;
+}
+
+/// Ends the schedule; says whether there is none.
+pub(super) async fn unschedule(seat: &mut Seat) -> bool {
+    match seat.ask(Request::Configure { settings: vec![Setting::RemoveSchedule(schedule_name())] }).await {
+        Answer::Done(_) => true,
+        Answer::Refused(error) => error.code == ErrorCode::NotFound,
+        Answer::Unsent | Answer::Unknown => false,
     }
 }
 
@@ -99,7 +146,12 @@ async fn pause(seat: &mut Seat) {
 /// Asks for what there is to look at; that an answer comes is all that is asked of it here.
 async fn look(seat: &mut Seat) {
     let consistency = if seat.chance(50) { Consistency::Linearizable } else { Consistency::Stale };
-    let request = match seat.rng.random_range(0..7) {
+    let request = match seat.rng.random_range(0..12) {
+        7 => Request::GetState { key: StateKey::new("value-0").expect("it is a key"), consistency },
+        8 => Request::ListBatches { after: None, limit: 100, consistency },
+        9 => Request::ListSchedules { after: None, limit: 100, consistency },
+        10 => Request::ListModules { consistency },
+        11 => Request::ResolveModule { module: ModuleRef::Digest(Digest([7; 32])) },
         0 => Request::ListQueues { consistency },
         1 => Request::ListWorkers { after: None, limit: 100, consistency },
         2 => Request::ClusterStatus,

@@ -4,8 +4,8 @@ use super::plan::{Plan, queue, task};
 use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome};
 use jobraft_protocol::{
-    After, Backoff, BackoffCurve, ErrorCode, GroupKey, NewJob, OnConflict, OnFailure, Request, Response, Start, Unique,
-    UniqueKey, UniqueScope,
+    After, Backoff, BackoffCurve, BatchId, Consistency, ErrorCode, GroupKey, NewBatch, NewJob, OnConflict, OnFailure,
+    Request, Response, Start, Unique, UniqueKey, UniqueScope,
 };
 use rand::RngExt as _;
 
@@ -19,6 +19,10 @@ pub(super) async fn produce(mut seat: Seat, plan: Plan) {
     let mut open: Vec<NewJob> = Vec::new();
     for _ in 0..plan.steps {
         seat.rest(plan.pause_ms_max).await;
+        if seat.chance(6) {
+            batch(&mut seat).await;
+            continue;
+        }
         let again = (!open.is_empty() && seat.chance(60)).then(|| open.remove(0));
         let jobs = match again {
             // Nobody knows whether it was enqueued: the same id makes it the same job.
@@ -65,6 +69,26 @@ pub(super) async fn enqueue(seat: &mut Seat, jobs: &[NewJob], all_or_none: bool)
         }
     }
     true
+}
+
+/// Creates a batch with a few jobs and a callback; at times it stays open for a while. Nobody knows when the callback comes.
+async fn batch(seat: &mut Seat) {
+    let Some((id, callback)) = seat.new_id().zip(seat.new_id()) else { return };
+    let ids: Vec<_> = (0..seat.rng.random_range(1..4)).filter_map(|_| seat.new_id()).collect();
+    let jobs: Vec<NewJob> = ids.into_iter().map(|job| NewJob::new(job, queue(1), task(), "part")).collect();
+    let callback = NewJob::new(callback, queue(2), task(), "callback");
+    let open = seat.chance(30);
+    let batch =
+        NewBatch { on_complete: Some(Box::new(callback.clone())), open, ..NewBatch::new(BatchId(id), jobs.clone()) };
+    let parts: Vec<_> = jobs.iter().map(|job| seat.begin(job.id, Call::Enqueue(Box::new(job.clone())))).collect();
+    let called_back = seat.begin(callback.id, Call::Enqueue(Box::new(callback)));
+    let answer = seat.ask(Request::CreateBatch { batch: Box::new(batch) }).await;
+    parts.into_iter().for_each(|part| seat.end(part, &answer, |_| Some(Outcome::Done)));
+    seat.end(called_back, &answer, |_| None);
+    if open {
+        seat.ask(Request::SealBatch { batch: BatchId(id), cancel: false }).await;
+    }
+    seat.ask(Request::GetBatch { batch: BatchId(id), consistency: Consistency::Linearizable, wait_ms: 0 }).await;
 }
 
 /// A job with whatever can be asked for, or one of those that there are.

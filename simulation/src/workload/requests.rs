@@ -9,8 +9,6 @@ pub(super) enum Made {
     Here,
     /// Whoever makes the faults: it changes the cluster itself.
     ByFaults,
-    /// Nobody yet.
-    NotYet,
 }
 
 /// Who makes this request.
@@ -37,9 +35,8 @@ pub(super) const fn made(request: &Request) -> Made {
         | Request::GetJob { .. }
         | Request::ListQueues { .. }
         | Request::ListGroups { .. }
-        | Request::ClusterStatus => Made::Here,
-        Request::AddNode { .. } | Request::RemoveNode { .. } | Request::TransferLeader { .. } => Made::ByFaults,
-        Request::CreateBatch { .. }
+        | Request::ClusterStatus
+        | Request::CreateBatch { .. }
         | Request::SealBatch { .. }
         | Request::GetBatch { .. }
         | Request::ListBatches { .. }
@@ -50,6 +47,7 @@ pub(super) const fn made(request: &Request) -> Made {
         | Request::OrderWorker { .. }
         | Request::GetState { .. }
         | Request::ListModules { .. }
-        | Request::ResolveModule { .. } => Made::NotYet,
+        | Request::ResolveModule { .. } => Made::Here,
+        Request::AddNode { .. } | Request::RemoveNode { .. } | Request::TransferLeader { .. } => Made::ByFaults,
     }
 }

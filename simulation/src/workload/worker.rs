@@ -39,6 +39,9 @@ pub(super) async fn work(mut seat: Seat, plan: Plan) {
         }) else {
             continue;
         };
+        if seat.chance(5) {
+            seat.ask(Request::Heartbeat { worker: now.worker }).await;
+        }
         for job in take(&mut seat, &mut now).await {
             treat(&mut seat, &now, &job, &mut stale).await;
         }
