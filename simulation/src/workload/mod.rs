@@ -23,10 +23,11 @@ mod call;
 mod finish;
 mod operator;
 mod producer;
-mod requests;
 mod session;
 mod worker;
 
+#[cfg(test)]
+mod requests;
 #[cfg(test)]
 mod tests;
 
