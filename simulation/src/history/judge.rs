@@ -1,5 +1,6 @@
 //! The judgement of a history: each job, then each key; what is wrong first, then whether there was enough.
 
+use super::checks::check;
 use super::claim::{Claim, Step};
 use super::life::Facts;
 use super::operation::{Call, Operation, Outcome};
@@ -17,6 +18,9 @@ pub fn judge(history: &History, demands: &Demands) -> Verdict {
         Ok(windows) => windows,
         Err(violation) => return Verdict::Violated(Box::new(violation)),
     };
+    if let Err(violation) = check(&history.operations, &windows) {
+        return Verdict::Violated(Box::new(violation));
+    }
     let parts = Parts::of(history);
     let mut figures = figures(history, &parts);
     let mut too_large = None;

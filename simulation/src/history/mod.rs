@@ -19,6 +19,7 @@
 //! | `search` | the search for an order |
 //! | `life`, `act` | the specification of one job; `drift` is what happens to it by itself |
 //! | `claim` | the specification of one unique key and of the jobs that want it |
+//! | `checks` | what must hold across jobs |
 //! | [`verdict`] | what comes of it |
 
 pub mod operation;
@@ -26,6 +27,7 @@ pub mod record;
 pub mod verdict;
 
 mod act;
+mod checks;
 mod claim;
 mod drift;
 mod judge;

@@ -268,6 +268,22 @@ fn a_cancelled_job_that_runs_is_caught() {
 }
 
 #[test]
+fn a_token_that_two_jobs_have_is_caught() {
+    let mut story = Story::default();
+    story.created(1).created(2).leased(1, 1, 1, 0).leased(2, 1, 1, 0).is_caught();
+    let mut story = Story::default();
+    story.created(1).created(2).leased(1, 2, 1, 0).leased(2, 1, 1, 10).is_caught();
+}
+
+#[test]
+fn a_lease_of_a_worker_that_has_gone_is_caught() {
+    let mut story = Story::default();
+    story.created(1).leased(1, 1, 1, 0).then(1, Call::Disconnect { worker: WorkerId(1) }, Outcome::Done);
+    story.leased(1, 2, 1, 100);
+    assert!(story.is_caught().what.contains("had gone"));
+}
+
+#[test]
 fn log_time_that_goes_back_is_caught() {
     let mut story = Story::default();
     story.created(1).created(2).leased(1, 1, 1, 500).leased(2, 2, 1, 400);
