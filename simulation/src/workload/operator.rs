@@ -1,6 +1,6 @@
 //! Clients that look at jobs and at the cluster, call jobs off, bring them back, and set queues.
 
-use super::plan::{Plan, queue};
+use super::plan::{Plan, queue, task};
 use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{

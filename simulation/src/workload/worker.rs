@@ -125,7 +125,6 @@ async fn take(seat: &mut Seat, life: &mut Life) -> Vec<LeasedJob> {
             note(seat, life, called, &jobs);
             taken = jobs;
         }
-        Answer::Refused(error) if error.code == ErrorCode::NotFound => life.lease_ms = limits::LEASE_MS_MIN,
         Answer::Unknown => seat.history().unseen_leases(called),
         _ => {}
     }
