@@ -44,7 +44,7 @@ impl Life {
     fn drift_waiting(&self, facts: &Facts, meanwhile: Meanwhile) -> Vec<Self> {
         let mut next = Vec::new();
         if meanwhile.unseen && self.attempt < facts.max_attempts {
-            let mut leased = self.at(self.run_at);
+            let mut leased = self.at(self.runs_from(facts));
             let granted = leased.now;
             let expires = granted.saturating_add(limits::LEASE_MS_MIN);
             leased.attempt += 1;

@@ -142,8 +142,18 @@ impl Life {
             return vec![self.clone()];
         }
         let mut next: Vec<Self> = self.drifted(facts, meanwhile).iter().filter_map(apply).collect();
+        // As part of something else, where another may have stood for it.
+        let is_part = matches!((call, outcome), (Call::Enqueue(_), Some(Outcome::Done)));
+        if is_part && facts.unique.is_some() && self.phase == Phase::Absent {
+            next.push(self.clone());
+        }
         next.dedup();
         next
+    }
+
+    /// When it may be leased at the earliest, if nobody else can have set that.
+    pub(super) const fn runs_from(&self, facts: &Facts) -> u64 {
+        if facts.replaceable { 0 } else { self.run_at }
     }
 
     /// Whether nothing but time sets it apart from what was before.
@@ -161,7 +171,7 @@ impl Life {
             ) => {
                 let enqueued = self.knows_enqueued(enqueued_at.as_ms())?;
                 let granted = expires_at.as_ms().saturating_sub((*lease_ms).max(limits::LEASE_MS_MIN));
-                let mut next = enqueued.at(granted).at(self.run_at);
+                let mut next = enqueued.at(granted).at(self.runs_from(facts));
                 let is_right = self.phase == Phase::Waiting
                     && next.now <= until
                     && next.now <= expires_at.as_ms()

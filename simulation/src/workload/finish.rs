@@ -1,10 +1,10 @@
 //! The end of a run: when faults have ceased, waiting work drains, and every job is read once more.
 
 use super::operator::{get, reopen, unschedule};
-use super::plan::{Plan, Site, clients, queue, task};
+use super::plan::{self, Plan, Site, clients};
 use super::producer::enqueue;
 use super::seat::{Answer, Seat};
-use jobraft_protocol::{ErrorCode, JobId, JobState, NewJob, Response};
+use jobraft_protocol::{ErrorCode, JobId, JobState, Response};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -34,7 +34,7 @@ pub async fn finish(site: &Site, seed: u64, patience: Duration) -> Result<(), Un
     let known =
         || -> BTreeSet<JobId> { site.recorder.history().operations.iter().map(|operation| operation.job).collect() };
     for round in 1.. {
-        let plan = Plan { producers: 0, workers: 1, operators: 0, steps: 12, pause_ms_max: 5, ..Plan::default() };
+        let plan = Plan { producers: 0, workers: 1, operators: 0, steps: 12, pause_ms_max: 5, lease_ms_max: 1_500 };
         for worker in clients(site, &plan, seed.wrapping_add(round)) {
             worker.await;
         }
@@ -58,7 +58,7 @@ pub async fn finish(site: &Site, seed: u64, patience: Duration) -> Result<(), Un
             seat.connect().await;
             continue;
         };
-        if enqueue(&mut seat, &[NewJob::new(id, queue(0), task(), "last")], false).await {
+        if enqueue(&mut seat, &[plan::job(id, 0, "last")], false).await {
             get(&mut seat, id, 0).await;
             break;
         }

@@ -17,12 +17,12 @@
 //! elsewhere: nobody knows whether it was done.
 
 pub mod plan;
-pub mod seat;
 
 mod call;
 mod finish;
 mod operator;
 mod producer;
+mod seat;
 mod session;
 mod worker;
 

@@ -1,6 +1,6 @@
 //! Clients that look at jobs and at the cluster, call jobs off, bring them back, and set queues.
 
-use super::plan::{Plan, queue, task};
+use super::plan::{Plan, backoff, queue, task};
 use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{
@@ -30,7 +30,7 @@ pub(super) async fn operate(mut seat: Seat, plan: Plan) {
 
 /// Puts the schedule, runs it, and looks at it. What its ticks enqueue has no name until somebody has it.
 async fn schedule(seat: &mut Seat) {
-    let template = JobTemplate::new(queue(2), task(), "tick");
+    let template = JobTemplate { backoff: Some(backoff(200)), ..JobTemplate::new(queue(2), task(), "tick") };
     let schedule = Box::new(Schedule::new(schedule_name(), "*/2 * * * * *", template));
     seat.ask(Request::Configure { settings: vec![Setting::PutSchedule(schedule)] }).await;
     if let Some(job) = seat.new_id() {

@@ -3,7 +3,7 @@
 use super::seat::Seat;
 use super::{operator, producer, worker};
 use crate::history::Recorder;
-use jobraft_protocol::{QueueName, Task, TaskName};
+use jobraft_protocol::{Backoff, BackoffCurve, JobId, NewJob, QueueName, Task, TaskName};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -73,6 +73,15 @@ pub(super) fn queue(place: usize) -> QueueName {
 
 pub(super) fn queues() -> Vec<QueueName> {
     (0..QUEUES.len()).map(queue).collect()
+}
+
+/// A job that comes back soon when it fails.
+pub(super) fn job(id: JobId, place: usize, payload: impl Into<bytes::Bytes>) -> NewJob {
+    NewJob { backoff: Some(backoff(200)), ..NewJob::new(id, queue(place), task(), payload) }
+}
+
+pub(super) fn backoff(delay_ms: u64) -> Backoff {
+    Backoff::new(BackoffCurve::Fixed { delay_ms })
 }
 
 pub(super) fn task() -> Task {

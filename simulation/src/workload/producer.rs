@@ -1,11 +1,11 @@
 //! Clients that enqueue: one job or many, each on its own or all or none, again when nobody knows, and twice on purpose.
 
-use super::plan::{Plan, queue, task};
+use super::plan::{self, Plan};
 use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome};
 use jobraft_protocol::{
-    After, Backoff, BackoffCurve, BatchId, Consistency, ErrorCode, GroupKey, NewBatch, NewJob, OnConflict, OnFailure,
-    Request, Response, Start, Unique, UniqueKey, UniqueScope,
+    After, BatchId, Consistency, ErrorCode, GroupKey, NewBatch, NewJob, OnConflict, OnFailure, Request, Response,
+    Start, Unique, UniqueKey, UniqueScope,
 };
 use rand::RngExt as _;
 
@@ -75,8 +75,8 @@ pub(super) async fn enqueue(seat: &mut Seat, jobs: &[NewJob], all_or_none: bool)
 async fn batch(seat: &mut Seat) {
     let Some((id, callback)) = seat.new_id().zip(seat.new_id()) else { return };
     let ids: Vec<_> = (0..seat.rng.random_range(1..4)).filter_map(|_| seat.new_id()).collect();
-    let jobs: Vec<NewJob> = ids.into_iter().map(|job| NewJob::new(job, queue(1), task(), "part")).collect();
-    let callback = NewJob::new(callback, queue(2), task(), "callback");
+    let jobs: Vec<NewJob> = ids.into_iter().map(|job| plan::job(job, 1, "part")).collect();
+    let callback = plan::job(callback, 2, "callback");
     let open = seat.chance(30);
     let batch =
         NewBatch { on_complete: Some(Box::new(callback.clone())), open, ..NewBatch::new(BatchId(id), jobs.clone()) };
@@ -99,9 +99,8 @@ fn new_job(seat: &mut Seat, known: &[NewJob]) -> Option<NewJob> {
     let id = seat.new_id()?;
     let place = seat.rng.random_range(0..3);
     let payload: [u8; 8] = seat.rng.random();
-    let mut job = NewJob::new(id, queue(place), task(), payload.to_vec());
-    let backoff = Backoff::new(BackoffCurve::Fixed { delay_ms: seat.rng.random_range(0..1_500) });
-    job.backoff = Some(backoff);
+    let mut job = plan::job(id, place, payload.to_vec());
+    job.backoff = Some(plan::backoff(seat.rng.random_range(0..1_500)));
     let rng = &mut seat.rng;
     job.priority = rng.random_bool(0.3).then(|| rng.random_range(0..10));
     job.max_attempts = rng.random_bool(0.5).then(|| rng.random_range(1..5));

@@ -1,11 +1,11 @@
 //! Clients that work: they fetch or are pushed jobs, finish them in every way there is, let leases run out, and come too
 //! late on purpose.
 
-use super::plan::{Plan, queue, queues, task};
+use super::plan::{self, Plan, queues};
 use super::seat::{Answer, Seat};
 use crate::history::{Call, Outcome, mark};
 use jobraft_protocol::{
-    Completion, ErrorCode, Failure, JobId, LeaseRef, LeasedJob, NewJob, Push, Request, Response, StateKey, StateWrite,
+    Completion, ErrorCode, Failure, JobId, LeaseRef, LeasedJob, Push, Request, Response, StateKey, StateWrite,
     WorkerId, WorkerInfo, limits,
 };
 use rand::RngExt as _;
@@ -125,7 +125,6 @@ async fn take(seat: &mut Seat, life: &mut Life) -> Vec<LeasedJob> {
             note(seat, life, called, &jobs);
             taken = jobs;
         }
-        Answer::Refused(error) if error.code == ErrorCode::NotFound => life.lease_ms = limits::LEASE_MS_MIN,
         Answer::Unknown => seat.history().unseen_leases(called),
         _ => {}
     }
@@ -188,7 +187,7 @@ async fn report(seat: &mut Seat, lease: LeaseRef, job: Option<&LeasedJob>) {
         && seat.chance(12)
         && let Some(id) = seat.new_id()
     {
-        completion.jobs.push(NewJob::new(id, queue(0), task(), "child"));
+        completion.jobs.push(plan::job(id, 0, "child"));
     }
     if seat.chance(10) {
         let key = StateKey::new(&format!("value-{}", seat.rng.random_range(0..3))).expect("it is a key");
