@@ -36,10 +36,11 @@ impl Arguments {
         }
         println!();
         println!(
-            "{} steps, {} s of virtual time, {:?}",
+            "{} steps, {} s of virtual time, {:?}, {:?}",
             report.steps,
             report.virtual_ns / 1_000_000_000,
-            report.progress
+            report.progress,
+            report.done
         );
         println!("{:?}; faults: {}; fingerprint {:016x}", report.traffic, report.happened, report.fingerprint);
         match report.verdict {

@@ -9,19 +9,21 @@ use super::cluster::{Cluster, End};
 use super::environment::SECOND_NS;
 use super::faults::{Fault, Faults, Happened, Kind};
 use super::network::{HostId, Weather};
-use super::operator::{Change, Operator};
+use super::operator::{Change, Operator, Over};
 use super::world::World;
 use crate::disk::{Change as DiskChange, Fate, Unsynced};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Places for nodes in one run: each replacement takes one.
-const PLACES_MAX: usize = 16;
+/// Places for nodes beyond those with which a run begins: each replacement takes one.
+pub const SPARE_PLACES: usize = 4;
 /// The largest cluster.
 const VOTERS_MAX: usize = 7;
 /// How far a clock may be behind: certificates begin an hour before they are issued.
 const BEHIND_NS_MAX: i64 = 40 * 60 * 1_000_000_000;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
 /// How far a clock may be ahead.
 const AHEAD_NS_MAX: i64 = 3 * 3_600 * 1_000_000_000;
 
@@ -32,6 +34,8 @@ pub struct Adversary {
     /// What ends by itself, and when.
     ends: BTreeMap<(u64, u64), Ending>,
     count: u64,
+    /// How many nodes there can be, counting those that are gone.
+    places: usize,
     /// Nodes whose data were damaged, until they are removed.
     damaged: BTreeSet<HostId>,
     /// Nodes that belong to the cluster no more.
@@ -51,14 +55,15 @@ enum Ending {
 }
 
 impl Adversary {
-    /// The adversary of a seed.
+    /// The adversary of a seed, of a cluster that begins with `size` nodes.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, size: usize) -> Self {
         Self {
             faults: Faults::new(seed),
             random: SmallRng::seed_from_u64(seed ^ 0x6164_7665_7273_6172),
             ends: BTreeMap::new(),
             count: 0,
+            places: size + SPARE_PLACES,
             damaged: BTreeSet::new(),
             gone: BTreeSet::new(),
             happened: Happened::default(),
@@ -103,11 +108,22 @@ impl Adversary {
                 self.happened.count(kind);
             }
         }
-        if let Some(Change::Remove(host)) = self.operator.look(world, cluster) {
-            self.gone.insert(host);
-            self.damaged.remove(&host);
-            self.kill(host, world, cluster);
+        match self.operator.look(world, cluster) {
+            Some(Over::Done(Change::Remove(host))) => self.retire(host, world, cluster),
+            Some(Over::Spoiled(host)) => {
+                self.retire(host, world, cluster);
+                let host = cluster.add(world).expect("a certificate can be issued");
+                cluster.start(world, host).expect("a host can be booted");
+                self.operator.ask_first_for(Change::Add(host));
+            }
+            Some(Over::Done(Change::Add(_))) | None => {}
         }
+    }
+
+    fn retire(&mut self, host: HostId, world: &mut World, cluster: &mut Cluster) {
+        self.gone.insert(host);
+        self.damaged.remove(&host);
+        self.kill(host, world, cluster);
     }
 
     /// Looks after a node that has run: what it says of its end, if it has ended, is answered.
@@ -127,7 +143,7 @@ impl Adversary {
         }
         match end {
             End::Failed { reason, is_damage: true } if !self.damaged.contains(&host) => {
-                return Some(format!("{name} says that its data are damaged, which nobody did: {reason}"));
+                return Some(format!("{name} says that its data are damaged, though no bit was flipped: {reason}"));
             }
             End::Failed { is_damage: true, .. } => self.replace(host, world, cluster),
             End::Failed { .. } | End::Stopped => self.end_after(after, Ending::Start(host), world),
@@ -282,7 +298,7 @@ impl Adversary {
     }
 
     fn add(&mut self, world: &mut World, cluster: &mut Cluster) -> Option<()> {
-        if cluster.members().count() >= PLACES_MAX {
+        if cluster.members().count() >= self.places {
             return None;
         }
         let host = cluster.add(world).expect("a certificate can be issued");
@@ -301,7 +317,7 @@ impl Adversary {
     /// Flips a bit of a node that is down for it. It counts as damaged and is replaced, whether or not it notices.
     fn flip(&mut self, host: HostId, log: bool, place: u64, world: &mut World, cluster: &mut Cluster) -> Option<()> {
         let voters = self.belonging(cluster).len();
-        let is_new = self.operator.waiting().next().is_some() || cluster.members().count() + 1 >= PLACES_MAX;
+        let is_new = self.operator.waiting().next().is_some() || cluster.members().count() >= self.places;
         if is_new || self.damaged.contains(&host) || 2 * (self.damaged.len() + 1) >= voters {
             return None;
         }
@@ -330,15 +346,15 @@ impl Adversary {
         cluster.kill(world, host, &mut |write: &Unsynced<'_>| match (mood, write.change) {
             (0, _) => Fate::Lost,
             (1, _) => Fate::Whole,
-            (2, DiskChange::Written { bytes, .. }) if write.number + 1 == write.count => {
-                Fate::Head(random.random_range(0..=bytes))
+            (2, DiskChange::Written { at, bytes }) if write.number + 1 == write.count => {
+                Fate::Head(tear(at, bytes, random))
             }
             (2, _) => Fate::Whole,
-            (_, DiskChange::Written { bytes, .. }) => match random.random_range(0..6) {
+            (_, DiskChange::Written { at, bytes }) => match random.random_range(0..6) {
                 0 | 1 => Fate::Lost,
                 2 | 3 => Fate::Whole,
-                4 if random.random() => Fate::Tail(random.random_range(0..=bytes)),
-                4 => Fate::Head(random.random_range(0..=bytes)),
+                4 if random.random() => Fate::Tail(tear(at, bytes, random)),
+                4 => Fate::Head(tear(at, bytes, random)),
                 _ => Fate::Zeros,
             },
             _ if random.random() => Fate::Lost,
@@ -352,4 +368,11 @@ impl Adversary {
         self.happened.count(Kind::Crash);
         self.end_after(after, Ending::Start(host), world);
     }
+}
+
+/// Where a write of so many bytes at an offset tears: between two sectors, for a disk writes each whole or not at all.
+fn tear(at: u64, bytes: usize, random: &mut SmallRng) -> usize {
+    let place = random.random_range(0..=bytes);
+    let within = usize::try_from((at + place as u64) % SECTOR_BYTES).unwrap_or(0);
+    if place == bytes { bytes } else { place.saturating_sub(within) }
 }

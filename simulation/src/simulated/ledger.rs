@@ -81,6 +81,7 @@ impl Ledger {
         }
         match state.leaders.get(&pulse.term) {
             None => {
+                super::chronicle::note(format_args!("node {node} leads term {}", pulse.term));
                 state.leaders.insert(pulse.term, node);
                 let agreed = state.entries.len() as u64;
                 if pulse.last_index + 1 < agreed {
@@ -111,6 +112,31 @@ impl Ledger {
     pub fn end(&self) -> (u64, [u8; 32]) {
         let state = self.state();
         ((state.entries.len() as u64).saturating_sub(1), state.core.state_hash())
+    }
+
+    /// The last index agreed on.
+    #[must_use]
+    pub fn end_index(&self) -> u64 {
+        (self.state().entries.len() as u64).saturating_sub(1)
+    }
+
+    /// A node said that it may be read, to somebody who asked when `agreed` was the last index agreed on.
+    pub fn check_read(&self, node: NodeId, agreed: u64) {
+        let mut state = self.state();
+        let applied = state.nodes.get(&node).and_then(|seen| seen.applied).map_or(0, |applied| applied.index);
+        if applied < agreed {
+            state.violation(format!(
+                "linearizable reads: node {node} has applied {applied} entries and may be read, though {agreed} were \
+                 agreed on before"
+            ));
+        }
+    }
+
+    /// The term of the entry agreed on at an index.
+    #[must_use]
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        let place = usize::try_from(index).ok()?;
+        self.state().entries.get(place).map(|agreed| agreed.term)
     }
 
     /// What the cluster has done so far.

@@ -4,9 +4,10 @@ use super::adversary::Adversary;
 use super::chronicle;
 use super::cluster::Cluster;
 use super::environment::{Environment, SECOND_NS};
-use super::errands::Errands;
+use super::errands::{Done, Errands};
 use super::faults::Happened;
 use super::ledger::{Ledger, Progress};
+use super::logs;
 use super::network::Traffic;
 use super::world::World;
 use crate::{disk, vfs};
@@ -55,6 +56,8 @@ pub struct Report {
     pub virtual_ns: u64,
     /// What the cluster did.
     pub progress: Progress,
+    /// What those who work with it were answered.
+    pub done: Done,
     /// Which faults happened.
     pub happened: Happened,
     /// What became of datagrams.
@@ -75,6 +78,7 @@ impl Report {
             steps: 0,
             virtual_ns: 0,
             progress: Progress::default(),
+            done: Done::default(),
             happened: Happened::default(),
             traffic: Traffic::default(),
             fingerprint: 0,
@@ -132,7 +136,7 @@ impl Run {
         for host in cluster.members().map(|(host, _)| host).collect::<Vec<_>>() {
             cluster.start(&mut world, host).expect("a host can be booted");
         }
-        let adversary = Adversary::new(plan.seed);
+        let adversary = Adversary::new(plan.seed, size);
         Self { plan, ledger, adversary, cluster, world, errands: Errands::new(plan.seed) }
     }
 
@@ -144,26 +148,34 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the faults, and waits until the cluster is well.
+    /// Ends the faults, and waits until the cluster is well and what waits is done.
     fn heal(&mut self) -> Result<(), String> {
         self.adversary.make_peace(&mut self.world, &mut self.cluster);
         self.errands.wind_up();
+        self.get_well()?;
+        chronicle::note("the cluster is well");
+        let hosts = self.adversary.belonging(&self.cluster);
+        let compared = logs::compare(&self.cluster, &hosts, &self.ledger)?;
+        chronicle::note(format_args!("{compared} entries of logs agree"));
+        Ok(())
+    }
+
+    /// Goes on until the cluster has been well for a while.
+    fn get_well(&mut self) -> Result<(), String> {
         let until = self.world.now_ns() + HEAL_NS;
         let (mut well_since, mut looks_at) = (None, 0);
         while self.world.now_ns() < until {
             self.go_on()?;
-            if self.world.now_ns() < looks_at {
+            let now = self.world.now_ns();
+            if now < looks_at {
                 continue;
             }
-            looks_at = self.world.now_ns() + SECOND_NS / 10;
-            match (self.ailment(), well_since) {
-                (Some(_), _) => well_since = None,
-                (None, None) => well_since = Some(self.world.now_ns()),
-                (None, Some(since)) if self.world.now_ns() >= since + CALM_NS => {
-                    chronicle::note("the cluster is well");
-                    return Ok(());
-                }
-                (None, Some(_)) => {}
+            looks_at = now + SECOND_NS / 10;
+            let since = *well_since.get_or_insert(now);
+            if self.ailment().is_some() {
+                well_since = None;
+            } else if now >= since + CALM_NS {
+                return Ok(());
             }
         }
         let ailment = self.ailment().unwrap_or_else(|| "it was never well for long".to_owned());
@@ -192,7 +204,8 @@ impl Run {
                 return Some(format!("{name} has another state at {index}"));
             }
         }
-        None
+        // What waits for a time, or for another job, may go on waiting.
+        super::wishes::is_work_left(&self.ledger).then(|| "the errands' queues hold work that nobody does".to_owned())
     }
 
     /// Goes on to the next thing that happens.
@@ -216,7 +229,7 @@ impl Run {
             self.adversary.act(&mut self.world, &mut self.cluster);
         }
         if self.world.now_ns() >= self.errands.next_ns() {
-            self.errands.run(&mut self.world, &self.cluster);
+            self.errands.run(&mut self.world, &self.cluster, &self.ledger);
         }
         Ok(())
     }
@@ -238,6 +251,7 @@ impl Run {
             steps: self.world.steps(),
             virtual_ns: self.world.now_ns(),
             progress,
+            done: self.errands.done(),
             happened,
             traffic: self.world.network.traffic(),
             fingerprint: self.world.fingerprint(),

@@ -1,0 +1,201 @@
+//! What the errands ask for: every command that a client can cause, but for modules, whose bytes have ways of their own.
+
+use super::errands::Known;
+use super::ledger::Ledger;
+use bytes::Bytes;
+use jobraft_core::Core;
+use jobraft_core::command::{Command, Target};
+use jobraft_protocol::{
+    After, BatchId, Completion, Failure, FailureKind, GroupKey, JobAction, JobId, JobTemplate, LogTime, NewBatch,
+    NewJob, QueueMode, QueueName, QueueSetting, Rate, Schedule, ScheduleName, Setting, Start, Task, TaskName, Unique,
+    UniqueKey, WorkerInfo,
+};
+use rand::RngExt as _;
+use rand::rngs::SmallRng;
+
+/// Beyond so many leases nothing more is leased.
+const HELD_MAX: usize = 24;
+/// Workers that are registered in one run.
+const WORKERS_MAX: usize = 12;
+
+/// Draws a command for log time `time`, of what is known; `None` if there is nothing to be done of its kind.
+pub(super) fn draw(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command> {
+    match random.random_range(0..100) {
+        0..30 => Some(enqueue(known, time, random)),
+        30..33 => batch(known, time, random),
+        33..37 => configure(random),
+        37..42 => act(known, random),
+        42..46 => Some(register(known)),
+        _ => work(known, time, random),
+    }
+}
+
+/// Draws what helps to get done what there is.
+pub(super) fn wind_up(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command> {
+    if !known.is_opened {
+        return Some(open_all());
+    }
+    if known.workers.is_empty() {
+        return Some(register(known));
+    }
+    if random.random() { lease(known, random) } else { complete(known, time, false, random) }
+}
+
+/// Lifts every limit.
+fn open_all() -> Command {
+    let each = queues().into_iter().flat_map(|queue| {
+        [
+            QueueSetting::Mode(QueueMode::Open),
+            QueueSetting::Concurrency(None),
+            QueueSetting::GroupConcurrency(None),
+            QueueSetting::Rate(None),
+        ]
+        .map(|setting| Setting::Queue(queue.clone(), setting))
+    });
+    Command::Configure { settings: each.collect() }
+}
+
+fn work(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command> {
+    let held = pick(&known.held, random).copied();
+    match random.random_range(0..60) {
+        0..25 => lease(known, random),
+        25..42 => complete(known, time, random.random_ratio(1, 8), random),
+        42..47 => {
+            let (message, retryable) = ("it failed".to_owned(), random.random());
+            let failure = Failure { kind: FailureKind::Error, message, retryable, log: Bytes::new() };
+            Some(Command::Fail { lease: held?, failure })
+        }
+        47..50 => Some(Command::Release { lease: held?, delay_ms: random.random_range(0..3_000) }),
+        50..56 => {
+            let lease_ms = random.random_range(1_000..30_000);
+            Some(Command::Extend { leases: vec![held?], lease_ms, progress: Vec::new() })
+        }
+        56..59 => Some(Command::Checkpoint { lease: held?, data: Bytes::from_static(b"half way") }),
+        _ => Some(Command::Disconnect { worker: *pick(&known.workers, random)? }),
+    }
+}
+
+fn lease(known: &Known, random: &mut SmallRng) -> Option<Command> {
+    let worker = *pick(&known.workers, random)?;
+    (known.held.len() < HELD_MAX).then(|| Command::Lease {
+        worker,
+        queues: queues(),
+        shares: Vec::new(),
+        max: random.random_range(1..6),
+        lease_ms: random.random_range(1_000..20_000),
+    })
+}
+
+fn complete(known: &Known, time: LogTime, enqueues: bool, random: &mut SmallRng) -> Option<Command> {
+    let lease = *pick(&known.held, random)?;
+    let jobs = if enqueues { vec![job(known, time, random)] } else { Vec::new() };
+    let completion = Completion { result: Bytes::from_static(b"done"), jobs, ..Completion::default() };
+    Some(Command::Complete { lease, completion, known: Vec::new() })
+}
+
+fn enqueue(known: &Known, time: LogTime, random: &mut SmallRng) -> Command {
+    let again = pick(&known.jobs, random).cloned().filter(|_| random.random_ratio(1, 6));
+    let jobs = (0..random.random_range(1..4)).map(|_| job(known, time, random)).chain(again).collect();
+    Command::Enqueue { jobs, all_or_none: random.random_ratio(1, 5), known: Vec::new() }
+}
+
+fn batch(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command> {
+    if random.random_ratio(1, 3) {
+        let batch = *pick(&known.batches, random)?;
+        return Some(Command::SealBatch { batch, cancel: random.random_ratio(1, 4) });
+    }
+    let id = BatchId(JobId::new(time, random.random()));
+    let jobs = (0..random.random_range(0..3)).map(|_| job(known, time, random)).collect();
+    let mut batch = NewBatch::new(id, jobs);
+    batch.open = random.random();
+    batch.on_complete = random.random_ratio(1, 2).then(|| Box::new(job(known, time, random)));
+    Some(Command::CreateBatch { batch: Box::new(batch), known: Vec::new() })
+}
+
+fn configure(random: &mut SmallRng) -> Option<Command> {
+    let name = ScheduleName::new("every-minute").expect("a name");
+    let queue = queues().swap_remove(random.random_range(0..2));
+    let setting = match random.random_range(0..8) {
+        0 => {
+            let template = JobTemplate::new(queue, task(), Bytes::new());
+            Setting::PutSchedule(Box::new(Schedule::new(name, "* * * * *", template)))
+        }
+        1 => Setting::PauseSchedule(name, random.random()),
+        2 => Setting::RemoveSchedule(name),
+        3 => Setting::Queue(queue, QueueSetting::Concurrency(Some(random.random_range(1..6)))),
+        4 => {
+            let rate = Rate { count: random.random_range(1..50), per_ms: 1_000, burst: None };
+            Setting::Queue(queue, QueueSetting::Rate(Some(rate)))
+        }
+        5 => Setting::Queue(queue, QueueSetting::Mode(QueueMode::Paused)),
+        6 => Setting::Queue(queue, QueueSetting::GroupConcurrency(Some(random.random_range(1..3)))),
+        _ => return Some(open_all()),
+    };
+    Some(Command::Configure { settings: vec![setting] })
+}
+
+fn act(known: &Known, random: &mut SmallRng) -> Option<Command> {
+    let job = pick(&known.jobs, random)?.id;
+    let action = match random.random_range(0..5) {
+        0 => JobAction::Cancel { reason: "no more".to_owned(), grace_ms: random.random_range(0..5_000) },
+        1 => JobAction::Retry,
+        2 => JobAction::Prioritize { priority: random.random_range(0..10) },
+        3 => JobAction::Move { queue: queues().swap_remove(random.random_range(0..2)) },
+        _ => JobAction::Delete,
+    };
+    Some(Command::Act { targets: vec![Target { job, row: None }], action, only_in: Vec::new() })
+}
+
+fn register(known: &Known) -> Command {
+    let number = known.workers.len() % WORKERS_MAX;
+    let name = format!("worker-{number}");
+    Command::RegisterWorker {
+        info: WorkerInfo { name, agent: "simulation".to_owned(), queues: queues(), concurrency: 8 },
+    }
+}
+
+fn job(known: &Known, time: LogTime, random: &mut SmallRng) -> NewJob {
+    let id = JobId::new(time, random.random());
+    let queue = queues().swap_remove(random.random_range(0..2));
+    let mut job = NewJob::new(id, queue, task(), vec![7; random.random_range(0..300)]);
+    job.priority = random.random_ratio(1, 3).then(|| random.random_range(0..10));
+    job.max_attempts = random.random_ratio(1, 3).then(|| random.random_range(1..4));
+    if random.random_ratio(1, 4) {
+        job.start = Start::AfterMs(random.random_range(1..8_000));
+    }
+    job.ttl_ms = random.random_ratio(1, 8).then(|| random.random_range(1_000..10_000));
+    if random.random_ratio(1, 4) {
+        job.group = Some(GroupKey::new(&format!("group-{}", random.random_range(0..4))).expect("a key"));
+    }
+    if random.random_ratio(1, 5) {
+        let key = UniqueKey::new(&format!("errand-{}", random.random_range(0..6))).expect("a key");
+        job.unique = Some(Unique { key, scope: Default::default(), on_conflict: Default::default() });
+    }
+    if random.random_ratio(1, 6) {
+        job.after =
+            pick(&known.jobs, random).map(|other| After { jobs: vec![other.id], on_failure: Default::default() });
+    }
+    if random.random_ratio(1, 10) {
+        job.batch = pick(&known.batches, random).copied();
+    }
+    job
+}
+
+fn task() -> Task {
+    Task::Handler(TaskName::new("errand").expect("a name"))
+}
+
+/// Whether errands have work that can be done.
+pub(super) fn is_work_left(ledger: &Ledger) -> bool {
+    let (ours, all) = (queues(), ledger.read(Core::queues));
+    all.iter().any(|queue| ours.contains(&queue.queue) && queue.ready + queue.leased > 0)
+}
+
+/// The queues of errands: nobody else has work there.
+pub(super) fn queues() -> Vec<QueueName> {
+    ["errands-1", "errands-2"].into_iter().map(|name| QueueName::new(name).expect("a name")).collect()
+}
+
+fn pick<'a, T>(from: &'a [T], random: &mut SmallRng) -> Option<&'a T> {
+    if from.is_empty() { None } else { from.get(random.random_range(0..from.len())) }
+}
