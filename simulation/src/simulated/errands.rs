@@ -142,6 +142,11 @@ async fn ask(consensus: Consensus, command: Command, known: Arc<Mutex<Known>>) {
             known.batches.drain(..excess);
         }
         (Command::Configure { .. }, Ok(_)) => known.is_opened = known.is_over,
+        // One that left, or was forgotten, leases nothing more.
+        (Command::Lease { worker, .. } | Command::Disconnect { worker }, Err(_))
+        | (Command::Disconnect { worker }, _) => {
+            known.workers.retain(|known| *known != worker);
+        }
         (_, Ok(Outcome::Registered(worker))) => known.workers.push(worker),
         (_, Ok(Outcome::Leased(jobs))) => known.held.extend(jobs.iter().map(|job| job.lease())),
         // Mostly forgotten; sometimes tried again, which must be refused.
