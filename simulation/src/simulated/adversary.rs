@@ -9,7 +9,7 @@ use super::cluster::{Cluster, End};
 use super::environment::SECOND_NS;
 use super::faults::{Fault, Faults, Happened, Kind};
 use super::network::{HostId, Weather};
-use super::operator::{Change, Operator};
+use super::operator::{Change, Operator, Over};
 use super::world::World;
 use crate::disk::{Change as DiskChange, Fate, Unsynced};
 use rand::rngs::SmallRng;
@@ -108,11 +108,22 @@ impl Adversary {
                 self.happened.count(kind);
             }
         }
-        if let Some(Change::Remove(host)) = self.operator.look(world, cluster) {
-            self.gone.insert(host);
-            self.damaged.remove(&host);
-            self.kill(host, world, cluster);
+        match self.operator.look(world, cluster) {
+            Some(Over::Done(Change::Remove(host))) => self.retire(host, world, cluster),
+            Some(Over::Spoiled(host)) => {
+                self.retire(host, world, cluster);
+                let host = cluster.add(world).expect("a certificate can be issued");
+                cluster.start(world, host).expect("a host can be booted");
+                self.operator.ask_first_for(Change::Add(host));
+            }
+            Some(Over::Done(Change::Add(_))) | None => {}
         }
+    }
+
+    fn retire(&mut self, host: HostId, world: &mut World, cluster: &mut Cluster) {
+        self.gone.insert(host);
+        self.damaged.remove(&host);
+        self.kill(host, world, cluster);
     }
 
     /// Looks after a node that has run: what it says of its end, if it has ended, is answered.

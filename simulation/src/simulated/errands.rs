@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Jobs, and batches, that are remembered, to be asked for again.
 const REMEMBERED_MAX: usize = 64;
 
+/// How soon to look again for work that is left, in the end.
+const IDLE_NS: u64 = 1_000_000_000;
+
 /// See the module.
 pub struct Errands {
     random: SmallRng,
@@ -79,6 +82,10 @@ impl Errands {
     /// Runs the next errand, if there is anybody to ask.
     pub fn run(&mut self, world: &mut World, cluster: &Cluster, ledger: &Ledger) {
         self.next_ns = world.now_ns() + self.random.random_range(100_000..=self.pause_ns_max);
+        if self.is_over && !wishes::is_work_left(ledger) {
+            self.next_ns = world.now_ns() + IDLE_NS;
+            return;
+        }
         let Some((host, node, consensus)) = self.choose(world, cluster) else { return };
         if self.random.random_ratio(1, 6) {
             let reading = read(consensus, node, ledger.clone(), Arc::clone(&self.known));
@@ -135,6 +142,11 @@ async fn ask(consensus: Consensus, command: Command, known: Arc<Mutex<Known>>) {
             known.batches.drain(..excess);
         }
         (Command::Configure { .. }, Ok(_)) => known.is_opened = known.is_over,
+        // One that left, or was forgotten, leases nothing more.
+        (Command::Lease { worker, .. } | Command::Disconnect { worker }, Err(_))
+        | (Command::Disconnect { worker }, _) => {
+            known.workers.retain(|known| *known != worker);
+        }
         (_, Ok(Outcome::Registered(worker))) => known.workers.push(worker),
         (_, Ok(Outcome::Leased(jobs))) => known.held.extend(jobs.iter().map(|job| job.lease())),
         // Mostly forgotten; sometimes tried again, which must be refused.

@@ -14,6 +14,9 @@ const LOOK_NS: u64 = SECOND_NS / 4;
 /// After so long without a word an order is given again: whoever had it may be no more.
 const PATIENCE_NS: u64 = 20 * SECOND_NS;
 
+/// What a leader says of a directory that was used before.
+const SPOILED: &str = "belongs to a cluster already";
+
 /// A change of membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -21,6 +24,15 @@ pub enum Change {
     Add(HostId),
     /// A node goes, and its host with it.
     Remove(HostId),
+}
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// It was made.
+    Done(Change),
+    /// A leader that lost its majority had begun to add this node: no other takes its directory any more.
+    Spoiled(HostId),
 }
 
 /// See the module.
@@ -60,8 +72,14 @@ impl Operator {
         if self.waiting.is_empty() { u64::MAX } else { self.looks_at_ns }
     }
 
-    /// Looks how the change under way is; says which one has just been done.
-    pub fn look(&mut self, world: &mut World, cluster: &Cluster) -> Option<Change> {
+    /// Has a change made before all others.
+    pub fn ask_first_for(&mut self, change: Change) {
+        self.waiting.push_front(change);
+        self.order = None;
+    }
+
+    /// Looks how the change under way is; says what came of it, once it is over.
+    pub fn look(&mut self, world: &mut World, cluster: &Cluster) -> Option<Over> {
         let now = world.now_ns();
         let change = *self.waiting.front()?;
         if now < self.looks_at_ns {
@@ -72,7 +90,16 @@ impl Operator {
             let answer = order.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
             match answer {
                 None if now < order.given_at_ns + PATIENCE_NS => return None,
-                Some(Err(error)) => chronicle::note(format_args!("{change:?}: {}", error.message)),
+                Some(Err(error)) => {
+                    chronicle::note(format_args!("{change:?}: {}", error.message));
+                    if let Change::Add(host) = change
+                        && error.message.contains(SPOILED)
+                    {
+                        self.waiting.pop_front();
+                        self.order = None;
+                        return Some(Over::Spoiled(host));
+                    }
+                }
                 None | Some(Ok(())) => {}
             }
             self.order = None;
@@ -82,7 +109,7 @@ impl Operator {
             chronicle::note(format_args!("{change:?} is done"));
             self.waiting.pop_front();
             self.done += 1;
-            return Some(change);
+            return Some(Over::Done(change));
         }
         let answer = Arc::default();
         self.order = Some(Order { given_at_ns: now, answer: Arc::clone(&answer) });

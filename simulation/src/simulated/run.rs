@@ -9,9 +9,8 @@ use super::faults::Happened;
 use super::ledger::{Ledger, Progress};
 use super::logs;
 use super::network::Traffic;
-use super::patrons::{self, Patrons};
 use super::world::World;
-use crate::{disk, history, vfs};
+use crate::{disk, vfs};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
@@ -125,7 +124,6 @@ struct Run {
     cluster: Cluster,
     world: World,
     errands: Errands,
-    patrons: Patrons,
 }
 
 impl Run {
@@ -139,8 +137,7 @@ impl Run {
             cluster.start(&mut world, host).expect("a host can be booted");
         }
         let adversary = Adversary::new(plan.seed, size);
-        let patrons = Patrons::boot(&mut world, &cluster, size, plan.steps, plan.seed).expect("a host can be booted");
-        Self { plan, ledger, adversary, cluster, world, errands: Errands::new(plan.seed), patrons }
+        Self { plan, ledger, adversary, cluster, world, errands: Errands::new(plan.seed) }
     }
 
     /// Lets faults happen for as many steps as planned.
@@ -157,20 +154,6 @@ impl Run {
         self.errands.wind_up();
         self.get_well()?;
         chronicle::note("the cluster is well");
-        let until = self.world.now_ns() + Patrons::patience_ns();
-        loop {
-            self.go_on()?;
-            if let Some(finished) = self.patrons.finish(&mut self.world) {
-                finished.map_err(|unfinished| format!("no job is stranded: {unfinished}"))?;
-                break;
-            }
-            if self.world.now_ns() >= until {
-                return Err(
-                    "when faults cease, all ready work is offered: the clients did not come to an end".to_owned()
-                );
-            }
-        }
-        self.get_well()?;
         let hosts = self.adversary.belonging(&self.cluster);
         let compared = logs::compare(&self.cluster, &hosts, &self.ledger)?;
         chronicle::note(format_args!("{compared} entries of logs agree"));
@@ -222,11 +205,7 @@ impl Run {
             }
         }
         // What waits for a time, or for another job, may go on waiting.
-        let queues = self.ledger.read(jobraft_core::Core::queues);
-        let ours = super::wishes::queues();
-        let undone = queues.iter().find(|queue| ours.contains(&queue.queue) && queue.ready + queue.leased > 0);
-        undone
-            .map(|queue| format!("queue {} holds {} ready and {} leased jobs", queue.queue, queue.ready, queue.leased))
+        super::wishes::is_work_left(&self.ledger).then(|| "the errands' queues hold work that nobody does".to_owned())
     }
 
     /// Goes on to the next thing that happens.
@@ -264,11 +243,7 @@ impl Run {
             None if progress.commands < COMMANDS_MIN => {
                 Verdict::Insufficient(format!("only {} commands were committed", progress.commands))
             }
-            None => match patrons::judged(&self.patrons.recorder().history()) {
-                history::Verdict::Passed(_) => Verdict::Passed,
-                history::Verdict::Violated(violation) => Verdict::Violation(violation.to_string()),
-                history::Verdict::Insufficient { why, .. } => Verdict::Insufficient(why),
-            },
+            None => Verdict::Passed,
         };
         let report = Report {
             seed: self.plan.seed,

@@ -1,7 +1,9 @@
 //! What the errands ask for: every command that a client can cause, but for modules, whose bytes have ways of their own.
 
 use super::errands::Known;
+use super::ledger::Ledger;
 use bytes::Bytes;
+use jobraft_core::Core;
 use jobraft_core::command::{Command, Target};
 use jobraft_protocol::{
     After, BatchId, Completion, Failure, FailureKind, GroupKey, JobAction, JobId, JobTemplate, LogTime, NewBatch,
@@ -181,6 +183,12 @@ fn job(known: &Known, time: LogTime, random: &mut SmallRng) -> NewJob {
 
 fn task() -> Task {
     Task::Handler(TaskName::new("errand").expect("a name"))
+}
+
+/// Whether errands have work that can be done.
+pub(super) fn is_work_left(ledger: &Ledger) -> bool {
+    let (ours, all) = (queues(), ledger.read(Core::queues));
+    all.iter().any(|queue| ours.contains(&queue.queue) && queue.ready + queue.leased > 0)
 }
 
 /// The queues of errands: nobody else has work there.
