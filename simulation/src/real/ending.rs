@@ -4,7 +4,7 @@ use super::judge::Judge;
 use super::load::Load;
 use super::verdict::{Report, Trouble};
 use super::{Cluster, load};
-use crate::history::Recorder;
+use crate::history::{self, Demands, Recorder};
 use jobraft_sdk::{Client, SdkError};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -45,6 +45,11 @@ pub async fn finish(
     }
     for violation in judge.violations(&history) {
         report.violated(violation);
+    }
+    match history::judge(&history, &Demands::default()) {
+        history::Verdict::Passed(_) => {}
+        history::Verdict::Violated(violation) => report.violated(violation.to_string()),
+        history::Verdict::Insufficient { why, .. } => report.insufficient(why),
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub mod logs;
 pub mod machines;
 pub mod network;
 pub mod operator;
+pub mod patrons;
 pub mod rules;
 pub mod run;
 mod wishes;

@@ -25,8 +25,11 @@ pub struct Patrons {
     site: Site,
     seed: u64,
     at_work: Vec<JoinHandle<()>>,
-    finish: Option<Arc<Mutex<Option<Result<(), String>>>>>,
+    finish: Option<Finish>,
 }
+
+/// What came of the end, once it has.
+type Finish = Arc<Mutex<Option<Result<(), String>>>>;
 
 impl Patrons {
     /// Clients of a cluster of which `addresses` are told; they make their steps while the world makes `steps`.

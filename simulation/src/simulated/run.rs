@@ -9,8 +9,9 @@ use super::faults::Happened;
 use super::ledger::{Ledger, Progress};
 use super::logs;
 use super::network::Traffic;
+use super::patrons::{self, Patrons};
 use super::world::World;
-use crate::{disk, vfs};
+use crate::{disk, history, vfs};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,7 @@ struct Run {
     cluster: Cluster,
     world: World,
     errands: Errands,
+    patrons: Patrons,
 }
 
 impl Run {
@@ -137,7 +139,8 @@ impl Run {
             cluster.start(&mut world, host).expect("a host can be booted");
         }
         let adversary = Adversary::new(plan.seed, size);
-        Self { plan, ledger, adversary, cluster, world, errands: Errands::new(plan.seed) }
+        let patrons = Patrons::boot(&mut world, &cluster, size, plan.steps, plan.seed).expect("a host can be booted");
+        Self { plan, ledger, adversary, cluster, world, errands: Errands::new(plan.seed), patrons }
     }
 
     /// Lets faults happen for as many steps as planned.
@@ -154,6 +157,27 @@ impl Run {
         self.errands.wind_up();
         self.get_well()?;
         chronicle::note("the cluster is well");
+        let until = self.world.now_ns() + Patrons::patience_ns();
+        loop {
+            self.go_on()?;
+            if let Some(finished) = self.patrons.finish(&mut self.world) {
+                if let Err(unfinished) = finished {
+                    // What waits for its time, after a failure such as for minutes, is not stranded.
+                    let queues = self.ledger.read(jobraft_core::Core::queues);
+                    if queues.iter().any(|queue| queue.ready + queue.leased > 0) {
+                        return Err(format!("no job is stranded: {unfinished}"));
+                    }
+                    chronicle::note(unfinished);
+                }
+                break;
+            }
+            if self.world.now_ns() >= until {
+                return Err(
+                    "when faults cease, all ready work is offered: the clients did not come to an end".to_owned()
+                );
+            }
+        }
+        self.get_well()?;
         let hosts = self.adversary.belonging(&self.cluster);
         let compared = logs::compare(&self.cluster, &hosts, &self.ledger)?;
         chronicle::note(format_args!("{compared} entries of logs agree"));
@@ -243,7 +267,11 @@ impl Run {
             None if progress.commands < COMMANDS_MIN => {
                 Verdict::Insufficient(format!("only {} commands were committed", progress.commands))
             }
-            None => Verdict::Passed,
+            None => match patrons::judged(&self.patrons.recorder().history()) {
+                history::Verdict::Passed(_) => Verdict::Passed,
+                history::Verdict::Violated(violation) => Verdict::Violation(violation.to_string()),
+                history::Verdict::Insufficient { why, .. } => Verdict::Insufficient(why),
+            },
         };
         let report = Report {
             seed: self.plan.seed,
