@@ -35,8 +35,6 @@ pub(super) struct Known {
     pub(super) held: Vec<LeaseRef>,
     pub(super) jobs: Vec<NewJob>,
     pub(super) batches: Vec<BatchId>,
-    /// Whether all limits were lifted, once errands wind up.
-    pub(super) is_opened: bool,
     is_over: bool,
     done: Done,
 }
@@ -141,7 +139,6 @@ async fn ask(consensus: Consensus, command: Command, known: Arc<Mutex<Known>>) {
             let excess = known.batches.len().saturating_sub(REMEMBERED_MAX);
             known.batches.drain(..excess);
         }
-        (Command::Configure { .. }, Ok(_)) => known.is_opened = known.is_over,
         // One that left, or was forgotten, leases nothing more.
         (Command::Lease { worker, .. } | Command::Disconnect { worker }, Err(_))
         | (Command::Disconnect { worker }, _) => {
