@@ -50,8 +50,15 @@ impl Life {
             leased.attempt += 1;
             leased.started = true;
             leased.reported = None;
-            leased.phase =
-                Phase::Leased(Lease { token: None, worker: None, granted, expires, extended: false, cancel: None });
+            leased.phase = Phase::Leased(Lease {
+                heard: false,
+                token: None,
+                worker: None,
+                granted,
+                expires,
+                extended: false,
+                cancel: None,
+            });
             next.push(leased);
         }
         for at in self.expiries(facts) {
@@ -78,7 +85,7 @@ impl Life {
 
     fn drift_leased(&self, facts: &Facts, lease: &Lease, meanwhile: Meanwhile) -> Vec<Self> {
         let mut next = Vec::new();
-        if lease.token.is_none() {
+        if !lease.heard {
             next.push(self.given_back(0));
         }
         let over = self.at(lease.expires);

@@ -52,7 +52,9 @@ impl Facts {
 /// Who holds a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lease {
-    /// Absent: nobody heard of it.
+    /// Whether a client was answered with it. If not, its node may have given it back for a session that was gone.
+    pub(super) heard: bool,
+    /// Absent: nobody knows of it.
     pub(super) token: Option<u64>,
     pub(super) worker: Option<u64>,
     /// At the earliest.
@@ -184,6 +186,7 @@ impl Life {
                 next.started = true;
                 next.reported = None;
                 next.phase = Phase::Leased(Lease {
+                    heard: true,
                     token: Some(token.0),
                     worker: Some(worker.0),
                     granted: next.now,

@@ -150,14 +150,15 @@ fn every_sample_is_valid() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_what_is_read(id in 1..u64::MAX, port in 1..=u16::MAX, cluster in "[a-z][a-z0-9-]{0,30}") {
+    // TOML has no numbers beyond those of 63 bits.
+    fn what_is_written_is_what_is_read(id in 1..i64::MAX as u64, port in 1..=u16::MAX, cluster in "[a-z][a-z0-9-]{0,30}") {
+        // What is drawn comes last: it may look like what is replaced.
         let written = GOOD
-            .replace("id = 1", &format!("id = {id}"))
+            .replace("2 = \"127.0.0.1:7402\"", "7 = \"127.0.0.2:7402\"")
             .replace("7401", &port.to_string())
             .replace("initial_members = { 1 =", &format!("name = \"{cluster}\"\ninitial_members = {{ {id} ="))
-            .replace("2 = \"127.0.0.1:7402\"", "7 = \"127.0.0.2:7402\"");
-        // TOML has no numbers beyond those of 63 bits.
-        prop_assume!(i64::try_from(id).is_ok() && id != 7);
+            .replace("id = 1", &format!("id = {id}"));
+        prop_assume!(id != 7);
         let config = load(&written).unwrap();
         prop_assert_eq!((config.node_id, config.listen.port(), config.cluster), (NodeId(id), port, cluster));
         prop_assert_eq!(config.initial_members.len(), 2);
