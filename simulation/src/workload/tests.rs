@@ -52,7 +52,7 @@ async fn a_busy_node_passes_and_what_is_planted_is_caught() {
     for client in clients {
         client.await.unwrap();
     }
-    finish(&site, 1, Duration::from_secs(40)).await.unwrap();
+    finish(&site, 1, Duration::from_secs(180)).await.unwrap();
     node.shutdown().await;
     let history = site.recorder.history().clone();
     let demands = Demands { operations: 200, jobs: 30, ..Demands::default() };
