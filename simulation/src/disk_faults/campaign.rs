@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 const NODES: u64 = 3;
 const PORT: u16 = 7_400;
+/// Clients that share the load.
+const CLIENTS: usize = 6;
 const START_TIMEOUT: Duration = Duration::from_secs(45);
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(45);
 const END_TIMEOUT: Duration = Duration::from_secs(45);
@@ -119,13 +121,7 @@ impl Campaign {
     }
 
     async fn rounds(&self, cluster: &mut Cluster, rack: &mut Rack, report: &mut Report) -> Result<(), Trouble> {
-        cluster.start_all()?;
-        let client = cluster.client(START_TIMEOUT).await?;
-        cluster.leader_among(&cluster.ids(), &client, START_TIMEOUT).await?;
-        let mut clients = Vec::new();
-        for _ in 0..6 {
-            clients.push(cluster.client(START_TIMEOUT).await?);
-        }
+        let (client, clients) = cluster.begin(CLIENTS, START_TIMEOUT).await?;
         let recorder = Recorder::new();
         let mut load = Load::start(Plan { rate: self.rate, pairs: 4, seed: self.seed }, &clients, recorder.clone())?;
         load.goes_on(WORK, START_TIMEOUT).await?;

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 const NODES: u64 = 3;
 const PORT: u16 = 7_400;
+/// Clients that share the load.
+const CLIENTS: usize = 6;
 const START_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long the cluster may need to go on after a fault is mended.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(45);
@@ -95,13 +97,7 @@ impl Campaign {
         kinds: Vec<Fault>,
         report: &mut Report,
     ) -> Result<(), Trouble> {
-        cluster.start_all()?;
-        let client = cluster.client(START_TIMEOUT).await?;
-        cluster.leader_among(&cluster.ids(), &client, START_TIMEOUT).await?;
-        let mut clients = Vec::new();
-        for _ in 0..6 {
-            clients.push(cluster.client(START_TIMEOUT).await?);
-        }
+        let (client, clients) = cluster.begin(CLIENTS, START_TIMEOUT).await?;
         let recorder = Recorder::new();
         let plan = Plan { rate: self.rate, pairs: 4, seed: self.seed };
         let mut load = Load::start(plan, &clients, recorder.clone())?;

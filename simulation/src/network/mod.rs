@@ -11,11 +11,11 @@ mod scene;
 mod topology;
 mod weather;
 
+use crate::real::Sandbox;
+use crate::real::flags::{Flags, Start};
 use crate::real::verdict::{Report, Trouble, within};
-use crate::real::{Sandbox, binary};
 use campaign::Campaign;
 use clap::Args;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,34 +37,18 @@ pub struct NetworkArgs {
     /// Jobs a second
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Makes the same choices again [default: by chance]
-    #[arg(long)]
-    seed: Option<u64>,
-    /// The binary [default: `jobraft` beside this program]
-    #[arg(long, value_name = "PATH")]
-    jobraft: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 impl NetworkArgs {
     /// Runs it, prints what came of it.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let report = self.report(seed).unwrap_or_else(|trouble| {
-            let mut report = Report::new("network", seed);
-            report.broken_off(&trouble);
-            report
-        });
-        report.print(self.json);
-        report.verdict.exit_code()
+        self.flags.run("network", |start| self.report(start))
     }
 
-    fn report(&self, seed: u64) -> Result<Report, Trouble> {
-        let jobraft = binary::find(self.jobraft.as_deref())?;
-        let version = binary::version(&jobraft)?;
+    fn report(&self, Start { jobraft, version, seed }: Start) -> Result<Report, Trouble> {
         let sandbox = Sandbox::enter()?;
         let load = Duration::from_secs(self.minutes * 60);
         eprintln!("network: {version}, {} minutes, {} jobs a second, seed {seed}", self.minutes, self.rate);

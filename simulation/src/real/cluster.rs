@@ -286,6 +286,21 @@ impl Cluster {
         connecting.await.map_err(|error| Trouble::Violation(format!("no node answers within {timeout:?}: {error}")))
     }
 
+    /// Starts all nodes, waits until one leads, and connects clients: one to ask with, `workers` to load with.
+    ///
+    /// # Errors
+    /// As [`Cluster::leader_among`] and [`Cluster::client`].
+    pub async fn begin(&mut self, workers: usize, timeout: Duration) -> Result<(Client, Vec<Client>), Trouble> {
+        self.start_all()?;
+        let client = self.client(timeout).await?;
+        self.leader_among(&self.ids(), &client, timeout).await?;
+        let mut clients = Vec::new();
+        for _ in 0..workers {
+            clients.push(self.client(timeout).await?);
+        }
+        Ok((client, clients))
+    }
+
     /// A node's file of log lines.
     #[must_use]
     pub fn log_file(&self, id: u64) -> PathBuf {

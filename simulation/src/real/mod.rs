@@ -10,6 +10,7 @@ pub mod binary;
 pub mod clock;
 pub mod cluster;
 mod ending;
+pub mod flags;
 pub mod judge;
 pub mod load;
 pub mod process;
