@@ -50,7 +50,8 @@ pub(crate) struct Group {
     /// When it last came to stand among the turns, in the order of all such moments.
     order: u64,
     bucket: Bucket,
-    /// How many of its ready jobs could be leased when it was last looked at; at least one if any.
+    /// How many of its ready jobs could be leased when it was last looked at; at least one if any. A restore looks anew:
+    /// only whether there is one may decide anything.
     open: u64,
     /// Where it stands among those that wait for a token.
     wake: Option<(LogTime, u64)>,
@@ -148,6 +149,16 @@ impl Groups {
     /// How many of the ready jobs the limits of their groups let run.
     pub(crate) const fn open(&self) -> u64 {
         self.open
+    }
+
+    /// Whether the limits of a group let one of its ready jobs run.
+    pub(crate) fn is_open(&self, index: GroupIndex) -> bool {
+        self.slots[index.place()].open > 0
+    }
+
+    /// Whether the end of a lease may open it.
+    pub(crate) fn has_concurrency(&self, index: GroupIndex, queue: &QueueSettings) -> bool {
+        self.slots[index.place()].concurrency(queue).is_some()
     }
 
     /// How many have a key.

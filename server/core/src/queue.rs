@@ -146,12 +146,16 @@ impl Queues {
     /// Counts the job in its state; a ready one can be leased from now on.
     pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
         self.count(id, job);
-        let open = self.get(job.queue).groups.open();
         self.changed(job.queue, job.group, now);
-        let queue = self.get(job.queue);
-        // Where a queue as a whole is limited, the end of a lease opens it for any group.
-        let opens =
-            queue.groups.open() > open || job.state != JobState::Leased && queue.stats.settings.concurrency.is_some();
+        let Queue { stats, groups, .. } = self.get(job.queue);
+        // Never by how much is open: that is as old as the last look, which a restore takes anew.
+        let opens = match job.state {
+            JobState::Leased => false,
+            // The end of a lease opens it for any group.
+            _ if stats.settings.concurrency.is_some() => true,
+            JobState::Ready => groups.is_open(job.group),
+            _ => groups.is_open(job.group) && groups.has_concurrency(job.group, &stats.settings),
+        };
         if opens {
             self.announce(job.queue, now);
         }
