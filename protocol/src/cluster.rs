@@ -144,6 +144,9 @@ pub struct ClusterStatus {
     pub time: LogTime,
     /// The version of its software.
     pub version: String,
+    /// Transactions of its log since it started: an fsync each. Absent: an earlier version does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_commits: Option<u64>,
     /// All members, by id.
     pub members: Vec<MemberStatus>,
 }

@@ -125,5 +125,5 @@ pub use listing::Listing;
 pub use producer::{Producer, result_bytes_of, result_of};
 pub use requests::FailOutcome;
 pub use tls::TlsError;
-pub use worker::{JobError, Worker, WorkerBuilder, WorkerReport};
+pub use worker::{JobError, Reported, Worker, WorkerBuilder, WorkerReport};
 pub use workflow::{Step, StepOptions, Workflow};

@@ -10,6 +10,7 @@ mod apply;
 mod bad_input;
 mod bad_start;
 mod batches;
+mod bench;
 mod bulk;
 mod cli;
 mod cluster_faults;

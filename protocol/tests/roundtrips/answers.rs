@@ -268,6 +268,7 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         checkpoint_index: draw.number(),
         time: draw.time(),
         version: draw.text(),
+        log_commits: draw.maybe(Draw::number),
         members: draw.some(member),
     };
     vec![

@@ -145,7 +145,7 @@ async fn past(mut deadline: watch::Receiver<Instant>) {
 /// Reports until it is answered or the lease is over. Heartbeats go on meanwhile, so that an election does not cost
 /// the work done.
 async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline: &watch::Receiver<Instant>) {
-    let mut trail = Trail::default();
+    let (mut trail, ended) = (Trail::default(), Instant::now());
     loop {
         let left = deadline.borrow().saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -160,7 +160,7 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
             Outcome::Snoozed(delay) => Request::Release { lease, delay_ms: millis(*delay) },
         };
         match shared.client.call(request, timeout, &mut trail).await {
-            Ok(Response::Done | Response::Failed { .. }) => return shared.counts.add(&outcome),
+            Ok(Response::Done | Response::Failed { .. }) => return shared.counts.add(lease.job, &outcome, ended),
             Err(error) if error.retryable() => {
                 trail.maybe_done |= error.outcome_unknown();
                 tracing::debug!(job = %lease.job, %error, "report not answered");
@@ -169,7 +169,7 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
             Err(SdkError::Refused(Error { code: ErrorCode::LeaseLost, .. }))
                 if trail.maybe_done && matches!(outcome, Outcome::Snoozed(_)) =>
             {
-                return shared.counts.add(&outcome);
+                return shared.counts.add(lease.job, &outcome, ended);
             }
             Err(SdkError::Refused(error)) => match error.code {
                 ErrorCode::LeaseLost | ErrorCode::Cancelled | ErrorCode::NotFound | ErrorCode::WrongState => {

@@ -2,6 +2,7 @@
 
 use super::Worker;
 use super::handler::{JobError, Tasks};
+use super::report::{Observer, Reported};
 use crate::client::Client;
 use crate::context::JobContext;
 use crate::error::SdkError;
@@ -32,6 +33,7 @@ pub struct WorkerBuilder {
     lease: Duration,
     grace: Duration,
     tasks: Tasks,
+    observer: Option<Observer>,
     mistake: Option<SdkError>,
 }
 
@@ -46,6 +48,7 @@ impl WorkerBuilder {
             lease: Duration::from_millis(LEASE_MS_DEFAULT),
             grace: GRACE,
             tasks: Tasks::default(),
+            observer: None,
             mistake: None,
         }
     }
@@ -131,6 +134,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Calls `observer` with each report that the cluster has accepted, for figures. It runs on the client's own thread,
+    /// where it must not wait for anything.
+    #[must_use]
+    pub fn on_report(mut self, observer: impl Fn(&Reported) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// The worker.
     ///
     /// # Errors
@@ -179,6 +190,7 @@ impl WorkerBuilder {
             lease: self.lease,
             grace: self.grace,
             tasks: self.tasks,
+            observer: self.observer,
         })
     }
 }

@@ -25,7 +25,7 @@ mod table;
 pub use builder::WorkerBuilder;
 pub use handler::JobError;
 pub(crate) use progress::ProgressBoard;
-pub use report::WorkerReport;
+pub use report::{Reported, WorkerReport};
 
 use crate::client::Client;
 use crate::clock::after;
@@ -35,7 +35,7 @@ use attempt::{attempt, give_back};
 use handler::Tasks;
 use jobraft_protocol::limits::CREDITS_MAX;
 use jobraft_protocol::{Push, WorkerInfo};
-use report::Counts;
+use report::{Counts, Observer};
 use shared::Shared;
 use signals::Signals;
 use std::future::Future;
@@ -61,6 +61,7 @@ pub struct Worker {
     lease: Duration,
     grace: Duration,
     tasks: Tasks,
+    observer: Option<Observer>,
 }
 
 /// Whatever way a worker ends, its pushes end too, and its leases are given back as far as the cluster can be told.
@@ -149,7 +150,7 @@ impl Worker {
             runtime,
             drain: drain.clone(),
             progress: Arc::default(),
-            counts: Counts::default(),
+            counts: Counts { observer: self.observer, ..Counts::default() },
             worker: Mutex::default(),
             order: Mutex::default(),
             forgotten: Notify::new(),

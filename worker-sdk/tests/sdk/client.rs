@@ -121,6 +121,7 @@ async fn ids_are_of_the_clusters_time_also_after_it_leapt_ahead() {
         checkpoint_index: 0,
         time: leapt,
         version: "0".to_owned(),
+        log_commits: None,
         members: Vec::new(),
     };
     asked.answer(Ok(Response::Cluster(status)));

@@ -131,6 +131,7 @@ mod tests {
             checkpoint_index: 70,
             time: LogTime::ZERO,
             version: "0.1.0".to_owned(),
+            log_commits: None,
             members: Vec::new(),
         };
         let address = |port| format!("127.0.0.1:{port}").parse().unwrap();

@@ -7,7 +7,7 @@ mod story;
 use crate::failure::{Exit, Failure};
 use crate::shutdown::Shutdown;
 use clap::Args;
-pub(super) use processes::{NODES, Processes};
+pub(super) use processes::Processes;
 use std::path::PathBuf;
 
 /// Watch a cluster run sandboxed jobs and survive the loss of its leader
@@ -31,7 +31,7 @@ impl DemoArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let documents = documents::collect(&self.files)?;
         let mut shutdown = Shutdown::listen()?;
-        let mut processes = Processes::prepare()?;
+        let mut processes = Processes::prepare(processes::NODES.len(), None)?;
         let told = tokio::select! {
             told = story::tell(&mut processes, &documents, self.jobs as usize) => told,
             reason = shutdown.requested() => {

@@ -1,4 +1,4 @@
-//! The demo's cluster: three nodes and a worker, each a process, in a directory that goes away with them.
+//! The cluster of a demo or a measurement: nodes and a worker, each a process, in a directory that goes away with them.
 //!
 //! The children hold one end of a pipe on stdin and stop when it closes: however this process ends, none outlives it.
 
@@ -14,8 +14,8 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// The ids of the nodes.
-pub(in crate::command) const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+/// The ids of the demo's nodes.
+pub(super) const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 /// The client that the demo itself and its worker are.
 const CLIENT: &str = "demo";
 /// The certificates live as long as the demo; a day is the least.
@@ -35,16 +35,18 @@ pub(in crate::command) struct Processes {
 }
 
 impl Processes {
-    /// Makes certificates and configurations; starts nothing yet.
-    pub(in crate::command) fn prepare() -> Result<Self, Failure> {
+    /// Makes certificates and configurations for so many nodes, in a new directory in `parent` or where temporary files go;
+    /// starts nothing yet.
+    pub(in crate::command) fn prepare(nodes: usize, parent: Option<&Path>) -> Result<Self, Failure> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let directory = tempfile::Builder::new()
             .prefix("jobraft-demo-")
-            .tempdir()
-            .map_err(|error| Failure::new("make a directory for the demo", error))?;
-        let addresses = free_addresses()?;
+            .tempdir_in(&parent)
+            .map_err(|error| Failure::new(format!("make a directory in {}", parent.display()), error))?;
+        let addresses = free_addresses(nodes)?;
         let demo = Self { directory, addresses, nodes: BTreeMap::new(), worker: None };
         demo.make_certificates().map_err(|error| Failure::from_error("make certificates", &error))?;
-        for id in NODES {
+        for &id in demo.addresses.keys() {
             let text = demo.node_toml(id);
             write(&demo.node_file(id), &text)?;
         }
@@ -63,7 +65,7 @@ impl Processes {
     fn make_certificates(&self) -> Result<(), TlsError> {
         let directory = self.path("certs");
         let authority = CertificateAuthority::create(&directory, DAYS)?;
-        for id in NODES {
+        for &id in self.addresses.keys() {
             let pair = authority.issue_node(id, &["127.0.0.1".to_owned()], DAYS)?;
             pair.write(&directory, &format!("node-{id}"), Overwrite::Refuse)?;
         }
@@ -99,18 +101,22 @@ impl Processes {
         self.directory.path()
     }
 
-    /// The nodes that run.
-    pub(in crate::command) fn pids(&self) -> Vec<u32> {
-        self.nodes.values().filter_map(Child::id).collect()
+    /// The nodes that run, and their processes.
+    pub(in crate::command) fn nodes(&self) -> Vec<(NodeId, u32)> {
+        self.nodes.iter().filter_map(|(id, child)| Some((*id, child.id()?))).collect()
     }
 
     /// Starts all nodes.
     pub(in crate::command) fn start_nodes(&mut self) -> Result<(), Failure> {
-        for id in NODES {
-            let file = self.node_file(id);
-            let child = self.spawn(&format!("node-{id}"), |command| command.arg("node").arg("--config").arg(file))?;
-            self.nodes.insert(id, child);
-        }
+        let ids: Vec<NodeId> = self.addresses.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.start_node(id))
+    }
+
+    /// Starts a node that does not run.
+    pub(in crate::command) fn start_node(&mut self, id: NodeId) -> Result<(), Failure> {
+        let file = self.node_file(id);
+        let child = self.spawn(&format!("node-{id}"), |command| command.arg("node").arg("--config").arg(file))?;
+        self.nodes.insert(id, child);
         Ok(())
     }
 
@@ -187,9 +193,9 @@ impl Processes {
 }
 
 /// Ports that are free now. All are held until the last is found, so that they differ.
-fn free_addresses() -> Result<BTreeMap<NodeId, NodeAddress>, Failure> {
+fn free_addresses(nodes: usize) -> Result<BTreeMap<NodeId, NodeAddress>, Failure> {
     let bind = || UdpSocket::bind("127.0.0.1:0").and_then(|socket| Ok((socket.local_addr()?, socket)));
-    let bound: Result<Vec<_>, _> = NODES.iter().map(|id| bind().map(|bound| (*id, bound))).collect();
+    let bound: Result<Vec<_>, _> = (1..=nodes as u64).map(|id| bind().map(|bound| (NodeId(id), bound))).collect();
     let bound = bound.map_err(|error| Failure::new("find free ports on 127.0.0.1", error))?;
     Ok(bound.iter().map(|(id, (address, _))| (*id, NodeAddress::from(*address))).collect())
 }
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn generated_configurations_are_valid() {
-        let demo = Processes::prepare().unwrap();
+        let demo = Processes::prepare(NODES.len(), None).unwrap();
         for id in NODES {
             let config = NodeConfig::load(&demo.node_file(id)).unwrap();
             assert_eq!((config.node_id, &config.advertise), (id, demo.address(id)));
@@ -220,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_left_behind() {
-        let demo = Processes::prepare().unwrap();
+        let demo = Processes::prepare(NODES.len(), None).unwrap();
         let place = demo.directory.path().to_owned();
         assert!(place.exists());
         demo.clear().await.unwrap();

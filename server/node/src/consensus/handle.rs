@@ -84,7 +84,7 @@ pub(super) struct Inner {
     pub(super) peers: Arc<Peers>,
     pub(super) state: StateMachine,
     pub(super) lists: Lists,
-    log: LogStore,
+    pub(super) log: LogStore,
     clock: Arc<LogClock>,
     instance: Uuid,
     directory: PathBuf,

@@ -106,6 +106,11 @@ impl LogStore {
         self.db.purge_index_keeping(bytes)
     }
 
+    /// Transactions committed since the log was opened: one fsync each.
+    pub(crate) fn commits(&self) -> u64 {
+        self.db.commits()
+    }
+
     /// Writes what is waiting and stops. Blocks.
     pub(crate) fn close(self) {
         self.db.close();

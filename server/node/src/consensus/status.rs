@@ -100,6 +100,7 @@ impl Consensus {
             checkpoint_index: self.inner.state.checkpointed().map_or(0, |id| id.index),
             time: self.log_time(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            log_commits: Some(self.inner.log.commits()),
             members: metrics.membership_config.nodes().filter_map(member).collect(),
         }
     }
