@@ -1,6 +1,7 @@
 //! What can be asked of `jobraft bench`, and which loads follow from it.
 
 use super::load::Load;
+use super::report::Report;
 use super::schedule::{Schedule, Until};
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
@@ -34,7 +35,7 @@ Examples:
   jobraft bench
   jobraft bench --in-flight 1,64,1024 --seconds 5 --repeat 3
   jobraft bench --nodes 1 --batch 100 --in-flight 8 --producers 2 --workers 2
-  jobraft bench --rate 5000 --in-flight 1024 --warm-up 5
+  jobraft bench --rate 5000 --in-flight 1024 --warm-up 5 --report bench.html
   jobraft bench --in-flight 64 --waiting 1000000 --groups 10000
   jobraft bench --endpoint 127.0.0.1:7401 --ca certs/ca.crt --cert certs/admin.crt --key certs/admin.key --json")]
 pub(in crate::command) struct BenchArgs {
@@ -87,6 +88,9 @@ pub(in crate::command) struct BenchArgs {
     /// Where the nodes keep their data while it measures [default: the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+    /// Also write plots to this file: a page with all figures if it ends with .html, the plots alone if with .svg
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<Report>,
     /// Print JSON, every repetition included
     #[arg(long)]
     pub(super) json: bool,
@@ -189,7 +193,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for words in ["--rate 0", "--rate fast", "--batch 0", "--batch 1001", "--nodes 2", "--payload 3"] {
+        for words in
+            ["--rate 0", "--rate fast", "--batch 0", "--batch 1001", "--nodes 2", "--payload 3", "--report a.pdf"]
+        {
             assert!(parsed(words).is_err(), "{words}");
         }
         assert!(parsed("--count 5 --seconds 5").is_err());

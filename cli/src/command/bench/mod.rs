@@ -4,7 +4,7 @@
 //! - `args`: what can be asked; `schedule`: which request is sent when.
 //! - `load`: one measurement, of `jobs` that `producer` enqueues and `consumer` runs along one `course`.
 //! - `latency`, `moments`, `gauge`, `live`: what is written down meanwhile.
-//! - `figures`, `table`: what comes out of it.
+//! - `figures`, `table`, `report/`: what comes out of it.
 
 mod args;
 mod consumer;
@@ -17,6 +17,7 @@ mod live;
 mod load;
 mod moments;
 mod producer;
+mod report;
 mod schedule;
 mod table;
 
@@ -30,10 +31,12 @@ use figures::Line;
 use gauge::Watch;
 use live::Live;
 use load::Load;
+use report::Report;
 
 impl BenchArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (loads, own) = (self.loads()?, self.own_nodes()?);
+        self.report.as_ref().map_or(Ok(()), Report::check)?;
         let mut shutdown = Shutdown::listen()?;
         let mut cluster = own.map(|nodes| Processes::prepare(nodes, self.dir.as_deref())).transpose()?;
         let connection = match &mut cluster {
@@ -83,17 +86,19 @@ impl BenchArgs {
 
     fn show(&self, lines: &[Line], own_nodes: Option<usize>) -> Result<(), Failure> {
         let output = Output::new();
+        let nodes = match own_nodes {
+            Some(nodes) => format!("{}, the load and the disk on this machine", human::count(nodes, "node")),
+            None => "a cluster that ran before".to_owned(),
+        };
+        let about = format!("{nodes}; medians of {}; jobraft {}", self.repeat, env!("CARGO_PKG_VERSION"));
+        if let Some(report) = &self.report {
+            report.write(lines, &about)?;
+            output.note(format!("the report is in {}", report.path().display()))?;
+        }
         if self.json {
             return output.json(&lines);
         }
         table::show(&output, lines)?;
-        match own_nodes {
-            Some(nodes) => output.line(format!(
-                "\n{}, the load and the disk on this machine; medians of {}",
-                human::count(nodes, "node"),
-                self.repeat
-            )),
-            None => Ok(()),
-        }
+        output.line(format!("\n{about}"))
     }
 }

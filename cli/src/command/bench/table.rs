@@ -20,14 +20,31 @@ pub(super) fn name(line: &Line) -> String {
     }
 }
 
-pub(super) fn show(output: &Output, lines: &[Line]) -> Result<(), Failure> {
-    output.table(summary(lines), "nothing was measured")?;
-    output.line("")?;
-    output.table(latencies(lines), "nothing was measured")
+/// A table before it is text for a terminal or a page. Columns whose name starts with `>` are numbers.
+pub(super) struct Cells {
+    pub(super) columns: &'static [&'static str],
+    pub(super) rows: Vec<Vec<String>>,
 }
 
-fn summary(lines: &[Line]) -> Table {
-    let columns = [
+impl From<Cells> for Table {
+    fn from(cells: Cells) -> Self {
+        let mut table = Self::new(cells.columns);
+        for row in cells.rows {
+            table.row(row.into_iter().map(|cell| (cell, Mood::Plain)));
+        }
+        table
+    }
+}
+
+pub(super) fn show(output: &Output, lines: &[Line]) -> Result<(), Failure> {
+    output.table(summary(lines).into(), "nothing was measured")?;
+    output.line("")?;
+    output.table(latencies(lines).into(), "nothing was measured")
+}
+
+/// What was done, and what it took.
+pub(super) fn summary(lines: &[Line]) -> Cells {
+    let columns = &[
         "IN FLIGHT",
         ">JOBS",
         ">JOBS/S",
@@ -38,7 +55,7 @@ fn summary(lines: &[Line]) -> Table {
         ">LOG SYNCS/JOB",
         ">FDATASYNC P50",
     ];
-    let mut table = Table::new(&columns);
+    let mut rows = Vec::new();
     let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for line in lines {
         let [least, most] = line.jobs_per_second_range;
@@ -57,23 +74,25 @@ fn summary(lines: &[Line]) -> Table {
             known(line.log_syncs_per_job.map(|syncs| format!("{syncs:.3}"))),
             millis(line.fdatasync_p50_us),
         ];
-        table.row(cells.map(|cell| (cell, Mood::Plain)));
+        rows.push(cells.to_vec());
     }
-    table
+    Cells { columns, rows }
 }
 
-fn latencies(lines: &[Line]) -> Table {
-    let mut table = Table::new(&["IN FLIGHT", "STEP", ">P50", ">P90", ">P99", ">P99.9", ">MAX"]);
+/// How long the steps took.
+pub(super) fn latencies(lines: &[Line]) -> Cells {
+    let columns = &["IN FLIGHT", "STEP", ">P50", ">P90", ">P99", ">P99.9", ">MAX"];
+    let mut rows = Vec::new();
     for line in lines {
         for (step, found) in
             [("enqueue", Some(line.enqueue)), ("dispatch", line.dispatch), ("complete", Some(line.complete))]
         {
             let Some(Percentiles { p50_us, p90_us, p99_us, p99_9_us, max_us, .. }) = found else { continue };
             let times = [p50_us, p90_us, p99_us, p99_9_us, max_us].map(millis);
-            table.row([name(line), step.to_owned()].into_iter().chain(times).map(|cell| (cell, Mood::Plain)));
+            rows.push([name(line), step.to_owned()].into_iter().chain(times).collect());
         }
     }
-    table
+    Cells { columns, rows }
 }
 
 #[cfg(test)]
@@ -90,11 +109,11 @@ mod tests {
         hidden.nodes.iter_mut().for_each(|node| node.log_syncs = None);
         hidden.dispatch = None;
         let line = Line::of(&load(), &[hidden]);
-        let text = summary(std::slice::from_ref(&line)).render(Paint::never()).unwrap();
+        let text = Table::from(summary(std::slice::from_ref(&line))).render(Paint::never()).unwrap();
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[1][..6], ["64", "1000", "500", "-", "30", "µs"], "{text}");
         assert_eq!(rows[1][8..], ["1200", "B", "-", "0.70", "ms"], "{text}");
-        let text = latencies(&[line]).render(Paint::never()).unwrap();
+        let text = Table::from(latencies(&[line])).render(Paint::never()).unwrap();
         assert!(text.contains("enqueue") && text.contains("complete") && !text.contains("dispatch"), "{text}");
         assert!(text.contains("12.0"), "{text}");
     }
