@@ -74,3 +74,24 @@ async fn it_brings_a_cluster_of_its_own_and_takes_it_away() {
     jobraft(directory.path(), &["bench", "--queues", "65"]).await.fails(2, &["--workers 2"]);
     jobraft(directory.path(), &["bench", "--rate", "x"]).await.fails(2, &["not a rate"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_matrix_kills_nodes_and_sees_them_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["bench", "--matrix=1000", "--only", "restart,failover", "--repeat", "1", "--dir", "."];
+    let json = jobraft(directory.path(), &[&flags[..], &["--json"]].concat()).await.ok();
+    let rows = lines(&json);
+    assert_eq!(rows.len(), 2, "{json}");
+    for (row, what) in rows.iter().zip(["1000 waiting: restart", "leader killed"]) {
+        assert!(row["what"].as_str().unwrap().contains(what), "{row:#}");
+        assert!(row["median"]["value"].as_f64().unwrap() > 0.0, "{row:#}");
+        assert_eq!(
+            (&row["unit"], row["fdatasync_p50_us"].as_array().unwrap().len()),
+            (&"seconds".into(), 1),
+            "{row:#}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+    jobraft(directory.path(), &["bench", "--matrix", "--batch", "5"]).await.fails(2, &["--matrix", "--batch"]);
+    jobraft(directory.path(), &["bench", "--matrix", "--only", "all"]).await.fails(2, &["half-rate"]);
+}

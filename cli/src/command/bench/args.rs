@@ -1,11 +1,12 @@
 //! What can be asked of `jobraft bench`, and which loads follow from it.
 
 use super::load::Load;
+use super::matrix::{Matrix, Scenario};
 use super::report::Report;
 use super::schedule::{Schedule, Until};
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jobraft_protocol::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX, GROUPS_MAX, WORKER_QUEUES_MAX};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,9 @@ const ENVELOPE_BYTES: u64 = 300;
 const WINDOWS: [u32; 3] = [1, 64, 1_024];
 const WINDOW_OF_RATE: [u32; 1] = [1_024];
 const SECONDS: u64 = 5;
+/// How often each is measured unless told otherwise, and in the matrix.
+const REPEAT: u32 = 1;
+const REPEAT_IN_MATRIX: u32 = 5;
 
 /// Measure jobs per second, latencies and what a job costs
 ///
@@ -36,6 +40,8 @@ Examples:
   jobraft bench --in-flight 1,64,1024 --seconds 5 --repeat 3
   jobraft bench --nodes 1 --batch 100 --in-flight 8 --producers 2 --workers 2
   jobraft bench --rate 5000 --in-flight 1024 --warm-up 5 --report bench.html
+  jobraft bench --matrix --seconds 10
+  jobraft bench --matrix=100000 --only backlog,restart --repeat 3
   jobraft bench --in-flight 64 --waiting 1000000 --groups 10000
   jobraft bench --endpoint 127.0.0.1:7401 --ca certs/ca.crt --cert certs/admin.crt --key certs/admin.key --json")]
 pub(in crate::command) struct BenchArgs {
@@ -61,12 +67,12 @@ pub(in crate::command) struct BenchArgs {
     /// Enqueue so many jobs instead
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     count: Option<u64>,
-    /// How long each enqueues before, without being counted
+    /// How long the same is done before each, to its last job, without being counted
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=600))]
     warm_up: u64,
-    /// How often to measure each; medians are shown, and latencies of all
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(super) repeat: u32,
+    /// How often to measure each; medians are shown, and latencies of all [default: 1; with --matrix 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: Option<u32>,
     /// Size of each payload in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=PAYLOAD_BYTES_MAX))]
     payload: u32,
@@ -82,6 +88,15 @@ pub(in crate::command) struct BenchArgs {
     /// Over how many groups the jobs are spread, each with limits of concurrency and rate that are never reached
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=GROUPS_MAX as i64))]
     groups: u32,
+    /// Measure the scenarios of the documentation instead, each on new nodes, and print them as a table in Markdown; WAITING
+    /// jobs wait where a scenario has many [default: 1000000]
+    #[arg(long, value_name = "WAITING", num_args = 0..=1, require_equals = true, default_missing_value = "1000000",
+          conflicts_with_all = ["in_flight", "batch", "rate", "producers", "workers", "count", "payload", "queues", "keys", "waiting", "groups", "nodes", "report"],
+          value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    matrix: Option<u64>,
+    /// Only these scenarios of the matrix
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',', requires = "matrix", value_enum)]
+    only: Vec<Scenario>,
     /// Nodes to start: 1 or 3 [default: 3]
     #[arg(long, value_name = "N", value_parser = ["1", "3"])]
     nodes: Option<String>,
@@ -117,6 +132,29 @@ impl BenchArgs {
         }
     }
 
+    /// How often each is measured.
+    pub(super) fn repeat(&self) -> u32 {
+        self.repeat.unwrap_or(if self.matrix.is_some() { REPEAT_IN_MATRIX } else { REPEAT })
+    }
+
+    /// The scenarios, if they are what is asked for.
+    pub(super) fn matrix(&self) -> Result<Option<Matrix>, Failure> {
+        let Some(waiting) = self.matrix else { return Ok(None) };
+        if self.connection.is_given() {
+            return Err(wrong("--matrix kills nodes, so it starts its own, and --endpoint or --context names others"));
+        }
+        let scenarios = if self.only.is_empty() { Scenario::value_variants() } else { &self.only };
+        Ok(Some(Matrix {
+            scenarios: scenarios.to_vec(),
+            repeat: self.repeat(),
+            waiting,
+            seconds: Duration::from_secs(self.seconds.unwrap_or(SECONDS)),
+            warm_up: Duration::from_secs(self.warm_up),
+            dir: self.dir.clone(),
+            json: self.json,
+        }))
+    }
+
     /// What is measured, one after the other.
     pub(super) fn loads(&self) -> Result<Vec<Load>, Failure> {
         let bytes = u64::from(self.batch) * (u64::from(self.payload) + ENVELOPE_BYTES);
@@ -140,13 +178,14 @@ impl BenchArgs {
             None => Until::Over(Duration::from_secs(self.seconds.unwrap_or(SECONDS))),
         };
         let warm_up = Duration::from_secs(self.warm_up);
-        let schedule = Schedule { batch: self.batch, rate: self.rate, warm_up, until };
+        let schedule = Schedule { batch: self.batch, rate: self.rate, until };
         let windows: &[u32] = match (&self.in_flight[..], self.rate) {
             ([], None) => &WINDOWS,
             ([], Some(_)) => &WINDOW_OF_RATE,
             (given, _) => given,
         };
         let load = |&in_flight: &u32| Load {
+            warm_up,
             schedule,
             producers: self.producers,
             workers: self.workers,
@@ -208,6 +247,21 @@ mod tests {
             assert!(failure.to_string().contains(named), "{failure}");
         }
         assert_eq!(parsed("--queues 128 --workers 2").unwrap().loads().unwrap()[0].queues, 128);
+    }
+
+    #[test]
+    fn the_matrix_says_how_much_waits_and_takes_no_load() {
+        assert!(parsed("").unwrap().matrix().unwrap().is_none());
+        let matrix = parsed("--matrix").unwrap().matrix().unwrap().unwrap();
+        assert_eq!((matrix.waiting, matrix.repeat), (1_000_000, 5));
+        assert_eq!(matrix.scenarios, Scenario::value_variants());
+        let matrix = parsed("--matrix=5000 --only idle,half-rate --repeat 2").unwrap().matrix().unwrap().unwrap();
+        assert_eq!((matrix.waiting, matrix.repeat), (5_000, 2));
+        assert_eq!(matrix.scenarios, [Scenario::Idle, Scenario::HalfRate]);
+        for words in ["--only idle", "--matrix --batch 5", "--matrix=1", "--matrix --report a.svg"] {
+            assert!(parsed(words).is_err(), "{words}");
+        }
+        assert!(parsed("--matrix --endpoint 127.0.0.1:1").unwrap().matrix().is_err());
     }
 
     #[test]

@@ -34,13 +34,10 @@ pub(super) struct Course {
 /// What happened so far.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Jobs enqueued, warm-up included.
     pub(super) enqueued: AtomicU64,
-    /// Of those, which belong to the figures.
-    pub(super) counted: AtomicU64,
-    /// Enqueues, not in the warm-up, that found their key held.
+    /// Enqueues that found their key held.
     pub(super) duplicates: AtomicU64,
-    /// Completions that the cluster has accepted, warm-up included.
+    /// Completions that the cluster has accepted.
     pub(super) completed: AtomicU64,
     /// When the last of them was, in nanoseconds since the start.
     last_completed_ns: AtomicU64,
@@ -88,17 +85,14 @@ impl Course {
         let now = self.now();
         let jobs = numbers.len() as u64;
         self.tally.enqueued.fetch_add(jobs, Relaxed);
-        if ticket.counts {
-            self.enqueue.record(now.saturating_sub(ticket.due));
-            self.tally.counted.fetch_add(jobs, Relaxed);
-            self.tally.duplicates.fetch_add(u64::from(ticket.jobs) - jobs, Relaxed);
-        }
+        self.tally.duplicates.fetch_add(u64::from(ticket.jobs) - jobs, Relaxed);
+        self.enqueue.record(now.saturating_sub(ticket.due));
         if let Some(permits) = &self.permits {
             permits.add_permits(numbers.len());
         }
         let moments = self.moments.iter().flat_map(|moments| numbers.iter().map(move |number| (moments, *number)));
         for (moments, number) in moments {
-            if let Some(waited) = moments.confirmed(number, now, ticket.counts) {
+            if let Some(waited) = moments.confirmed(number, now) {
                 self.dispatch.record(waited);
             }
         }
@@ -113,11 +107,8 @@ impl Course {
 
     /// A completion was accepted, so long after its handler's end.
     pub(super) fn completed(&self, took: Duration) {
-        let now = self.now();
-        if now.saturating_sub(took) >= self.load.schedule.warm_up {
-            self.complete.record(took);
-        }
-        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.complete.record(took);
+        let nanos = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
         self.tally.last_completed_ns.fetch_max(nanos, Relaxed);
         self.tally.completed.fetch_add(1, Relaxed);
         self.completion.notify_one();
@@ -130,9 +121,8 @@ impl Course {
         }
     }
 
-    /// From the end of the warm-up to the last completion.
+    /// From the start to the last completion.
     pub(super) fn elapsed(&self) -> Duration {
-        let last = Duration::from_nanos(self.tally.last_completed_ns.load(Relaxed));
-        last.saturating_sub(self.load.schedule.warm_up)
+        Duration::from_nanos(self.tally.last_completed_ns.load(Relaxed))
     }
 }

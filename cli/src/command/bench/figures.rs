@@ -12,11 +12,11 @@ use std::time::Duration;
 /// One measurement.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
-    /// Jobs enqueued after the warm-up, all of them completed.
+    /// Jobs enqueued, all of them completed.
     pub(super) jobs: u64,
     /// Enqueues that found their key held.
     pub(super) duplicates: u64,
-    /// From the end of the warm-up to the last completion.
+    /// From the first enqueue to the last completion.
     pub(super) elapsed: Duration,
     pub(super) enqueue: Latencies,
     pub(super) dispatch: Option<Latencies>,
@@ -162,7 +162,7 @@ impl From<&Load> for Setup {
             rate: schedule.rate,
             seconds,
             count,
-            warm_up_seconds: schedule.warm_up.as_secs_f64(),
+            warm_up_seconds: load.warm_up.as_secs_f64(),
         }
     }
 }
@@ -240,9 +240,20 @@ pub(super) mod tests {
 
     pub(in super::super) fn load() -> Load {
         let until = Until::Over(Duration::from_secs(2));
-        let schedule = Schedule { batch: 1, rate: None, warm_up: Duration::ZERO, until };
+        let schedule = Schedule { batch: 1, rate: None, until };
         let (producers, workers, in_flight, payload_bytes) = (1, 1, 64, 256);
-        Load { schedule, producers, workers, in_flight, payload_bytes, queues: 1, keys: 0, groups: 0, waiting: 0 }
+        Load {
+            warm_up: Duration::ZERO,
+            schedule,
+            producers,
+            workers,
+            in_flight,
+            payload_bytes,
+            queues: 1,
+            keys: 0,
+            groups: 0,
+            waiting: 0,
+        }
     }
 
     pub(in super::super) fn measured(jobs: u64, millis: u64) -> Measured {

@@ -28,23 +28,24 @@ impl Live {
         live
     }
 
-    pub(super) fn preparing(&self) {
-        self.progress.say(format!("{}: preparing", self.what));
+    /// Says what it is about.
+    pub(super) fn say(&self, what: &str) {
+        self.progress.say(format!("{}: {what}", self.what));
     }
 
     /// Looks now and then until `work` is done.
-    pub(super) async fn watching<T>(
+    pub(super) async fn watching(
         &self,
         course: &Course,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<(T, Vec<Moment>), Failure> {
+        work: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Vec<Moment>, Failure> {
         let mut work = std::pin::pin!(work);
         let mut series = Series { moments: vec![look(course)], every: LOOK_EVERY };
         loop {
             tokio::select! {
                 done = &mut work => {
                     series.moments.push(look(course));
-                    return done.map(|done| (done, series.moments));
+                    return done.map(|()| series.moments);
                 }
                 () = tokio::time::sleep(series.every) => {
                     let before = series.moments.last().copied();
@@ -59,7 +60,7 @@ impl Live {
     }
 
     fn show(&self, course: &Course, before: Moment, now: Moment) {
-        let done = course.load.schedule.part_done(course.now(), course.tally.counted.load(Relaxed));
+        let done = course.load.schedule.part_done(course.now(), now.enqueued);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
         self.progress.reach((done * 100.0) as u64);
         let p99 = |name: &str, latencies: &super::latency::Recorder| {

@@ -7,7 +7,7 @@ use super::gauge::{Process, Watch, fdatasync_p50};
 use super::jobs::Jobs;
 use super::live::Live;
 use super::producer;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Until};
 use crate::connection::{self, Connection};
 use crate::failure::Failure;
 use jobraft_protocol::Consistency;
@@ -25,6 +25,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
+    /// For so long the same is done before, and not told.
+    pub(super) warm_up: Duration,
     pub(super) schedule: Schedule,
     pub(super) producers: u32,
     pub(super) workers: u32,
@@ -61,23 +63,31 @@ impl Load {
         disk: Option<&Path>,
         live: &Live,
     ) -> Result<Measured, Failure> {
-        live.preparing();
+        live.say("preparing");
         let jobs = Jobs::prepare(self, connection).await?;
-        let fdatasync = fdatasync_p50(disk)?;
+        if !self.warm_up.is_zero() {
+            live.say("warming up");
+            let schedule = Schedule { until: Until::Over(self.warm_up), ..self.schedule };
+            // To its last job: none of them is to be done at the expense of those that count.
+            Self { schedule, ..*self }.run(connection, jobs.clone(), watch, disk, live).await?;
+        }
+        self.run(connection, jobs, watch, disk, live).await
+    }
+
+    async fn run(
+        &self,
+        connection: &Connection,
+        jobs: Jobs,
+        watch: &Watch,
+        disk: Option<&Path>,
+        live: &Live,
+    ) -> Result<Measured, Failure> {
         let course = Arc::new(Course::new(*self, jobs));
         let clients = producer::connect(connection, &course).await?;
         let mut workers = Workers::start(connection, &course).await?;
-        let gauges = async || (watch.read().await, Process::own());
-        // Without a warm-up nothing of the load is to happen before they are read.
-        let cold = if self.schedule.warm_up.is_zero() { Some(gauges().await) } else { None };
-        let warm_at = course.begin() + self.schedule.warm_up;
-        let warm = async {
-            tokio::time::sleep_until(warm_at.into()).await;
-            match cold {
-                Some(read) => Ok(read),
-                None => Ok(gauges().await),
-            }
-        };
+        let fdatasync = fdatasync_p50(disk)?;
+        let (before, own_before) = (watch.read().await, Process::own());
+        course.begin();
         let work = async {
             producer::produce(&clients, &course).await?;
             let drained = tokio::time::timeout(DRAIN_TIMEOUT, course.drained()).await;
@@ -85,8 +95,8 @@ impl Load {
             let late = |_| Failure::new("measure", format!("not all of {enqueued} jobs ran within {DRAIN_TIMEOUT:?}"));
             drained.map_err(late)
         };
-        let ((before, own_before), series) = tokio::select! {
-            done = live.watching(&course, async { Ok(tokio::try_join!(warm, work)?.0) }) => done?,
+        let series = tokio::select! {
+            done = live.watching(&course, work) => done?,
             failure = workers.ended() => return Err(failure),
         };
         let (after, own_after) = (watch.read().await, Process::own());
@@ -99,7 +109,7 @@ impl Load {
             return Err(Failure::new("measure", what));
         }
         Ok(Measured {
-            jobs: course.tally.counted.load(Relaxed),
+            jobs: enqueued,
             duplicates: course.tally.duplicates.load(Relaxed),
             elapsed: course.elapsed(),
             enqueue: course.enqueue.merged(),

@@ -5,6 +5,7 @@
 //! - `load`: one measurement, of `jobs` that `producer` enqueues and `consumer` runs along one `course`.
 //! - `latency`, `moments`, `gauge`, `live`: what is written down meanwhile.
 //! - `figures`, `table`, `report/`: what comes out of it.
+//! - `matrix/`: scenarios for the documentation, faults included.
 
 mod args;
 mod consumer;
@@ -15,6 +16,7 @@ mod jobs;
 mod latency;
 mod live;
 mod load;
+mod matrix;
 mod moments;
 mod producer;
 mod report;
@@ -35,6 +37,9 @@ use report::Report;
 
 impl BenchArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        if let Some(matrix) = self.matrix()? {
+            return matrix.run().await;
+        }
         let (loads, own) = (self.loads()?, self.own_nodes()?);
         self.report.as_ref().map_or(Ok(()), Report::check)?;
         let mut shutdown = Shutdown::listen()?;
@@ -73,8 +78,8 @@ impl BenchArgs {
         let watch = Watch::start(connection, cluster.map(Processes::nodes).unwrap_or_default()).await?;
         for (place, load) in loads.iter().enumerate() {
             let mut runs = Vec::new();
-            for run in 0..self.repeat as usize {
-                let (step, steps) = (place * self.repeat as usize + run + 1, loads.len() * self.repeat as usize);
+            for run in 0..self.repeat() as usize {
+                let (step, steps) = (place * self.repeat() as usize + run + 1, loads.len() * self.repeat() as usize);
                 let live = Live::of(format!("{step}/{steps}, {} in flight", load.in_flight));
                 runs.push(load.measure(connection, &watch, cluster.map(Processes::directory), &live).await?);
             }
@@ -90,7 +95,7 @@ impl BenchArgs {
             Some(nodes) => format!("{}, the load and the disk on this machine", human::count(nodes, "node")),
             None => "a cluster that ran before".to_owned(),
         };
-        let about = format!("{nodes}; medians of {}; jobraft {}", self.repeat, env!("CARGO_PKG_VERSION"));
+        let about = format!("{nodes}; medians of {}; jobraft {}", self.repeat(), env!("CARGO_PKG_VERSION"));
         if let Some(report) = &self.report {
             report.write(lines, &about)?;
             output.note(format!("the report is in {}", report.path().display()))?;

@@ -13,8 +13,7 @@ const UNIT_NS: u64 = 100;
 const TIME_BITS: u32 = 42;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 const BEGAN: u64 = 1 << TIME_BITS;
-const COUNTS: u64 = 1 << (TIME_BITS + 1);
-const TAG_SHIFT: u32 = TIME_BITS + 2;
+const TAG_SHIFT: u32 = TIME_BITS + 1;
 
 /// The moments of one run.
 #[derive(Debug)]
@@ -27,7 +26,6 @@ pub(super) struct Moments {
 struct Found {
     at: Duration,
     began: bool,
-    counts: bool,
 }
 
 impl Moments {
@@ -35,17 +33,15 @@ impl Moments {
         Self { places: (0..PLACES).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// The job is known to be enqueued `at` this moment. How long it then waited, if it has begun: not at all. Nothing if it
-    /// is not to be counted.
-    pub(super) fn confirmed(&self, job: u64, at: Duration, counts: bool) -> Option<Duration> {
-        let before = self.leave(job, at, if counts { COUNTS } else { 0 })?;
-        (before.began && counts).then_some(Duration::ZERO)
+    /// The job is known to be enqueued `at` this moment. How long it then waited, if it has begun: not at all.
+    pub(super) fn confirmed(&self, job: u64, at: Duration) -> Option<Duration> {
+        self.leave(job, at, 0)?.began.then_some(Duration::ZERO)
     }
 
     /// The job begins. How long it waited since it was confirmed, if it was.
     pub(super) fn began(&self, job: u64, at: Duration) -> Option<Duration> {
         let before = self.leave(job, at, BEGAN)?;
-        (!before.began && before.counts).then(|| at.saturating_sub(before.at))
+        (!before.began).then(|| at.saturating_sub(before.at))
     }
 
     fn leave(&self, job: u64, at: Duration, flags: u64) -> Option<Found> {
@@ -54,11 +50,8 @@ impl Moments {
         let time = u64::try_from(at.as_nanos() / u128::from(UNIT_NS)).unwrap_or(u64::MAX) & TIME_MASK;
         let place = &self.places[usize::try_from(job % PLACES).expect("there are so many places")];
         let before = place.swap(tag << TAG_SHIFT | flags | time, Ordering::Relaxed);
-        (before >> TAG_SHIFT == tag).then(|| Found {
-            at: Duration::from_nanos((before & TIME_MASK) * UNIT_NS),
-            began: before & BEGAN != 0,
-            counts: before & COUNTS != 0,
-        })
+        (before >> TAG_SHIFT == tag)
+            .then(|| Found { at: Duration::from_nanos((before & TIME_MASK) * UNIT_NS), began: before & BEGAN != 0 })
     }
 }
 
@@ -73,7 +66,7 @@ mod tests {
     #[test]
     fn the_second_of_two_moments_knows_the_time_between() {
         let moments = Moments::new();
-        assert_eq!(moments.confirmed(7, ms(10), true), None);
+        assert_eq!(moments.confirmed(7, ms(10)), None);
         assert_eq!(moments.began(7, ms(35)), Some(ms(25)));
         assert_eq!(moments.began(7, ms(90)), None, "a second attempt is no dispatch of the first");
     }
@@ -82,25 +75,16 @@ mod tests {
     fn a_job_that_begins_before_its_producer_hears_of_it_did_not_wait() {
         let moments = Moments::new();
         assert_eq!(moments.began(3, ms(5)), None);
-        assert_eq!(moments.confirmed(3, ms(6), true), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn what_is_not_to_be_counted_is_not() {
-        let moments = Moments::new();
-        moments.confirmed(1, ms(1), false);
-        assert_eq!(moments.began(1, ms(2)), None);
-        moments.began(2, ms(1));
-        assert_eq!(moments.confirmed(2, ms(2), false), None);
+        assert_eq!(moments.confirmed(3, ms(6)), Some(Duration::ZERO));
     }
 
     #[test]
     fn a_place_taken_by_a_later_job_is_not_taken_for_the_earlier_one() {
         let moments = Moments::new();
-        moments.confirmed(5, ms(1), true);
-        moments.confirmed(5 + PLACES, ms(2), true);
+        moments.confirmed(5, ms(1));
+        moments.confirmed(5 + PLACES, ms(2));
         assert_eq!(moments.began(5, ms(3)), None);
-        moments.confirmed(9 + 3 * PLACES, ms(100_000), true);
+        moments.confirmed(9 + 3 * PLACES, ms(100_000));
         assert_eq!(moments.began(9 + 3 * PLACES, ms(100_001)), Some(ms(1)));
     }
 }

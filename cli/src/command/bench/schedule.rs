@@ -4,10 +4,10 @@
 //! time from the beginning on, whatever the cluster does, and latency counts from there: a cluster that stalls does not get
 //! fewer requests to be slow at ("coordinated omission").
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// How long a measurement goes on, after its warm-up.
+/// How long a measurement goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
     Over(Duration),
@@ -20,7 +20,6 @@ pub(super) struct Schedule {
     pub(super) batch: u32,
     /// Jobs a second; absent: a closed loop.
     pub(super) rate: Option<f64>,
-    pub(super) warm_up: Duration,
     pub(super) until: Until,
 }
 
@@ -32,8 +31,6 @@ pub(super) struct Ticket {
     pub(super) jobs: u32,
     /// When it was to be sent, since the start.
     pub(super) due: Duration,
-    /// It belongs to the figures, not to the warm-up.
-    pub(super) counts: bool,
 }
 
 impl Schedule {
@@ -62,15 +59,15 @@ impl Schedule {
             #[expect(clippy::cast_precision_loss, reason = "it does not go on that long")]
             Until::Jobs(jobs) => Duration::try_from_secs_f64((jobs + u64::from(self.batch)) as f64 / rate).ok()?,
         };
-        Some(self.warm_up + length)
+        Some(length)
     }
 
     /// How far the measurement has come, 0 to 1.
-    pub(super) fn part_done(&self, now: Duration, counted: u64) -> f64 {
+    pub(super) fn part_done(&self, now: Duration, enqueued: u64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a progress bar")]
         let part = match self.until {
-            Until::Over(length) => now.as_secs_f64() / (self.warm_up + length).as_secs_f64(),
-            Until::Jobs(jobs) => counted as f64 / jobs as f64,
+            Until::Over(length) => now.as_secs_f64() / length.as_secs_f64(),
+            Until::Jobs(jobs) => enqueued as f64 / jobs as f64,
         };
         part.clamp(0.0, 1.0)
     }
@@ -82,31 +79,27 @@ pub(super) struct Tickets {
     schedule: Schedule,
     requests: AtomicU64,
     jobs: AtomicU64,
-    counted: AtomicU64,
 }
 
 impl Tickets {
     pub(super) fn new(schedule: Schedule) -> Self {
-        Self { schedule, requests: AtomicU64::new(0), jobs: AtomicU64::new(0), counted: AtomicU64::new(0) }
+        Self { schedule, requests: AtomicU64::new(0), jobs: AtomicU64::new(0) }
     }
 
     /// The next request, asked for at `now`; nothing once the measurement is over.
     pub(super) fn next(&self, now: Duration) -> Option<Ticket> {
-        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        let request = self.requests.fetch_add(1, Relaxed);
         let due = self.schedule.due(request).unwrap_or(now);
-        let counts = due >= self.schedule.warm_up;
-        let batch = u64::from(self.schedule.batch);
-        let jobs = match self.schedule.until {
-            Until::Over(length) if due >= self.schedule.warm_up + length => return None,
-            Until::Jobs(count) if counts => {
-                let take = |taken: u64| (taken < count).then(|| count.min(taken + batch));
-                let before = self.counted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-                batch.min(count - before)
-            }
-            Until::Over(_) | Until::Jobs(_) => batch,
+        let jobs_max = match self.schedule.until {
+            Until::Over(length) if due >= length => return None,
+            Until::Over(_) => u64::MAX,
+            Until::Jobs(count) => count,
         };
-        let first = self.jobs.fetch_add(jobs, Ordering::Relaxed);
-        Some(Ticket { first, jobs: u32::try_from(jobs).expect("at most a batch"), due, counts })
+        let more = |jobs: u64| jobs_max.min(jobs + u64::from(self.schedule.batch));
+        let take = |jobs: u64| (jobs < jobs_max).then(|| more(jobs));
+        let first = self.jobs.fetch_update(Relaxed, Relaxed, take).ok()?;
+        let jobs = u32::try_from(more(first) - first).expect("at most a batch");
+        Some(Ticket { first, jobs, due })
     }
 }
 
@@ -116,8 +109,7 @@ mod tests {
 
     use super::*;
 
-    const CLOSED: Schedule =
-        Schedule { batch: 10, rate: None, warm_up: Duration::ZERO, until: Until::Over(Duration::from_secs(1)) };
+    const CLOSED: Schedule = Schedule { batch: 10, rate: None, until: Until::Over(Duration::from_secs(1)) };
 
     fn all(schedule: Schedule, now: Duration) -> Vec<Ticket> {
         let tickets = Tickets::new(schedule);
@@ -126,12 +118,11 @@ mod tests {
 
     #[test]
     fn an_open_loop_has_each_request_at_its_time_whatever_the_time_is() {
-        let schedule = Schedule { rate: Some(1_000.0), warm_up: Duration::from_millis(500), ..CLOSED };
+        let schedule = Schedule { rate: Some(1_000.0), ..CLOSED };
         for now in [Duration::ZERO, Duration::from_secs(9)] {
             let tickets = all(schedule, now);
-            assert_eq!(tickets.len(), 150, "a second and a half of 100 requests a second");
+            assert_eq!(tickets.len(), 100);
             assert_eq!(tickets[7].due, Duration::from_millis(70));
-            assert_eq!((tickets[49].counts, tickets[50].counts), (false, true));
             assert_eq!((tickets[50].first, tickets[50].jobs), (500, 10));
         }
     }
@@ -162,14 +153,6 @@ mod tests {
         let tickets = all(Schedule { until: Until::Jobs(25), ..CLOSED }, Duration::ZERO);
         assert_eq!(tickets.iter().map(|ticket| ticket.jobs).collect::<Vec<_>>(), [10, 10, 5]);
         assert_eq!(tickets.iter().map(|ticket| ticket.first).collect::<Vec<_>>(), [0, 10, 20]);
-    }
-
-    #[test]
-    fn the_warm_up_uses_up_none_of_the_count() {
-        let tickets = Tickets::new(Schedule { warm_up: Duration::from_secs(1), until: Until::Jobs(10), ..CLOSED });
-        assert!((0..5).all(|_| tickets.next(Duration::from_millis(999)).is_some_and(|ticket| !ticket.counts)));
-        assert!(tickets.next(Duration::from_secs(1)).is_some_and(|ticket| ticket.counts && ticket.first == 50));
-        assert_eq!(tickets.next(Duration::from_secs(1)), None);
     }
 
     #[test]

@@ -190,7 +190,7 @@ fn costs(area: &Area<'_>, lines: &[Line], caption: &str, value: fn(&Line) -> Opt
         let figure = text(13, INK.light).pos(Pos::new(HPos::Center, VPos::Bottom));
         let figure = Text::new(known.map_or_else(|| "-".to_owned(), shown), (middle, known.unwrap_or(0.0)), figure);
         let below = text(12, FAINT.light).pos(Pos::new(HPos::Center, VPos::Top));
-        chart.draw_series([figure, Text::new(name(line), (middle, -top * 0.025), below)])?;
+        chart.draw_series([figure, Text::new(name(line), (middle, -top * 0.05), below)])?;
     }
     Ok(())
 }
