@@ -1,6 +1,7 @@
 //! `jobraft bench`, small: what it counts adds up.
 
-use crate::support::{TestCluster, jobraft};
+use crate::support::{Process, TestCluster, eventually, jobraft};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn lines(json: &str) -> Vec<Value> {
@@ -73,6 +74,25 @@ async fn it_brings_a_cluster_of_its_own_and_takes_it_away() {
     jobraft(directory.path(), &["bench", "--dir", "nowhere"]).await.fails(1, &["nowhere"]);
     jobraft(directory.path(), &["bench", "--queues", "65"]).await.fails(2, &["--workers 2"]);
     jobraft(directory.path(), &["bench", "--rate", "x"]).await.fails(2, &["not a rate"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_it_says_so_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--nodes", "1", "--dir", "nodes", "--warm-up", "0"];
+    let nodes = directory.path().join("nodes");
+    std::fs::create_dir(&nodes).unwrap();
+    // Its end nobody lives to see.
+    let more = ["bench", "--count", "1000000", "--rate", "0.001", "--in-flight", "1"];
+    let bench = Process::start("bench", directory.path(), &[&more[..], &flags].concat());
+    let has_data = |entry: std::fs::DirEntry| entry.path().join("node-1/identity").exists();
+    eventually("its node runs", async || std::fs::read_dir(&nodes).unwrap().flatten().any(has_data).then_some(()))
+        .await;
+    let log = directory.path().join("bench.log");
+    assert_eq!(bench.signal_and_wait(Signal::INT).code(), Some(1));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("stopped by SIGINT"), "{log}");
+    assert_eq!(std::fs::read_dir(&nodes).unwrap().count(), 0, "nothing is left behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,27 @@ async fn a_typed_handler_gets_its_payload_and_returns_its_result() {
     assert_eq!(credits.request, Request::AddCredits { worker: WORKER, credits: 1 });
 }
 
+#[tokio::test]
+async fn accepted_reports_are_told_and_no_others() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut run = run(|builder| {
+        let builder = builder.on_report(move |reported| tell.send((reported.job, reported.completed)).unwrap());
+        builder.handler("some", |_, n: u32| async move { if n == 0 { Err(JobError::fatal("none")) } else { Ok(n) } })
+    })
+    .await;
+    let (session, _) = run.node.subscribed().await;
+    let late = Err(Error::new(ErrorCode::LeaseLost, "too late"));
+    for (token, payload, answer) in [(1, "5", late), (2, "5", Ok(Response::Done)), (3, "0", Ok(Response::Done))] {
+        let job = leased("some", token, 30_000, payload);
+        session.push(vec![job.clone()]);
+        run.node.until(is_report).await.answer(answer.clone());
+        if answer.is_ok() {
+            assert_eq!(soon(told.recv()).await, Some((job.id, payload == "5")));
+        }
+    }
+    assert!(told.try_recv().is_err());
+}
+
 async fn failure(job: LeasedJob, change: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> (FailureKind, bool, String) {
     let mut run = run(change).await;
     let Request::Fail { failure, .. } = reported(&mut run, job).await else { panic!() };

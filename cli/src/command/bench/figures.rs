@@ -1,12 +1,10 @@
 //! What comes out of measurements, and how repetitions become one line.
 
-use super::gauge::NodeReading;
+use super::gauge::NodeUse;
 use super::latency::{Latencies, Percentiles};
 use super::load::Load;
-use super::schedule::Until;
-use jobraft_protocol::NodeId;
+use super::setup::Setup;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One measurement.
@@ -33,35 +31,6 @@ pub(super) struct Moment {
     pub(super) ms: u64,
     pub(super) enqueued: u64,
     pub(super) completed: u64,
-}
-
-/// What a node took in one measurement.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct NodeUse {
-    pub(super) node: u64,
-    pub(super) cpu_us: Option<u64>,
-    pub(super) rss_bytes: Option<u64>,
-    pub(super) rss_peak_bytes: Option<u64>,
-    pub(super) written_bytes: Option<u64>,
-    pub(super) log_syncs: Option<u64>,
-}
-
-/// What was set, as it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Setup {
-    pub(super) in_flight: u32,
-    pub(super) batch: u32,
-    pub(super) producers: u32,
-    pub(super) workers: u32,
-    pub(super) payload_bytes: u32,
-    pub(super) queues: u32,
-    pub(super) keys: u32,
-    pub(super) groups: u32,
-    pub(super) waiting: u64,
-    pub(super) rate: Option<f64>,
-    pub(super) seconds: Option<f64>,
-    pub(super) count: Option<u64>,
-    pub(super) warm_up_seconds: f64,
 }
 
 /// One measurement as it is told.
@@ -123,48 +92,6 @@ pub(super) fn median<T: PartialOrd + Copy>(values: impl IntoIterator<Item = T>) 
     let mut values: Vec<T> = values.into_iter().collect();
     values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     values.get(values.len() / 2).copied()
-}
-
-/// What nodes took between two readings.
-pub(super) fn taken(before: &BTreeMap<NodeId, NodeReading>, after: &BTreeMap<NodeId, NodeReading>) -> Vec<NodeUse> {
-    let less = |later: Option<u64>, earlier: Option<u64>| Some(later?.saturating_sub(earlier?));
-    let of = |(node, after): (&NodeId, &NodeReading)| {
-        let before = before.get(node).copied().unwrap_or_default();
-        NodeUse {
-            node: node.0,
-            cpu_us: less(after.process.cpu.map(micros), before.process.cpu.map(micros)),
-            rss_bytes: after.process.rss_bytes,
-            rss_peak_bytes: after.process.rss_peak_bytes,
-            written_bytes: less(after.process.written_bytes, before.process.written_bytes),
-            log_syncs: less(after.log_commits, before.log_commits),
-        }
-    };
-    after.iter().map(of).collect()
-}
-
-impl From<&Load> for Setup {
-    fn from(load: &Load) -> Self {
-        let schedule = load.schedule;
-        let (seconds, count) = match schedule.until {
-            Until::Over(length) => (Some(length.as_secs_f64()), None),
-            Until::Jobs(jobs) => (None, Some(jobs)),
-        };
-        Self {
-            in_flight: load.in_flight,
-            batch: schedule.batch,
-            producers: load.producers,
-            workers: load.workers,
-            payload_bytes: load.payload_bytes,
-            queues: load.queues,
-            keys: load.keys,
-            groups: load.groups,
-            waiting: load.waiting,
-            rate: schedule.rate,
-            seconds,
-            count,
-            warm_up_seconds: load.warm_up.as_secs_f64(),
-        }
-    }
 }
 
 impl From<&Measured> for Run {
@@ -235,7 +162,7 @@ pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::super::latency::Recorder;
-    use super::super::schedule::Schedule;
+    use super::super::schedule::{Schedule, Until};
     use super::*;
 
     pub(in super::super) fn load() -> Load {

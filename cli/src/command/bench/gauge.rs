@@ -1,9 +1,11 @@
 //! What a figure has to be read with: how fast the disk syncs at that moment, and what the nodes took.
 
+use super::figures::micros;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use jobraft_protocol::{NodeAddress, NodeId};
 use jobraft_sdk::Client;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -85,6 +87,34 @@ pub(super) struct NodeReading {
     pub(super) process: Process,
     /// Fsyncs of its log since it started.
     pub(super) log_commits: Option<u64>,
+}
+
+/// What a node took in one measurement.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct NodeUse {
+    pub(super) node: u64,
+    pub(super) cpu_us: Option<u64>,
+    pub(super) rss_bytes: Option<u64>,
+    pub(super) rss_peak_bytes: Option<u64>,
+    pub(super) written_bytes: Option<u64>,
+    pub(super) log_syncs: Option<u64>,
+}
+
+/// What nodes took between two readings.
+pub(super) fn taken(before: &BTreeMap<NodeId, NodeReading>, after: &BTreeMap<NodeId, NodeReading>) -> Vec<NodeUse> {
+    let less = |later: Option<u64>, earlier: Option<u64>| Some(later?.saturating_sub(earlier?));
+    let of = |(node, after): (&NodeId, &NodeReading)| {
+        let before = before.get(node).copied().unwrap_or_default();
+        NodeUse {
+            node: node.0,
+            cpu_us: less(after.process.cpu.map(micros), before.process.cpu.map(micros)),
+            rss_bytes: after.process.rss_bytes,
+            rss_peak_bytes: after.process.rss_peak_bytes,
+            written_bytes: less(after.process.written_bytes, before.process.written_bytes),
+            log_syncs: less(after.log_commits, before.log_commits),
+        }
+    };
+    after.iter().map(of).collect()
 }
 
 /// Looks at nodes: asks all of them, and reads what is known of the processes of those that run here.

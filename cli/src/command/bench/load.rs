@@ -2,8 +2,8 @@
 
 use super::consumer::Workers;
 use super::course::Course;
-use super::figures::{Measured, taken};
-use super::gauge::{Process, Watch, fdatasync_p50};
+use super::figures::Measured;
+use super::gauge::{Process, Watch, fdatasync_p50, taken};
 use super::jobs::Jobs;
 use super::live::Live;
 use super::producer;

@@ -4,10 +4,12 @@
 //! - `args`: what can be asked; `schedule`: which request is sent when.
 //! - `load`: one measurement, of `jobs` that `producer` enqueues and `consumer` runs along one `course`.
 //! - `latency`, `moments`, `gauge`, `live`: what is written down meanwhile.
-//! - `figures`, `table`, `report/`: what comes out of it.
+//! - `figures`, `setup`, `table`, `report/`: what comes out of it.
 //! - `matrix/`: scenarios for the documentation, faults included.
 
 mod args;
+#[cfg(test)]
+mod args_tests;
 mod consumer;
 mod course;
 mod figures;
@@ -21,6 +23,7 @@ mod moments;
 mod producer;
 mod report;
 mod schedule;
+mod setup;
 mod table;
 
 use super::demo::Processes;

@@ -73,9 +73,8 @@ impl Matrix {
         let mut outcome = Ok(());
         for scenario in &self.scenarios {
             for run in 1..=self.repeat {
-                let progress = Progress::percent("bench");
-                progress.say(format!("{}, {run}/{}", scenario.name(), self.repeat));
-                if let Err(failure) = self.measure_once(*scenario, nodes, rows).await {
+                let name = format!("{} {run}/{}", scenario.name(), self.repeat);
+                if let Err(failure) = self.measure_once(*scenario, name, nodes, rows).await {
                     failure.report();
                     outcome = Err(Failure::new("measure", format!("{} failed", scenario.name())));
                     break;
@@ -88,6 +87,7 @@ impl Matrix {
     async fn measure_once(
         &self,
         scenario: Scenario,
+        name: String,
         nodes: &mut Option<Processes>,
         rows: &mut Rows,
     ) -> Result<(), Failure> {
@@ -107,9 +107,14 @@ impl Matrix {
             waiting: self.waiting,
             seconds: self.seconds,
             warm_up: self.warm_up,
-            name: scenario.name(),
+            name,
         };
-        let found = scenario.run(&mut site).await?;
+        let found = {
+            // Loads show how they come along by themselves.
+            let progress = (!scenario.is_load()).then(|| Progress::percent("bench"));
+            progress.iter().for_each(|progress| progress.say(site.name.clone()));
+            scenario.run(&mut site).await?
+        };
         site.client.close().await;
         rows.add(found, fdatasync);
         Ok(())

@@ -53,6 +53,11 @@ impl Scenario {
         }
     }
 
+    /// Whether it is loads that are measured, and nothing else.
+    pub(super) fn is_load(self) -> bool {
+        matches!(self, Self::Single | Self::OneNode | Self::Bulk | Self::HalfRate | Self::Backlog)
+    }
+
     /// Measures it once.
     pub(super) async fn run(self, site: &mut Site<'_>) -> Result<Vec<Found>, Failure> {
         match self {

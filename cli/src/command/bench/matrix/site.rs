@@ -27,7 +27,8 @@ pub(super) struct Site<'a> {
     pub(super) waiting: u64,
     pub(super) seconds: Duration,
     pub(super) warm_up: Duration,
-    pub(super) name: &'static str,
+    /// What is measured, for who watches.
+    pub(super) name: String,
 }
 
 impl Site<'_> {
