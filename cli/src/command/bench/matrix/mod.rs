@@ -58,7 +58,7 @@ impl Matrix {
             output.line(rows.markdown()).and_then(|()| {
                 output.line(format!(
                     "\nMedians of {} (range), each on new nodes; {} jobs wait where many do. All nodes, the load and the disk \
-                     are on one machine; the probe is the median of 100 fdatasyncs of 4 KiB, right before. jobraft {}.",
+                     are on one machine; the probe is the median of 100 fdatasyncs of 4 KiB, right before each load or start. jobraft {}.",
                     self.repeat,
                     self.waiting,
                     env!("CARGO_PKG_VERSION")

@@ -28,11 +28,13 @@ pub(super) struct Found {
     pub(super) what: String,
     pub(super) unit: Unit,
     pub(super) value: f64,
+    /// How fast the disk was right before, in microseconds; absent: as before the nodes were started.
+    fdatasync_p50_us: Option<u64>,
 }
 
 impl Found {
     pub(super) fn new(what: impl Into<String>, unit: Unit, value: f64) -> Self {
-        Self { what: what.into(), unit, value }
+        Self { what: what.into(), unit, value, fdatasync_p50_us: None }
     }
 
     /// A time, in milliseconds.
@@ -40,6 +42,11 @@ impl Found {
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         Self::new(what, Unit::Milliseconds, us as f64 / 1_000.0)
     }
+}
+
+/// What a load found, with the disk as it was right before that load.
+pub(super) fn beside_disk(found: Vec<Found>, fdatasync_p50_us: u64) -> Vec<Found> {
+    found.into_iter().map(|found| Found { fdatasync_p50_us: Some(fdatasync_p50_us), ..found }).collect()
 }
 
 /// A row: what was found, and how fast the disk was each time.
@@ -83,14 +90,14 @@ impl<'a> Summary<'a> {
 impl Rows {
     /// Adds what a repetition found to the rows of the same names.
     pub(super) fn add(&mut self, found: Vec<Found>, fdatasync: Duration) {
-        for Found { what, unit, value } in found {
+        for Found { what, unit, value, fdatasync_p50_us } in found {
             let place = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
                 let target = TARGETS.iter().find(|(name, _)| *name == what).map(|(_, target)| *target);
                 self.rows.push(Row { what, unit, target, values: Vec::new(), fdatasync_p50_us: Vec::new() });
                 self.rows.len() - 1
             });
             self.rows[place].values.push(value);
-            self.rows[place].fdatasync_p50_us.push(micros(fdatasync));
+            self.rows[place].fdatasync_p50_us.push(fdatasync_p50_us.unwrap_or_else(|| micros(fdatasync)));
         }
     }
 
@@ -144,7 +151,8 @@ mod tests {
             let found = vec![Found::new("1 in flight", Unit::JobsPerSecond, rate), Found::millis("p99", p99)];
             rows.add(found, Duration::from_micros(p99 / 10));
         }
-        rows.add(vec![Found::new("once", Unit::Percent, 1.25)], Duration::from_micros(200));
+        let once = beside_disk(vec![Found::new("once", Unit::Percent, 1.25)], 200);
+        rows.add(once, Duration::from_micros(9_000));
         rows
     }
 

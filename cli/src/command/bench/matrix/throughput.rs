@@ -1,9 +1,9 @@
 //! Loads of which jobs per second and latencies are the figures.
 
-use super::super::figures::{Measured, Run};
+use super::super::figures::{Measured, Run, micros};
 use super::super::load::Load;
 use super::super::schedule::Schedule;
-use super::rows::{Found, Unit};
+use super::rows::{Found, Unit, beside_disk};
 use super::site::Site;
 use crate::failure::Failure;
 
@@ -17,8 +17,9 @@ const BULK_IN_FLIGHT: u32 = 16;
 
 /// One job in each request.
 pub(super) async fn single(site: &mut Site<'_>, nodes: &str) -> Result<Vec<Found>, Failure> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for in_flight in WINDOWS {
+        let mut found = Vec::new();
         let run = Run::from(&site.measure(&site.load(in_flight)).await?);
         let what = |figure: &str| format!("{nodes}, {in_flight} in flight{figure}");
         found.push(Found::new(what(""), Unit::JobsPerSecond, run.jobs_per_second));
@@ -31,8 +32,9 @@ pub(super) async fn single(site: &mut Site<'_>, nodes: &str) -> Result<Vec<Found
         found.extend(run.server_cpu_us_per_job.map(|us| Found::new(what(": CPU per job"), Unit::Microseconds, us)));
         let written = run.written_bytes_per_job;
         found.extend(written.map(|bytes| Found::new(what(": written per job"), Unit::Bytes, bytes)));
+        all.extend(beside_disk(found, run.fdatasync_p50_us));
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// Many jobs in each request.
@@ -42,7 +44,8 @@ pub(super) async fn bulk(site: &mut Site<'_>) -> Result<Vec<Found>, Failure> {
     let run = Run::from(&site.measure(&load).await?);
     let what = format!("3 nodes, {BULK_JOBS} jobs in a request, {BULK_IN_FLIGHT} in flight");
     let cpu = run.server_cpu_us_per_job.map(|us| Found::new(format!("{what}: CPU per job"), Unit::Microseconds, us));
-    Ok([Found::new(what, Unit::JobsPerSecond, run.jobs_per_second)].into_iter().chain(cpu).collect())
+    let found = [Found::new(what, Unit::JobsPerSecond, run.jobs_per_second)].into_iter().chain(cpu).collect();
+    Ok(beside_disk(found, run.fdatasync_p50_us))
 }
 
 /// Half of what it can do, in an open loop.
@@ -58,7 +61,7 @@ pub(super) async fn half_rate(site: &mut Site<'_>) -> Result<Vec<Found>, Failure
         Found::millis(what("complete p99"), run.complete.p99_us),
     ];
     found.extend(run.dispatch.map(|dispatch| Found::millis(what("dispatch p99"), dispatch.p99_us)));
-    Ok(found)
+    Ok(beside_disk(found, run.fdatasync_p50_us))
 }
 
 /// Many other jobs wait all the time.
@@ -75,9 +78,10 @@ pub(super) async fn backlog(site: &mut Site<'_>) -> Result<Vec<Found>, Failure> 
     let memory = peak.zip(empty).map(|(peak, empty)| {
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let per_job = peak.saturating_sub(empty) as f64 / waiting.max(1) as f64;
-        Found::new(format!("3 nodes, {waiting} waiting: memory per waiting job, all nodes"), Unit::Bytes, per_job)
+        Found::new(format!("3 nodes, {waiting} waiting: peak memory per waiting job, all nodes"), Unit::Bytes, per_job)
     });
-    Ok([Found::new(what, Unit::JobsPerSecond, rate(&measured))].into_iter().chain(memory).collect())
+    let found = [Found::new(what, Unit::JobsPerSecond, rate(&measured))].into_iter().chain(memory).collect();
+    Ok(beside_disk(found, micros(measured.fdatasync)))
 }
 
 fn rate(measured: &Measured) -> f64 {
