@@ -4,24 +4,27 @@
 use super::drift::Meanwhile;
 use super::life::{Facts, Life, Phase};
 use super::operation::{Call, Outcome};
+use super::reclaim::{Cause, Chance};
 use super::search::Specification;
 use super::window::Window;
-use jobraft_protocol::{ErrorCode, JobId, OnConflict, UniqueScope};
+use jobraft_protocol::{ErrorCode, JobId, JobState, OnConflict, UniqueScope};
 use std::collections::HashMap;
 
 /// Who holds the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Holder {
-    job: usize,
+    pub(super) job: usize,
     /// If for a period: when it is over, at the earliest and at the latest.
-    until: Option<(u64, u64)>,
+    pub(super) until: Option<(u64, u64)>,
 }
 
 /// The key and its jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Claims {
-    lives: Vec<Life>,
-    holder: Option<Holder>,
+    pub(super) lives: Vec<Life>,
+    pub(super) holder: Option<Holder>,
+    /// Of each job.
+    pub(super) chances: Vec<Chance>,
 }
 
 /// One operation on one of the jobs.
@@ -41,18 +44,26 @@ pub(super) struct Claim<'a> {
     pub(super) has_key: bool,
 }
 
+impl Step<'_> {
+    /// Whether it tells that the job waits for nothing any more.
+    fn sees_it_ready(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::View(seen)) if seen.state == JobState::Ready)
+    }
+}
+
 impl Specification for Claim<'_> {
     type State = Claims;
 
     fn initial(&self) -> Claims {
-        Claims { lives: vec![Life::absent(); self.facts.len()], holder: None }
+        let jobs = self.facts.len();
+        Claims { lives: vec![Life::absent(); jobs], holder: None, chances: vec![Chance::default(); jobs] }
     }
 
     fn step(&self, state: &Claims, operation: usize) -> Vec<Claims> {
         let step = &self.steps[operation];
         if !self.has_key {
             let life = state.lives[0].step(&self.facts[0], step.call, step.outcome, step.window);
-            return life.into_iter().map(|life| Claims { lives: vec![life], holder: None }).collect();
+            return life.into_iter().map(|life| Claims { lives: vec![life], ..state.clone() }).collect();
         }
         let unmoved = self.apply(state.clone(), step);
         let is_but_later = |next: &Claims| {
@@ -61,10 +72,11 @@ impl Specification for Claim<'_> {
         };
         // Unless the answer leaves it open what was done.
         let is_told = !matches!(step.outcome, None | Some(Outcome::Done)) || !matches!(step.call, Call::Enqueue(_));
-        if is_told && unmoved.iter().any(is_but_later) {
+        let is_settled = !(state.chances[step.job].ripens && step.sees_it_ready());
+        if is_told && is_settled && unmoved.iter().any(is_but_later) {
             return vec![state.clone()];
         }
-        let drifted = self.drifted(state.clone(), &self.concerned(step), step.window);
+        let drifted = self.drifted(state.clone(), &self.concerned(state, step), step.window);
         let mut next: Vec<Claims> = Vec::new();
         for state in drifted.into_iter().flat_map(|state| self.apply(state, step)) {
             if !next.contains(&state) {
@@ -77,13 +89,20 @@ impl Specification for Claim<'_> {
 
 impl Claim<'_> {
     /// The jobs for which it matters what happened to them before this operation.
-    fn concerned(&self, step: &Step<'_>) -> Concerned {
-        let contends = matches!(step.call, Call::Enqueue(_) | Call::Retry { .. });
+    fn concerned(&self, state: &Claims, step: &Step<'_>) -> Concerned {
+        // Whether it has its key again depends on who else had it by then.
+        let claims = self.may_claim(state, step.job);
+        let contends = claims || matches!(step.call, Call::Enqueue(_) | Call::Retry { .. });
         let named = match step.outcome {
             Some(Outcome::Duplicate(holder) | Outcome::Replaced(holder)) => self.places.get(holder).copied(),
             _ => None,
         };
-        let any = contends && matches!(step.outcome, None | Some(Outcome::Refused(_) | Outcome::Untold(_)));
+        let is_open = match step.outcome {
+            None | Some(Outcome::Refused(_) | Outcome::Untold(_)) => true,
+            Some(Outcome::Done) => matches!(step.call, Call::Enqueue(_)),
+            _ => false,
+        };
+        let any = claims || (contends && is_open);
         Concerned { job: step.job, named, contends, any }
     }
 
@@ -96,20 +115,18 @@ impl Claim<'_> {
             looked_at += 1;
             for place in 0..state.lives.len() {
                 let is_holder = state.holder.as_ref().is_some_and(|holder| holder.job == place);
-                let may_claim = || {
-                    let scope = self.scope(place);
-                    scope == Some(UniqueScope::Waiting) && matches!(state.lives[place].phase, Phase::Leased(_))
-                };
-                let is_concerned = place == concerned.job
-                    || concerned.named == Some(place)
-                    || (concerned.contends && is_holder)
-                    || (concerned.any && may_claim());
-                if !is_concerned {
+                let is_concerned =
+                    place == concerned.job || concerned.named == Some(place) || (concerned.contends && is_holder);
+                // Of any other it matters only that it has the key by then; the rest can be told later.
+                let may_take = concerned.any && self.may_claim(&state, place);
+                if !is_concerned && !may_take {
                     continue;
                 }
-                for life in state.lives[place].drift(&self.facts[place], meanwhile) {
-                    let next = self.with(&state, place, life);
-                    if !all.contains(&next) {
+                let takes = |next: &Claims| next.holder.as_ref().is_some_and(|holder| holder.job == place);
+                let drift = state.lives[place].drift(&self.facts[place], meanwhile);
+                let with = |life| self.with(&state, place, life, Cause::Itself, window.until);
+                for next in drift.into_iter().flat_map(with).chain(self.ripened(&state, place, window.until)) {
+                    if (is_concerned || takes(&next)) && !all.contains(&next) {
                         all.push(next);
                     }
                 }
@@ -118,29 +135,8 @@ impl Claim<'_> {
         all
     }
 
-    fn scope(&self, place: usize) -> Option<UniqueScope> {
+    pub(super) fn scope(&self, place: usize) -> Option<UniqueScope> {
         self.facts[place].unique.as_ref().map(|unique| unique.scope)
-    }
-
-    /// The state once that life is another one: the key goes as its scope says.
-    fn with(&self, state: &Claims, place: usize, life: Life) -> Claims {
-        let mut next = state.clone();
-        next.lives[place] = life;
-        let phase = &next.lives[place].phase;
-        let is_waiting = *phase == Phase::Waiting;
-        let gives_up = match self.scope(place) {
-            Some(UniqueScope::Waiting) => !is_waiting,
-            Some(UniqueScope::UntilStarted) => !is_waiting || next.lives[place].started,
-            Some(UniqueScope::UntilDone) => matches!(phase, Phase::Ended(_)),
-            Some(UniqueScope::ForMs(_)) | None => false,
-        };
-        let holds = next.holder.as_ref().is_some_and(|holder| holder.job == place && holder.until.is_none());
-        if gives_up && holds {
-            next.holder = None;
-        } else if is_waiting && next.holder.is_none() && self.scope(place) == Some(UniqueScope::Waiting) {
-            next.holder = Some(Holder { job: place, until: None });
-        }
-        next
     }
 
     fn apply(&self, mut state: Claims, step: &Step<'_>) -> Vec<Claims> {
@@ -158,20 +154,19 @@ impl Claim<'_> {
         }
         let Some(after) = life.apply(facts, step.call, step.outcome, until) else { return Vec::new() };
         let lives_again = matches!((&life.phase, &after.phase), (Phase::Ended(_), Phase::Waiting));
-        if !lives_again {
-            return vec![self.with(&state, step.job, after)];
-        }
-        if matches!(self.scope(step.job), Some(UniqueScope::ForMs(_))) {
-            return vec![self.with(&state, step.job, after)];
+        let with = |state: &Claims, after| self.with(state, step.job, after, Cause::Operation, until);
+        if !lives_again || matches!(self.scope(step.job), Some(UniqueScope::ForMs(_))) {
+            let mut next = with(&state, after);
+            if step.sees_it_ready() {
+                next.iter_mut().for_each(|next| next.chances[step.job].ripens = false);
+            }
+            return next;
         }
         // Retried: it takes its key again.
         self.freed(state, step)
             .into_iter()
-            .map(|free| {
-                let mut next = self.with(&free, step.job, Life { now: free.lives[step.job].now, ..after.clone() });
-                next.holder = Some(Holder { job: step.job, until: None });
-                next
-            })
+            .flat_map(|free| with(&free, Life { now: free.lives[step.job].now, ..after.clone() }))
+            .map(|next| Claims { holder: Some(Holder { job: step.job, until: None }), ..next })
             .collect()
     }
 

@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const RUNS: u64 = 60;
 const STEPS: usize = 120;
+/// Runs in which all jobs want one key: many short ones, since the search grows with what is left open of each job.
+const CONTENDED_RUNS: u64 = 500;
+const CONTENDED_STEPS: usize = 30;
 
 /// One run: a core that is asked one thing after the other, and the history of it.
 struct Run {
@@ -25,6 +28,8 @@ struct Run {
     leases: Vec<(LeaseRef, WorkerId)>,
     workers: Vec<WorkerId>,
     seed: u16,
+    /// Whether all jobs want one key.
+    is_contended: bool,
 }
 
 impl Run {
@@ -38,14 +43,15 @@ impl Run {
             leases: Vec::new(),
             workers: Vec::new(),
             seed: 0,
+            is_contended: false,
         };
         run.register();
         run.register();
         run
     }
 
-    fn play(&mut self) {
-        for _ in 0..STEPS {
+    fn play(&mut self, steps: usize) {
+        for _ in 0..steps {
             self.at += match self.rng.random_range(0..20) {
                 0..14 => self.rng.random_range(0..2_000),
                 14..19 => self.rng.random_range(2_000..30_000),
@@ -129,7 +135,12 @@ impl Run {
         }
         new.ttl_ms = rng.random_bool(0.15).then(|| rng.random_range(1..20_000));
         new.start_deadline_ms = rng.random_bool(0.15).then(|| rng.random_range(1..20_000));
-        if rng.random_bool(0.5) {
+        if self.is_contended {
+            let scopes = [UniqueScope::UntilStarted, UniqueScope::UntilDone, UniqueScope::ForMs(4_000)];
+            let scope = if rng.random_bool(0.5) { UniqueScope::Waiting } else { scopes[rng.random_range(0..3)] };
+            let on_conflict = [OnConflict::Reject, OnConflict::ReturnExisting][rng.random_range(0..2)];
+            new.unique = Some(Unique { key: "a".parse().unwrap(), scope, on_conflict });
+        } else if rng.random_bool(0.5) {
             let scopes =
                 [UniqueScope::Waiting, UniqueScope::UntilStarted, UniqueScope::UntilDone, UniqueScope::ForMs(9_000)];
             let replace = OnConflict::Replace { payload: rng.random_bool(0.5), start: true };
@@ -295,7 +306,7 @@ fn whatever_the_state_machine_does_is_let_pass() {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for seed in 0..RUNS {
         let mut run = Run::new(seed);
-        run.play();
+        run.play(STEPS);
         match judge(&run.history, &Demands::default()) {
             Verdict::Passed(figures) => {
                 figures.kinds.into_iter().for_each(|(kind, n)| *kinds.entry(kind).or_default() += n)
@@ -304,6 +315,17 @@ fn whatever_the_state_machine_does_is_let_pass() {
         }
     }
     assert!(kinds.len() >= 13 && kinds.values().all(|count| *count > 50), "{kinds:?}");
+}
+
+#[test]
+fn whoever_takes_a_contended_key_again_is_let_pass() {
+    for seed in 0..CONTENDED_RUNS {
+        let mut run = Run::new(seed);
+        run.is_contended = true;
+        run.play(CONTENDED_STEPS);
+        let verdict = judge(&run.history, &Demands::default());
+        assert!(verdict.is_passed(), "run {seed}: {verdict}");
+    }
 }
 
 /// Another answer than the one that was given.
@@ -348,7 +370,7 @@ fn most_of_what_the_state_machine_could_never_do_is_caught() {
     let (mut tried, mut missed) = (0, Vec::new());
     for seed in 0..RUNS {
         let mut run = Run::new(seed);
-        run.play();
+        run.play(STEPS);
         for _ in 0..5 {
             let mut history = run.history.clone();
             let Some(what) = falsify(&mut run.rng, &mut history) else { continue };

@@ -234,7 +234,7 @@ impl Life {
                 let is_repetition = match call {
                     Call::Complete { .. } => self.ended_by(token.0, JobState::Completed),
                     Call::Fail { .. } => {
-                        self.reported == Some(token.0)
+                        (self.phase == Phase::Waiting && self.reported == Some(token.0))
                             || self.ended_by(token.0, JobState::Dead)
                             || self.ended_by(token.0, JobState::Cancelled)
                     }

@@ -18,7 +18,7 @@
 //! | `window` | between which log times each operation happened |
 //! | `search` | the search for an order |
 //! | `life`, `act` | the specification of one job; `drift` is what happens to it by itself |
-//! | `claim` | the specification of one unique key and of the jobs that want it |
+//! | `claim` | the specification of one unique key and of the jobs that want it; `reclaim` is how they take it again |
 //! | `checks` | what must hold across jobs |
 //! | [`verdict`] | what comes of it |
 
@@ -32,6 +32,7 @@ mod claim;
 mod drift;
 mod judge;
 mod life;
+mod reclaim;
 mod search;
 mod window;
 

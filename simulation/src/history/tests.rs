@@ -232,6 +232,18 @@ fn a_checkpoint_that_is_lost_is_caught() {
 }
 
 #[test]
+fn a_failure_is_known_no_longer_once_its_job_expired() {
+    for (at, passes) in [(5_000, true), (4_999, false)] {
+        let mut story = Story::default();
+        let enqueue = NewJob { start_deadline_ms: Some(5_000), ..new(1) };
+        story.created(2).enqueue(enqueue, Outcome::Created).leased(1, 1, 1, 0).fail(1, 1, JobState::Scheduled);
+        let again = Call::Fail { token: FencingToken(1), retryable: true };
+        story.then(1, again, LOST).leased(2, 2, 1, at);
+        assert_eq!(story.judged().is_passed(), passes, "{at}: {}", story.judged());
+    }
+}
+
+#[test]
 fn an_attempt_too_many_is_caught() {
     let once = NewJob { max_attempts: Some(1), ..new(1) };
     let mut story = Story::default();
@@ -319,6 +331,65 @@ fn a_key_that_is_released_late_is_caught() {
     story.enqueue(started(3), Outcome::Created).passes();
     let mut story = Story::default();
     story.enqueue(started(1), Outcome::Created).leased(1, 1, 1, 0).enqueue(started(3), conflict()).is_caught();
+}
+
+fn waits(number: u8) -> NewJob {
+    keyed(number, UniqueScope::Waiting, OnConflict::ReturnExisting)
+}
+
+fn until_done(number: u8) -> NewJob {
+    keyed(number, UniqueScope::UntilDone, OnConflict::ReturnExisting)
+}
+
+#[test]
+fn a_key_is_taken_again_when_a_lease_is_found_to_have_run_out() {
+    let mut story = Story::default();
+    story.created(9).enqueue(waits(1), Outcome::Created).leased(1, 1, 1, 0);
+    story.enqueue(keyed(2, UniqueScope::ForMs(12_000), OnConflict::Reject), Outcome::Created).leased(2, 2, 1, 100);
+    story.enqueue(until_done(3), Outcome::Duplicate(id(1))).passes();
+    story.leased(9, 3, 1, 11_999);
+    assert!(story.is_caught().what.contains("unique key"));
+}
+
+#[test]
+fn a_key_whose_period_is_over_is_taken_again_by_a_job_that_failed() {
+    let mut story = Story::default();
+    story.created(9).enqueue(waits(1), Outcome::Created).leased(1, 1, 1, 0);
+    story.enqueue(keyed(2, UniqueScope::ForMs(5_000), OnConflict::Reject), Outcome::Created).leased(2, 2, 1, 100);
+    story.leased(9, 3, 1, 5_000).fail(1, 1, JobState::Scheduled);
+    story.enqueue(until_done(4), Outcome::Duplicate(id(1))).passes();
+}
+
+#[test]
+fn a_job_that_came_back_while_another_held_the_key_waits_without() {
+    let ready = Call::Amend { only_in: vec![JobState::Ready], waiting_only: true };
+    for (cancelled_by, outcome, passes) in [
+        (10_000, Outcome::Created, true),
+        (10_000, Outcome::Duplicate(id(1)), true),
+        // By then its lease had not run out: it found the key free.
+        (9_999, Outcome::Created, false),
+        (9_999, Outcome::Duplicate(id(1)), true),
+    ] {
+        let mut story = Story::default();
+        story.created(9).enqueue(waits(1), Outcome::Created).leased(1, 1, 1, 0);
+        story.enqueue(until_done(2), Outcome::Created).then(2, cancel(0), Outcome::Done);
+        story.leased(9, 2, 1, cancelled_by);
+        story.then(1, ready.clone(), Outcome::Done).enqueue(until_done(4), outcome);
+        assert_eq!(story.judged().is_passed(), passes, "{cancelled_by}: {}", story.judged());
+    }
+}
+
+#[test]
+fn a_job_that_found_its_key_taken_takes_it_when_its_time_comes() {
+    let mut story = Story::default();
+    story.enqueue(waits(1), Outcome::Created).leased(1, 1, 1, 0).enqueue(until_done(2), Outcome::Created);
+    story.fail(1, 1, JobState::Scheduled).then(2, cancel(0), Outcome::Done);
+    story.enqueue(until_done(3), Outcome::Duplicate(id(1))).passes();
+    let mut story = Story::default();
+    story.enqueue(waits(1), Outcome::Created).leased(1, 1, 1, 0).enqueue(until_done(2), Outcome::Created);
+    let release = Call::Release { token: FencingToken(1), delay_ms: 0 };
+    story.then(1, release, Outcome::Done).then(2, cancel(0), Outcome::Done);
+    story.enqueue(until_done(3), Outcome::Duplicate(id(1))).is_caught();
 }
 
 #[test]
