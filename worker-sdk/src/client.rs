@@ -8,6 +8,7 @@
 
 use crate::clock::{self, ClockAnchor};
 use crate::config::ClientConfig;
+use crate::doubt;
 use crate::error::SdkError;
 use crate::frames::encode;
 use crate::ids::JobIds;
@@ -42,7 +43,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Inner {
-    router: Router,
+    router: Arc<Router>,
     next_id: AtomicU64,
     ids: JobIds,
 }
@@ -63,7 +64,7 @@ impl Client {
     /// [`SdkError::Tls`] if the certificates or the key are not usable, [`SdkError::Unreachable`] if no node answers
     /// within [`ClientConfig::connect_timeout`]: it says what each endpoint said.
     pub async fn connect(config: ClientConfig) -> Result<Self, SdkError> {
-        let router = Router::new(config)?;
+        let router = Arc::new(Router::new(config)?);
         let deadline = clock::after(router.config().connect_timeout);
         let mut pauses = backoff();
         loop {
@@ -77,6 +78,7 @@ impl Client {
                 },
             }
         }
+        router.io().spawn(doubt::watch(Arc::downgrade(&router)));
         Ok(Self { inner: Arc::new(Inner { router, next_id: AtomicU64::new(1), ids: JobIds::default() }) })
     }
 

@@ -92,6 +92,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 mod dial;
+mod doubt;
 pub mod error;
 pub mod executor;
 mod frames;

@@ -160,6 +160,29 @@ impl Router {
         hint.is_some()
     }
 
+    /// Asks the others who leads, since the node of `session` says nothing. If another one does, the session with it is
+    /// the current one from then on, and `session` is over: what waits for its answers is asked again there.
+    pub(crate) async fn look_elsewhere(&self, session: &Arc<Session>) {
+        // Somebody searches already, for want of any session.
+        let Ok(_search) = self.search.try_lock() else { return };
+        let Ok(found) = self.find().await else { return };
+        let leads = found.hello.leader.as_ref().is_some_and(|leader| leader.node == found.hello.node);
+        if !leads || found.hello.node == session.hello.node {
+            return;
+        }
+        let mut state = lock(&self.state);
+        let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session));
+        if !is_current || self.closed.is_cancelled() {
+            return;
+        }
+        tracing::info!(silent = %session.address, leader = %found.address, "moved to another leader");
+        state.clock = Some(found.clock);
+        state.strikes = 0;
+        state.current = Some(found);
+        drop(state);
+        session.close();
+    }
+
     /// A session with exactly this node, apart from the current one.
     pub(crate) async fn dial(&self, address: &NodeAddress) -> Result<Arc<Session>, SdkError> {
         if self.closed.is_cancelled() {
