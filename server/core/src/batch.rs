@@ -455,7 +455,7 @@ mod tests {
         let again = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), Vec::new()) };
         run(&mut core, Command::CreateBatch { batch: Box::new(again), known: Vec::new() }).unwrap();
         assert_eq!(core.batches(None, 9).len(), 1, "one made room for the other");
-        let target = |row: &JobRow| Target { job: row.id, row: Some(row.body.clone().into()) };
+        let target = |row: &JobRow| Target { job: row.id, row: Some(row.body.clone()) };
         let (targets, action) = (rows.iter().map(target).collect(), JobAction::Retry);
         run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
         assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);

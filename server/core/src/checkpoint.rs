@@ -18,8 +18,12 @@ impl Core {
     ///
     /// What is taken must be written, or the state dropped: it is not offered again.
     pub fn take_changes(&mut self) -> Changes {
-        let mut jobs = Vec::with_capacity(self.dirty.len());
-        for id in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // Rows that are new go to the end of the tree, and one that is looked for is found.
+        dirty.sort_unstable();
+        let mut jobs = Vec::with_capacity(dirty.len());
+        let mut encoder = record::Encoder::new();
+        for id in dirty {
             let departing = self.departing.remove(&id);
             let Some(job) = departing.as_ref().or_else(|| self.jobs.get(&id)) else { continue };
             let queue = self.index.queues.get(job.queue);
@@ -35,7 +39,7 @@ impl Core {
                 key: job.unique().map(|unique| unique.key.clone()),
                 batch: job.batch(),
                 error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
-                body: record::encode(&job.record(id, queue, self.holds_key(id, job))),
+                body: encoder.encode(&job.record(id, queue, self.holds_key(id, job))),
             });
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.dirty = false;

@@ -392,12 +392,34 @@ pub enum Event {
 pub struct Changes {
     /// Counters and log time; replaces the former header. Opaque to storage.
     pub header: Bytes,
-    /// Jobs that changed, live and ended.
+    /// Jobs that changed, live and ended, by id. Of one that ended and lives again under its id, the ended one is first.
     pub jobs: Vec<JobRow>,
-    /// Jobs whose rows are to go, after `jobs` was written; some may have none.
+    /// Jobs whose rows are to go, after `jobs` was written, by id; some may have none.
     pub deleted: Vec<JobId>,
     /// Other things that changed.
     pub rows: Vec<Row>,
+}
+
+impl Changes {
+    /// What these say of a job that has left memory: its row's body, or that its row goes.
+    #[must_use]
+    pub fn departed(&self, id: JobId) -> Option<Departed<'_>> {
+        if self.deleted.binary_search(&id).is_ok() {
+            return Some(Departed::Deleted);
+        }
+        let first = self.jobs.partition_point(|row| row.id < id);
+        let mut rows = self.jobs[first..].iter().take_while(|row| row.id == id);
+        rows.find(|row| row.state.is_terminal()).map(|row| Departed::Ended(&row.body))
+    }
+}
+
+/// How a job left memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departed<'a> {
+    /// It ended, with this as its row's body.
+    Ended(&'a Bytes),
+    /// It was deleted.
+    Deleted,
 }
 
 /// A job as it rests in `state.db`: columns to search by, and the whole job, opaque to storage.
@@ -425,7 +447,7 @@ pub struct JobRow {
     /// For listings: the message of its last error.
     pub error: Option<String>,
     /// CBOR of the job.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// A row of a small table.

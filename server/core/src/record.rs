@@ -7,7 +7,7 @@ use crate::RestoreError;
 use crate::bucket::Bucket;
 use crate::queue::Queue;
 use crate::retention::Floors;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use jobraft_protocol::{
     ClusterSettings, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob, Predecessor,
     QueueName, QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder,
@@ -277,8 +277,33 @@ pub fn identity(row: &[u8]) -> Result<Vec<u8>, RestoreError> {
 /// Encodes a value of this format.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut body = vec![FORMAT];
-    ciborium::into_writer(value, &mut body).expect("writing to memory does not fail, and these types encode");
+    write(value, &mut body);
     body
+}
+
+fn write<T: Serialize>(value: &T, to: impl std::io::Write) {
+    ciborium::into_writer(value, to).expect("writing to memory does not fail, and these types encode");
+}
+
+/// Encodes many values that are dropped together: they share their memory.
+pub(crate) struct Encoder {
+    buffer: BytesMut,
+}
+
+impl Encoder {
+    /// As much as [`BytesMut`] goes on taking at a time.
+    const CHUNK_BYTES: usize = 64 << 10;
+
+    pub(crate) fn new() -> Self {
+        Self { buffer: BytesMut::with_capacity(Self::CHUNK_BYTES) }
+    }
+
+    /// Encodes a value of this format.
+    pub(crate) fn encode<T: Serialize>(&mut self, value: &T) -> Bytes {
+        self.buffer.put_u8(FORMAT);
+        write(value, (&mut self.buffer).writer());
+        self.buffer.split().freeze()
+    }
 }
 
 /// Decodes a value: exactly one, of this format or an older one. `what` names it in errors.

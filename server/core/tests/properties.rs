@@ -3,6 +3,7 @@
 
 mod support;
 
+use bytes::Bytes;
 use ciborium::Value;
 use jobraft_core::{Command, Core, Entry, Outcome, Target};
 use jobraft_protocol::{
@@ -242,17 +243,18 @@ impl World {
 fn corrupted(disk: &Disk, choose: impl FnOnce(usize) -> usize, flip: u8) -> Disk {
     let mut copy = disk.clone();
     let jobs = copy.jobs.values_mut().map(|row| &mut row.body);
-    let mut bodies: Vec<&mut Vec<u8>> = jobs.chain(copy.rows.values_mut()).collect();
+    let mut bodies: Vec<&mut Bytes> = jobs.chain(copy.rows.values_mut()).collect();
     bodies.push(&mut copy.header);
     let mut place = choose(bodies.iter().map(|body| body.len()).sum());
     for body in bodies {
-        match body.get_mut(place) {
-            Some(byte) => {
-                *byte ^= flip;
-                break;
-            }
-            None => place -= body.len(),
+        if place >= body.len() {
+            place -= body.len();
+            continue;
         }
+        let mut flipped = body.to_vec();
+        flipped[place] ^= flip;
+        *body = flipped.into();
+        break;
     }
     copy
 }
@@ -371,7 +373,7 @@ fn live_on(mut core: Core, disk: &Disk) {
         let mut commands = vec![Command::RegisterWorker { info: WorkerInfo::default() }, lease];
         let read = |(&job, row): (&JobId, &jobraft_core::JobRow)| Target {
             job,
-            row: (!core.is_live(job)).then(|| row.body.clone().into()),
+            row: (!core.is_live(job)).then(|| row.body.clone()),
         };
         let targets: Vec<Target> = disk.jobs.iter().map(read).collect();
         let act = |action| Command::Act { targets: targets.clone(), action, only_in: Vec::new() };
@@ -464,10 +466,10 @@ proptest! {
         for (row, place, number) in &rows {
             let mut corrupt = disk.clone();
             let jobs = corrupt.jobs.values_mut().map(|row| &mut row.body);
-            let mut bodies: Vec<&mut Vec<u8>> = jobs.chain(corrupt.rows.values_mut()).collect();
+            let mut bodies: Vec<&mut Bytes> = jobs.chain(corrupt.rows.values_mut()).collect();
             bodies.push(&mut corrupt.header);
             let body = &mut bodies[row.index(disk.jobs.len() + disk.rows.len() + 1)];
-            **body = renumbered(body, |count| place.index(count), *number);
+            **body = renumbered(body, |count| place.index(count), *number).into();
             if let Ok(core) = corrupt.try_load() {
                 live_on(core, &corrupt);
             }

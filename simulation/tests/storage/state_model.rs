@@ -45,7 +45,7 @@ fn job(number: u64, state: JobState, index: u64) -> JobRow {
         key: number.is_multiple_of(3).then(|| format!("key {number}").parse().unwrap()),
         batch: None,
         error: (state == JobState::Dead).then(|| "it failed".to_owned()),
-        body: format!("{state} {number} {index} ").repeat(length / 20).into_bytes(),
+        body: format!("{state} {number} {index} ").repeat(length / 20).into_bytes().into(),
     }
 }
 
@@ -57,7 +57,7 @@ impl State {
                 self.index = Some(meta.index);
                 self.header = Some(changes.header.to_vec());
                 for row in changes.jobs {
-                    self.jobs.insert(row.id, (row.state, row.ended_seq, row.body));
+                    self.jobs.insert(row.id, (row.state, row.ended_seq, row.body.to_vec()));
                 }
                 changes.deleted.iter().for_each(|id| drop(self.jobs.remove(id)));
                 for row in changes.rows {

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 /// What `state.db` would hold.
 #[derive(Clone, Default)]
 pub struct Disk {
-    pub header: Vec<u8>,
+    pub header: Bytes,
     pub jobs: BTreeMap<JobId, JobRow>,
-    pub rows: BTreeMap<(Table, String), Vec<u8>>,
+    pub rows: BTreeMap<(Table, String), Bytes>,
 }
 
 impl Disk {
     pub fn write(&mut self, changes: Changes) {
-        self.header = changes.header.to_vec();
+        self.header = changes.header;
         for row in changes.jobs {
             assert_eq!(row.state.is_terminal(), row.finished_at.is_some());
             assert_eq!(row.state.is_terminal(), row.ended_seq.is_some());
@@ -28,7 +28,7 @@ impl Disk {
         }
         for row in changes.rows {
             match row.body {
-                Some(body) => drop(self.rows.insert((row.table, row.key), body)),
+                Some(body) => drop(self.rows.insert((row.table, row.key), body.into())),
                 None => drop(self.rows.remove(&(row.table, row.key))),
             }
         }
@@ -152,8 +152,8 @@ impl Trio {
     pub fn target(&self, job: JobId) -> Target {
         let row = self.view(job).filter(|view| view.state.is_terminal()).map(|_| {
             let row = &self.disk.jobs[&job].body;
-            assert_eq!(self.plain.row(job).as_ref(), Some(row), "memory gives another row than the disk");
-            Bytes::from(row.clone())
+            assert_eq!(self.plain.row(job).as_deref(), Some(&row[..]), "memory gives another row than the disk");
+            row.clone()
         });
         Target { job, row }
     }

@@ -55,7 +55,7 @@ pub(super) fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// Why not.
 pub fn check_record(body: Bytes) -> io::Result<()> {
     match decode(LogRecord { index: 1, term: 1, body })?.payload {
-        EntryPayload::Normal(proposal) => proposal.entry().map(drop).map_err(io::Error::other),
+        EntryPayload::Normal(proposal) => proposal.take_entry().map(drop).map_err(io::Error::other),
         EntryPayload::Blank | EntryPayload::Membership(_) => Ok(()),
     }
 }
@@ -89,8 +89,8 @@ mod tests {
         let entry = Entry { at: LogTime::ZERO, leader_change: false, commands: Vec::new() };
         let proposal = Proposal::new(entry).unwrap();
         let more = [&proposal.record()[..], &[0]].concat();
-        assert!(Proposal::from_record(proposal.record().clone()).entry().is_ok());
-        assert!(Proposal::from_record(more.into()).entry().is_err());
+        assert!(Proposal::from_record(proposal.record().clone()).take_entry().is_ok());
+        assert!(Proposal::from_record(more.into()).take_entry().is_err());
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod round_trips {
             let read = decode(record).unwrap();
             prop_assert_eq!(read.log_id, written.log_id);
             let EntryPayload::Normal(proposal) = &read.payload else { panic!("{read:?}") };
-            prop_assert_eq!(proposal.entry().unwrap(), &entry);
+            prop_assert_eq!(proposal.take_entry().unwrap(), entry);
 
             let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
             let request = AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: None, entries: vec![read], leader_commit: None };

@@ -15,14 +15,13 @@ use crate::machine;
 use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use jobraft_core::command::{Event, Table};
+use jobraft_core::command::{Changes, Departed, Event, Table};
 use jobraft_core::planted::{Bug, is_planted};
 use jobraft_core::{Core, RestingJob, RestoreError};
 use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LogTime, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
-use std::collections::HashMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -61,9 +60,8 @@ pub(crate) struct StateMachine {
 
 struct Shared {
     applied: Mutex<Applied>,
-    /// What a checkpoint under way changes of jobs that memory does not answer for, and the disk not yet: rows of ended
-    /// jobs; `None` for those that go.
-    departing: Mutex<HashMap<JobId, Option<Vec<u8>>>>,
+    /// What a checkpoint under way writes: it tells of jobs that memory does not answer for any more, and the disk not yet.
+    departing: Mutex<Arc<Changes>>,
     /// Where copies are made.
     directory: PathBuf,
     /// One checkpoint, sweep or installation at a time.
@@ -227,16 +225,16 @@ impl StateMachine {
         self.heed(self.whole_row(id).and_then(|row| {
             let Some(row) = row else { return Ok(None) };
             Ok(Some(match part {
-                RowPart::Whole => row.into(),
+                RowPart::Whole => row,
                 RowPart::Identity => jobraft_core::identity(&row)?.into(),
             }))
         }))
     }
 
-    fn whole_row(&self, id: JobId) -> Result<Option<Vec<u8>>, StateError> {
+    fn whole_row(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
         let (row, is_elsewhere) = self.read(|core| (core.row(id), core.is_live(id) || core.is_gone(id)));
         if is_elsewhere || row.is_some() {
-            return Ok(row);
+            return Ok(row.map(Bytes::from));
         }
         let Some(body) = self.resting(id)? else { return Ok(None) };
         let job = self.kept(&body)?;
@@ -244,12 +242,14 @@ impl StateMachine {
     }
 
     /// The row of a job that memory did not answer for.
-    fn resting(&self, id: JobId) -> Result<Option<Vec<u8>>, StorageError> {
+    fn resting(&self, id: JobId) -> Result<Option<Bytes>, StorageError> {
         // A row leaves memory before it departs, and departs before it is on disk: asked in this order, one of them has it.
-        if let Some(body) = lock(&self.shared.departing).get(&id) {
-            return Ok(body.clone());
+        match lock(&self.shared.departing).departed(id) {
+            Some(Departed::Ended(body)) => return Ok(Some(body.clone())),
+            Some(Departed::Deleted) => return Ok(None),
+            None => {}
         }
-        self.shared.db.job(id)
+        Ok(self.shared.db.job(id)?.map(Bytes::from))
     }
 
     /// The job of a row that was read, if it can still be read. A row may be large: the state is not held while it is decoded.
@@ -304,15 +304,12 @@ impl StateMachine {
             if applied.last == applied.checkpoint {
                 return Ok(Some(covered));
             }
-            let changes = applied.core.take_changes();
-            let ended = changes.jobs.iter().filter(|row| row.state.is_terminal());
-            let ended = ended.map(|row| (row.id, Some(row.body.clone())));
-            let gone = changes.deleted.iter().map(|id| (*id, None));
-            *lock(&self.shared.departing) = ended.chain(gone).collect();
+            let changes = Arc::new(applied.core.take_changes());
+            *lock(&self.shared.departing) = Arc::clone(&changes);
             (meta, changes, covered)
         };
         upkeep.note(self.shared.db.checkpoint(&meta, &changes))?;
-        lock(&self.shared.departing).clear();
+        *lock(&self.shared.departing) = Arc::default();
         lock(&self.shared.applied).checkpoint = covered.last_log_id;
         tracing::debug!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
         Ok(Some(covered))
@@ -338,31 +335,31 @@ impl StateMachine {
     }
 
     fn apply_entry(&self, entry: &LogEntry) -> io::Result<Answers> {
+        let commands = match &entry.payload {
+            EntryPayload::Normal(proposal) => Some(proposal.take_entry().map_err(io::Error::other)?),
+            EntryPayload::Blank | EntryPayload::Membership(_) => None,
+        };
         let mut applied = lock(&self.shared.applied);
         let mut events = Vec::new();
         let mut answers = Answers::default();
-        match &entry.payload {
-            EntryPayload::Blank => {}
-            EntryPayload::Normal(proposal) => {
+        match (&entry.payload, &commands) {
+            (EntryPayload::Normal(_), Some(commands)) => {
                 let before = applied.core.changed_jobs();
-                let done = applied.core.apply(proposal.entry().map_err(io::Error::other)?);
+                let done = applied.core.apply(commands);
                 if (before..applied.core.changed_jobs()).contains(&CHECKPOINT_JOBS) {
                     self.shared.pressure.notify_one();
                 }
                 answers.outcomes = done.outcomes;
                 events = done.events;
             }
-            EntryPayload::Membership(membership) => {
+            (EntryPayload::Membership(membership), _) => {
                 applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
             }
+            (EntryPayload::Blank | EntryPayload::Normal(_), _) => {}
         }
         applied.last = Some(entry.log_id);
         if let Some(witness) = &self.shared.witness {
-            let commands = match &entry.payload {
-                EntryPayload::Normal(proposal) => proposal.entry().ok(),
-                _ => None,
-            };
-            witness.applied(place(entry.log_id), commands, &applied.core);
+            witness.applied(place(entry.log_id), commands.as_ref(), &applied.core);
         }
         let next_timer = applied.core.next_timer();
         drop(applied);

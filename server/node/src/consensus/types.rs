@@ -7,7 +7,7 @@ use openraft::impls::leader_id_std;
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 openraft::declare_raft_types!(
@@ -59,14 +59,15 @@ impl fmt::Display for Member {
     }
 }
 
-/// A batch of commands on its way through the log: encoded once by the leader, decoded once by each node.
+/// A batch of commands on its way through the log: encoded once by the leader, decoded once by each other node.
 ///
 /// The encoded bytes are what `log.db` keeps and what travels; they start with [`Proposal::KIND`], so that they are a
 /// whole log record and need no copy to become one.
 #[derive(Clone)]
 pub(crate) struct Proposal {
     record: Bytes,
-    entry: Arc<OnceLock<Entry>>,
+    /// Where it was made, until it is applied: the log keeps the record for longer, and has no need of this.
+    made: Arc<Mutex<Option<Entry>>>,
 }
 
 /// Bytes that are not a proposal.
@@ -85,12 +86,12 @@ impl Proposal {
     pub(crate) fn new(entry: Entry) -> Result<Self, ProposalError> {
         let mut record = vec![Self::KIND];
         ciborium::into_writer(&entry, &mut record).map_err(|error| ProposalError(error.to_string()))?;
-        Ok(Self { record: record.into(), entry: Arc::new(OnceLock::from(entry)) })
+        Ok(Self { record: record.into(), made: Arc::new(Mutex::new(Some(entry))) })
     }
 
     /// Takes a record for a proposal; it is decoded when it is applied.
     pub(crate) fn from_record(record: Bytes) -> Self {
-        Self { record, entry: Arc::default() }
+        Self { record, made: Arc::default() }
     }
 
     /// The bytes that `log.db` keeps.
@@ -98,20 +99,18 @@ impl Proposal {
         &self.record
     }
 
-    /// The entry.
+    /// The entry: where it was made and for the first time as it was given, else decoded anew.
     ///
     /// # Errors
     /// If the record is not one.
-    pub(crate) fn entry(&self) -> Result<&Entry, ProposalError> {
-        if let Some(entry) = self.entry.get() {
+    pub(crate) fn take_entry(&self) -> Result<Entry, ProposalError> {
+        if let Some(entry) = self.made.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Ok(entry);
         }
-        let body = match self.record.split_first() {
-            Some((&Self::KIND, body)) => body,
-            _ => return Err(ProposalError("not a proposal".into())),
-        };
-        let entry: Entry = super::record::whole(body).map_err(ProposalError)?;
-        Ok(self.entry.get_or_init(|| entry))
+        match self.record.split_first() {
+            Some((&Self::KIND, body)) => super::record::whole(body).map_err(ProposalError),
+            _ => Err(ProposalError("not a proposal".into())),
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub fn check_message(stream: PeerStream, body: &[u8]) -> Result<(), FrameError> 
             let request: AppendEntriesRequest<TypeConfig> = frame::decode(body)?;
             for entry in &request.entries {
                 if let EntryPayload::Normal(proposal) = &entry.payload {
-                    proposal.entry().map_err(|error| FrameError::Malformed(error.to_string()))?;
+                    proposal.take_entry().map_err(|error| FrameError::Malformed(error.to_string()))?;
                 }
             }
         }

@@ -125,7 +125,7 @@ fn each_filter_finds_what_it_says_in_both_orders_page_by_page() {
     let (_dir, state) = with_jobs(100);
     for (filter, is_wanted) in filters() {
         let mut expected: Vec<_> =
-            (0..100).map(row).filter(is_wanted).map(|row| String::from_utf8(row.body).unwrap()).collect();
+            (0..100).map(row).filter(is_wanted).map(|row| String::from_utf8(row.body.into()).unwrap()).collect();
         assert_eq!(list(&state, &filter), expected, "{filter:?}");
         assert_eq!(pages(&state, &filter, true, 13, usize::MAX).0, expected, "{filter:?}");
         assert_eq!(pages(&state, &filter, true, usize::MAX, 3).0, expected, "{filter:?}");

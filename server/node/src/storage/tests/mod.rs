@@ -96,7 +96,7 @@ fn job(number: u64, state: JobState) -> JobRow {
         key: None,
         batch: None,
         error: None,
-        body: format!("{state} {number}").into_bytes(),
+        body: format!("{state} {number}").into_bytes().into(),
     }
 }
 

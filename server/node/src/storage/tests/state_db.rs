@@ -141,7 +141,7 @@ fn the_steps_of_live_jobs_write_their_rows_and_no_index() {
     let large = |number, state| JobRow {
         key: Some(UniqueKey::new(&format!("key {number}")).unwrap()),
         batch: Some(BatchId(job_id(number % 7))),
-        body: vec![b'x'; 1_500],
+        body: vec![b'x'; 1_500].into(),
         ..job(number, state)
     };
     let jobs = (0..5_000).map(|number| large(number, JobState::Ready)).collect();

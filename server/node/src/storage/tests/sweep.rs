@@ -15,7 +15,7 @@ fn ended(number: u64, queue: &str, state: JobState, seq: u64) -> JobRow {
         queue: queue.parse().unwrap(),
         finished_at: Some(LogTime::from_ms(seq * 1_000)),
         ended_seq: Some(seq),
-        body: format!("{queue} {state} {seq}").into_bytes(),
+        body: format!("{queue} {state} {seq}").into_bytes().into(),
         ..job(number, state)
     }
 }
@@ -97,7 +97,7 @@ fn a_step_is_bounded_and_says_how_far_it_got() {
 fn a_step_is_bounded_in_bytes_too() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDb::open(dir.path()).unwrap();
-    let large = |seq| JobRow { body: vec![b'x'; 5 << 20], ..ended(seq, "a", JobState::Completed, seq) };
+    let large = |seq| JobRow { body: vec![b'x'; 5 << 20].into(), ..ended(seq, "a", JobState::Completed, seq) };
     put(&state, (1..=3).map(large).collect());
     let horizons = [horizon("a", JobState::Completed, 100, 0)];
     assert_eq!(sweep(&state, &horizons, NEVER, 100).unwrap(), SweepOutcome { removed: 2, done: 0, more: true });
@@ -239,7 +239,7 @@ fn bytes_on_disk(dir: &Path) -> (u64, u64) {
 fn room_of_what_was_swept_goes_back_to_the_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDb::open(dir.path()).unwrap();
-    let large = |seq| JobRow { body: vec![b'x'; 20_000], ..ended(seq, "a", JobState::Completed, seq) };
+    let large = |seq| JobRow { body: vec![b'x'; 20_000].into(), ..ended(seq, "a", JobState::Completed, seq) };
     for part in 0..10 {
         put(&state, (part * 200 + 1..=part * 200 + 200).map(large).collect());
     }
@@ -278,7 +278,7 @@ fn room_of_what_was_swept_goes_back_to_the_file_system() {
 fn little_free_room_is_kept_for_what_comes_next() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDb::open(dir.path()).unwrap();
-    let large = |seq| JobRow { body: vec![b'x'; 20_000], ..ended(seq, "a", JobState::Completed, seq) };
+    let large = |seq| JobRow { body: vec![b'x'; 20_000].into(), ..ended(seq, "a", JobState::Completed, seq) };
     put(&state, (1..=150).map(large).collect());
     while sweep(&state, &[horizon("a", JobState::Completed, 1_000, 0)], NEVER, 100).unwrap().more {}
     let pages = || {
@@ -297,7 +297,7 @@ fn constant_load_leaves_a_file_of_constant_size() {
     let mut sizes = Vec::new();
     for round in 1..=60_u64 {
         let jobs = (round * 100..round * 100 + 100)
-            .map(|seq| JobRow { body: vec![b'x'; 3_000], ..ended(seq, "a", JobState::Completed, seq) });
+            .map(|seq| JobRow { body: vec![b'x'; 3_000].into(), ..ended(seq, "a", JobState::Completed, seq) });
         put(&state, jobs.collect());
         let kept = [horizon("a", JobState::Completed, 0, (round * 100).saturating_sub(500))];
         while sweep(&state, &kept, NEVER, 64).unwrap().more {}
