@@ -20,6 +20,11 @@ pub(super) async fn known<'a>(
     if named.is_empty() {
         return Ok(Vec::new());
     }
+    let own = jobs.into_iter().map(|job| job.id).collect();
+    Box::pin(read(consensus, &named, own)).await
+}
+
+async fn read(consensus: &Consensus, named: &HashSet<JobId>, own: HashSet<JobId>) -> Result<Vec<Target>, Error> {
     {
         let leadership = consensus.leadership();
         let now = leadership.borrow();
@@ -28,7 +33,6 @@ pub(super) async fn known<'a>(
             return Err(now.not_leader());
         }
     }
-    let own: HashSet<JobId> = jobs.into_iter().map(|job| job.id).collect();
     let mut ended: Vec<JobId> = named.difference(&own).copied().collect();
     consensus.read(|core| ended.retain(|job| !core.is_live(*job)));
     if ended.len() > ENDED_MAX {

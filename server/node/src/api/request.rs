@@ -9,9 +9,13 @@ use super::{
 use crate::auth;
 use jobraft_core::command::Outcome;
 use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response, limits};
+use std::future::ready;
+use std::pin::Pin;
 
 /// What a request is answered.
 pub(super) type Answer = Result<Response, Error>;
+/// The way to it.
+pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 /// Answers what needs no waiting, on the reader's own time.
 pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
@@ -27,58 +31,66 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
 }
 
 /// Answers everything else. The reader has authorized it: see [`at_once`]. What may be answered by much takes `room` first.
-pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
+///
+/// Of the futures each is as large as itself, not as the largest of them: thousands are made in a second, and kept.
+pub(super) fn answer<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Answering<'a> {
     let api = &session.api;
     match request {
-        Request::Enqueue { jobs, all_or_none } => enqueue::enqueue(api, jobs, all_or_none).await,
-        Request::CreateBatch { batch } => batch::create(api, batch).await,
-        Request::SealBatch { batch, cancel } => batch::seal(api, batch, cancel).await,
-        Request::GetBatch { batch, consistency, wait_ms } => batch::get(session, batch, consistency, wait_ms).await,
-        Request::ListBatches { after, limit, consistency } => batch::list(api, after, limit, consistency, room).await,
+        Request::Enqueue { jobs, all_or_none } => Box::pin(enqueue::enqueue(api, jobs, all_or_none)),
+        Request::CreateBatch { batch } => Box::pin(batch::create(api, batch)),
+        Request::SealBatch { batch, cancel } => Box::pin(batch::seal(api, batch, cancel)),
+        Request::GetBatch { batch, consistency, wait_ms } => Box::pin(batch::get(session, batch, consistency, wait_ms)),
+        Request::ListBatches { after, limit, consistency } => {
+            Box::pin(batch::list(api, after, limit, consistency, room))
+        }
         Request::ListGroups { queue, after, limit, consistency } => {
-            group::list(api, group::Listing { queue, after, limit, consistency }, room).await
+            Box::pin(group::list(api, group::Listing { queue, after, limit, consistency }, room))
         }
         Request::ListSchedules { after, limit, consistency } => {
-            schedule::list(api, after, limit, consistency, room).await
+            Box::pin(schedule::list(api, after, limit, consistency, room))
         }
-        Request::GetSchedule { name, next, consistency } => schedule::get(api, name, next, consistency, room).await,
-        Request::RunSchedule { name, job } => schedule::run(api, name, job).await,
-        Request::RegisterWorker { info } => fleet::register(api, info).await,
-        Request::Heartbeat { worker } => fleet::heartbeat(api, worker).await,
+        Request::GetSchedule { name, next, consistency } => Box::pin(schedule::get(api, name, next, consistency, room)),
+        Request::RunSchedule { name, job } => Box::pin(schedule::run(api, name, job)),
+        Request::RegisterWorker { info } => Box::pin(fleet::register(api, info)),
+        Request::Heartbeat { worker } => Box::pin(fleet::heartbeat(api, worker)),
         Request::Lease { worker, queues, weights, max, lease_ms, wait_ms } => {
-            lease::lease(session, lease::wish(worker, queues, weights, max, lease_ms)?, wait_ms).await
+            let wish = lease::wish(worker, queues, weights, max, lease_ms);
+            Box::pin(async move { lease::lease(session, wish?, wait_ms).await })
         }
         Request::Subscribe { worker, queues, weights, lease_ms, credits } => {
-            lease::subscribe(session, lease::wish(worker, queues, weights, credits, lease_ms)?).await
+            let wish = lease::wish(worker, queues, weights, credits, lease_ms);
+            Box::pin(async move { lease::subscribe(session, wish?).await })
         }
-        Request::Extend { leases, lease_ms, progress } => report::extend(api, leases, lease_ms, progress).await,
-        Request::Checkpoint { lease, data } => report::checkpoint(api, lease, data).await,
-        Request::Complete { lease, completion } => report::complete(api, lease, completion).await,
-        Request::Fail { lease, failure } => report::fail(api, lease, failure).await,
-        Request::Release { lease, delay_ms } => report::release(api, lease, delay_ms).await,
-        Request::Disconnect { worker } => report::disconnect(session, worker).await,
-        Request::Act { jobs, action, only_in } => act::act(api, jobs, action, only_in).await,
+        Request::Extend { leases, lease_ms, progress } => Box::pin(report::extend(api, leases, lease_ms, progress)),
+        Request::Checkpoint { lease, data } => Box::pin(report::checkpoint(api, lease, data)),
+        Request::Complete { lease, completion } => Box::pin(report::complete(api, lease, completion)),
+        Request::Fail { lease, failure } => Box::pin(report::fail(api, lease, failure)),
+        Request::Release { lease, delay_ms } => Box::pin(report::release(api, lease, delay_ms)),
+        Request::Disconnect { worker } => Box::pin(report::disconnect(session, worker)),
+        Request::Act { jobs, action, only_in } => Box::pin(act::act(api, jobs, action, only_in)),
         Request::ListJobs { filter, after, oldest_first, limit, consistency } => {
-            list::jobs(api, list::Listing { filter, after, oldest_first, limit, consistency }, room).await
+            Box::pin(list::jobs(api, list::Listing { filter, after, oldest_first, limit, consistency }, room))
         }
-        Request::Configure { settings } => settings::configure(api, settings).await,
-        Request::GetSettings { consistency } => settings::get(api, consistency).await,
-        Request::ListWorkers { after, limit, consistency } => fleet::list(api, after, limit, consistency, room).await,
-        Request::OrderWorker { worker, order } => fleet::order(api, worker, order).await,
-        Request::GetState { key, consistency } => state::get(api, &key, consistency).await,
+        Request::Configure { settings } => Box::pin(settings::configure(api, settings)),
+        Request::GetSettings { consistency } => Box::pin(settings::get(api, consistency)),
+        Request::ListWorkers { after, limit, consistency } => {
+            Box::pin(fleet::list(api, after, limit, consistency, room))
+        }
+        Request::OrderWorker { worker, order } => Box::pin(fleet::order(api, worker, order)),
+        Request::GetState { key, consistency } => Box::pin(async move { state::get(api, &key, consistency).await }),
         Request::ListState { prefix, after, limit, consistency } => {
-            state::list(api, state::Listing { prefix, after, limit, consistency }, room).await
+            Box::pin(state::list(api, state::Listing { prefix, after, limit, consistency }, room))
         }
-        Request::GetJob { job, consistency, wait_ms } => job::get(session, job, consistency, wait_ms, room).await,
-        Request::ListQueues { consistency } => queue::list(api, consistency, room).await,
-        Request::ListModules { consistency } => module::list(api, consistency, room).await,
-        Request::ResolveModule { module } => module::resolve(api, &module).await,
-        Request::AddNode { node, address, learner } => cluster::add_node(api, node, address, learner).await,
-        Request::RemoveNode { node } => cluster::remove_node(api, node).await,
-        Request::TransferLeader { to } => cluster::transfer_leader(api, to).await,
-        Request::AddCredits { worker, credits } => lease::add_credits(session, worker, credits),
-        Request::Unsubscribe { worker } => lease::unsubscribe(session, worker),
-        Request::ClusterStatus => cluster::status(api),
+        Request::GetJob { job, consistency, wait_ms } => Box::pin(job::get(session, job, consistency, wait_ms, room)),
+        Request::ListQueues { consistency } => Box::pin(queue::list(api, consistency, room)),
+        Request::ListModules { consistency } => Box::pin(module::list(api, consistency, room)),
+        Request::ResolveModule { module } => Box::pin(async move { module::resolve(api, &module).await }),
+        Request::AddNode { node, address, learner } => Box::pin(cluster::add_node(api, node, address, learner)),
+        Request::RemoveNode { node } => Box::pin(cluster::remove_node(api, node)),
+        Request::TransferLeader { to } => Box::pin(cluster::transfer_leader(api, to)),
+        Request::AddCredits { worker, credits } => Box::pin(ready(lease::add_credits(session, worker, credits))),
+        Request::Unsubscribe { worker } => Box::pin(ready(lease::unsubscribe(session, worker))),
+        Request::ClusterStatus => Box::pin(ready(cluster::status(api))),
     }
 }
 
