@@ -194,7 +194,8 @@ impl Client {
         repeatable: bool,
         trail: &mut Trail,
     ) -> Result<Response, SdkError> {
-        let mut pauses = backoff();
+        // Hardly any request needs them.
+        let mut pauses = None;
         let mut hops = 0;
         loop {
             let mut wish = None;
@@ -234,7 +235,7 @@ impl Client {
                 Err(error) if error.retryable() => trail.last = Some(error.to_string()),
                 Err(error) => return Err(error),
             }
-            let pause = pauses.next().unwrap_or(PAUSE_MAX);
+            let pause = pauses.get_or_insert_with(backoff).next().unwrap_or(PAUSE_MAX);
             tokio::time::sleep(wish.unwrap_or(pause)).await;
         }
     }

@@ -59,7 +59,13 @@ impl Client {
     pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueOutcome>, SdkError> {
         // A part may need what is in the one before.
         let at_once = if jobs.iter().any(|job| job.after.is_some()) { 1 } else { ENQUEUES_UNDER_WAY };
-        let parts = split(jobs).into_iter().map(|jobs| self.enqueue_part(jobs, false));
+        let mut parts = split(jobs);
+        if parts.len() == 1
+            && let Some(jobs) = parts.pop()
+        {
+            return self.enqueue_part(jobs, false).await;
+        }
+        let parts = parts.into_iter().map(|jobs| self.enqueue_part(jobs, false));
         stream::iter(parts).buffered(at_once).try_concat().await
     }
 
