@@ -13,7 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Jobs that a worker holds at once, at least and at most.
 const HELD_MIN: u64 = 16;
-const HELD_MAX: u64 = 1_024;
+const HELD_MAX: u64 = 4_096;
+/// Commits that a worker's slot waits for, for the one of a producer's: the lease before its own, its own, the completion,
+/// and part of one until its credit arrives. With fewer slots workers fall behind however fast the cluster is, and a backlog
+/// is measured.
+const COMMITS: u64 = 4;
 
 /// The workers of a measurement.
 #[derive(Debug)]
@@ -64,14 +68,15 @@ impl Workers {
 
 fn worker(client: Client, course: &Arc<Course>, place: usize) -> Result<Worker, SdkError> {
     let load = &course.load;
-    let held = (u64::from(load.in_flight) * u64::from(load.schedule.batch)).div_ceil(u64::from(load.workers));
+    let held = COMMITS * u64::from(load.in_flight) * u64::from(load.schedule.batch);
+    let held = held.div_ceil(u64::from(load.workers));
     // More queues than one worker serves are divided among them.
     let parts: Vec<_> = course.jobs.queues.chunks(WORKER_QUEUES_MAX).collect();
     let (handled, reported) = (Arc::clone(course), Arc::clone(course));
     Worker::builder(client)
         .name(format!("bench-{place}"))
         .queues(parts[place % parts.len()].iter().map(ToString::to_string))
-        .concurrency(usize::try_from(held.clamp(HELD_MIN, HELD_MAX)).expect("at most a thousand"))
+        .concurrency(usize::try_from(held.clamp(HELD_MIN, HELD_MAX)).expect("at most a few thousand"))
         // What still waits for its permit at the end is given back.
         .grace(Duration::ZERO)
         .handler(TASK, move |_: JobContext, number: u64| {

@@ -10,6 +10,7 @@ mod recovery;
 mod rows;
 mod scenario;
 mod site;
+mod targets;
 mod throughput;
 
 use super::gauge::fdatasync_p50;

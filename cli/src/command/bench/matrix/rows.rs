@@ -2,6 +2,7 @@
 
 use super::super::figures::{median, micros};
 use super::super::table::millis;
+use super::targets::target;
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
 use std::time::Duration;
@@ -18,9 +19,6 @@ pub(super) enum Unit {
     Percent,
     Bytes,
 }
-
-/// What rows are to reach, by their names. A row that is not named is only told.
-const TARGETS: &[(&str, &str)] = &[];
 
 /// One figure of one repetition.
 #[derive(Clone, Debug)]
@@ -92,7 +90,7 @@ impl Rows {
     pub(super) fn add(&mut self, found: Vec<Found>, fdatasync: Duration) {
         for Found { what, unit, value, fdatasync_p50_us } in found {
             let place = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
-                let target = TARGETS.iter().find(|(name, _)| *name == what).map(|(_, target)| *target);
+                let target = target(&what);
                 self.rows.push(Row { what, unit, target, values: Vec::new(), fdatasync_p50_us: Vec::new() });
                 self.rows.len() - 1
             });

@@ -57,6 +57,7 @@ pub(super) async fn half_rate(site: &mut Site<'_>) -> Result<Vec<Found>, Failure
     let what = |figure: &str| format!("3 nodes, half of the highest rate: {figure}");
     let mut found = vec![
         Found::new(what("done"), Unit::JobsPerSecond, run.jobs_per_second),
+        Found::millis(what("enqueue p50"), run.enqueue.p50_us),
         Found::millis(what("enqueue p99"), run.enqueue.p99_us),
         Found::millis(what("complete p99"), run.complete.p99_us),
     ];
