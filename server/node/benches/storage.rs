@@ -79,7 +79,7 @@ fn row(number: u64, round: u64) -> JobRow {
         key: None,
         batch: None,
         error: None,
-        body: vec![round as u8; JOB_BYTES],
+        body: vec![round as u8; JOB_BYTES].into(),
     }
 }
 
