@@ -168,19 +168,7 @@ pub(super) mod tests {
     pub(in super::super) fn load() -> Load {
         let until = Until::Over(Duration::from_secs(2));
         let schedule = Schedule { batch: 1, rate: None, until };
-        let (producers, workers, in_flight, payload_bytes) = (1, 1, 64, 256);
-        Load {
-            warm_up: Duration::ZERO,
-            schedule,
-            producers,
-            workers,
-            in_flight,
-            payload_bytes,
-            queues: 1,
-            keys: 0,
-            groups: 0,
-            waiting: 0,
-        }
+        Load::plain(64, schedule, Duration::ZERO)
     }
 
     pub(in super::super) fn measured(jobs: u64, millis: u64) -> Measured {

@@ -55,6 +55,22 @@ pub(super) async fn wait_for_leader(client: &Client) -> Result<(), Failure> {
 }
 
 impl Load {
+    /// One producer and one worker, one queue, 256 B for each job, and nothing else.
+    pub(super) const fn plain(in_flight: u32, schedule: Schedule, warm_up: Duration) -> Self {
+        Self {
+            warm_up,
+            schedule,
+            producers: 1,
+            workers: 1,
+            in_flight,
+            payload_bytes: 256,
+            queues: 1,
+            keys: 0,
+            groups: 0,
+            waiting: 0,
+        }
+    }
+
     /// Measures once. The disk is probed where the nodes write, if that is known.
     pub(super) async fn measure(
         &self,

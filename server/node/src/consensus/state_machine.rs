@@ -342,20 +342,17 @@ impl StateMachine {
         let mut applied = lock(&self.shared.applied);
         let mut events = Vec::new();
         let mut answers = Answers::default();
-        match (&entry.payload, &commands) {
-            (EntryPayload::Normal(_), Some(commands)) => {
-                let before = applied.core.changed_jobs();
-                let done = applied.core.apply(commands);
-                if (before..applied.core.changed_jobs()).contains(&CHECKPOINT_JOBS) {
-                    self.shared.pressure.notify_one();
-                }
-                answers.outcomes = done.outcomes;
-                events = done.events;
+        if let Some(commands) = &commands {
+            let before = applied.core.changed_jobs();
+            let done = applied.core.apply(commands);
+            if (before..applied.core.changed_jobs()).contains(&CHECKPOINT_JOBS) {
+                self.shared.pressure.notify_one();
             }
-            (EntryPayload::Membership(membership), _) => {
-                applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
-            }
-            (EntryPayload::Blank | EntryPayload::Normal(_), _) => {}
+            answers.outcomes = done.outcomes;
+            events = done.events;
+        }
+        if let EntryPayload::Membership(membership) = &entry.payload {
+            applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
         }
         applied.last = Some(entry.log_id);
         if let Some(witness) = &self.shared.witness {

@@ -35,19 +35,7 @@ impl Site<'_> {
     /// A load like any other: one job in each request, one producer, one worker.
     pub(super) fn load(&self, in_flight: u32) -> Load {
         let schedule = Schedule { batch: 1, rate: None, until: Until::Over(self.seconds) };
-        let (producers, workers, payload_bytes) = (1, 1, 256);
-        Load {
-            warm_up: self.warm_up,
-            schedule,
-            producers,
-            workers,
-            in_flight,
-            payload_bytes,
-            queues: 1,
-            keys: 0,
-            groups: 0,
-            waiting: 0,
-        }
+        Load::plain(in_flight, schedule, self.warm_up)
     }
 
     /// Measures a load.
