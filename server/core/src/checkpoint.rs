@@ -92,3 +92,53 @@ fn group_row_key(queue: &QueueName, group: &GroupKey) -> String {
 pub(crate) fn parse_group_row_key(key: &str) -> Option<(&str, &str)> {
     key.split_once('\n')
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Command, Departed, Entry, Outcome, Target};
+    use jobraft_protocol::{Completion, JobAction, JobId, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo};
+
+    fn apply(core: &mut Core, command: Command) -> Outcome {
+        core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0).unwrap()
+    }
+
+    fn id(number: u8) -> JobId {
+        JobId::new(LogTime::ZERO, [number; 10])
+    }
+
+    #[test]
+    fn what_leaves_memory_is_found_in_the_changes_whatever_the_order_of_its_enqueue() {
+        let mut core = Core::new();
+        apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
+        let job = |number| NewJob::new(id(number), "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        apply(&mut core, Command::enqueue((1..=9).rev().map(job).collect()));
+        let lease = Command::Lease {
+            worker: WorkerId(1),
+            queues: vec!["q".parse().unwrap()],
+            shares: vec![],
+            max: 6,
+            lease_ms: 1_000,
+        };
+        let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
+        let (done, held) = leased.split_at(5);
+        for job in done {
+            apply(&mut core, Command::complete(job.lease(), Completion::default()));
+        }
+        let targets = vec![Target { job: id(1), row: None }];
+        apply(&mut core, Command::Act { targets, action: JobAction::Delete, only_in: vec![] });
+
+        let changes = core.take_changes();
+        let ids = |jobs: &[LeasedJob]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
+        assert_eq!(ids(done), [9, 8, 7, 6, 5].map(id));
+        for id in ids(done) {
+            let row = changes.jobs.iter().find(|row| row.id == id).unwrap();
+            assert_eq!(changes.departed(id), Some(Departed::Ended(&row.body)), "{id} was completed");
+        }
+        assert_eq!(changes.departed(id(1)), Some(Departed::Deleted));
+        for id in ids(held).into_iter().chain([id(3), id(2), id(99)]) {
+            assert_eq!(changes.departed(id), None, "{id} lives, or never was");
+        }
+    }
+}
