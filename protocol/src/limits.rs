@@ -33,7 +33,7 @@ pub const FETCH_WAIT_MS_DEFAULT: u64 = 20_000;
 /// The longest wait of a fetch or of `job wait` in one request; the SDK asks again.
 pub const WAIT_MS_MAX: u64 = 60_000;
 /// The most jobs in one lease answer; more credits are served by further ones.
-pub const LEASE_JOBS_MAX: u32 = 1_024;
+pub const LEASE_JOBS_MAX: u32 = 4_096;
 /// The most payload bytes in one lease answer: leasing stops once they are exceeded, so at least one job fits.
 pub const LEASE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The most leases in one extend; more are refused with `too_large`.

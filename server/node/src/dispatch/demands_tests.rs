@@ -117,11 +117,13 @@ fn ready_jobs_are_shared_evenly() {
 
 #[test]
 fn a_worker_gets_no_more_than_its_credits_nor_than_fits_in_one_answer() {
-    let mut bench = Bench::with(&[("q", 4_000)]);
+    let mut bench = Bench::with(&[("q", 10_000)]);
     let id = bench.add(1, &["q"], 5, Kind::Subscription);
     assert_eq!(bench.run(), [[(1, 5)]]);
-    bench.demands.add_credits(id, u32::MAX);
-    assert_eq!(bench.run().concat(), [(1, limits::LEASE_JOBS_MAX), (1, 1_024), (1, 1_024), (1, 923)]);
+    for _ in 0..2 {
+        bench.demands.add_credits(id, u32::MAX);
+        assert_eq!(bench.run().concat(), [(1, limits::LEASE_JOBS_MAX)]);
+    }
 }
 
 #[test]
