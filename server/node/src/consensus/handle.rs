@@ -26,9 +26,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-const HEARTBEAT_MS: u64 = 300;
-const ELECTION_MS_MIN: u64 = 1_000;
-const ELECTION_MS_MAX: u64 = 2_000;
+const HEARTBEAT_MS: u64 = 150;
+/// A follower that hears nothing waits for the end of the leader's lease, which lasts for the longest of these, and then for one
+/// of them drawn at random: 1.25 to 1.5 s.
+const ELECTION_MS_MIN: u64 = 500;
+const ELECTION_MS_MAX: u64 = 750;
 /// How long a command may take before its outcome is called unknown.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(8);
 
