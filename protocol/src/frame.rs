@@ -2,6 +2,7 @@
 //!
 //! Whoever reads a frame says how large it may be, before anything is allocated for it.
 
+use crate::cbor::{self, CborError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,6 +28,15 @@ pub enum FrameError {
     Trailing(usize),
 }
 
+impl From<CborError> for FrameError {
+    fn from(error: CborError) -> Self {
+        match error {
+            CborError::Malformed(reason) => Self::Malformed(reason),
+            CborError::Trailing(bytes) => Self::Trailing(bytes),
+        }
+    }
+}
+
 /// Appends `value` to `buffer` as one frame.
 ///
 /// # Errors
@@ -34,9 +44,9 @@ pub enum FrameError {
 pub fn encode<T: Serialize>(value: &T, buffer: &mut Vec<u8>, max: usize) -> Result<(), FrameError> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
-    if let Err(error) = ciborium::into_writer(value, &mut *buffer) {
+    if let Err(error) = cbor::write(value, buffer) {
         buffer.truncate(start);
-        return Err(FrameError::Malformed(error.to_string()));
+        return Err(error.into());
     }
     let bytes = buffer.len() - start - HEADER_BYTES;
     match u32::try_from(bytes) {
@@ -77,7 +87,6 @@ pub fn first<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<Option<(T,
 ///
 /// # Errors
 /// [`FrameError::Malformed`] or [`FrameError::Trailing`].
-pub fn decode<T: DeserializeOwned>(mut body: &[u8]) -> Result<T, FrameError> {
-    let value = ciborium::from_reader(&mut body).map_err(|error| FrameError::Malformed(error.to_string()))?;
-    if body.is_empty() { Ok(value) } else { Err(FrameError::Trailing(body.len())) }
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
+    Ok(cbor::read(body)?)
 }

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 mod bounded;
+pub mod cbor;
 pub mod cluster;
 pub mod error;
 pub mod frame;

@@ -119,7 +119,7 @@ fn measure(backlog: u64, groups: u64) -> Result<Costs, Box<dyn std::error::Error
 
 fn checkpoint(core: &mut Core) -> Duration {
     let start = Instant::now();
-    let changes = core.take_changes();
+    let changes = core.take_changes().encode();
     let time = start.elapsed();
     assert_eq!(changes.jobs.len() as u64, MEASURED, "a checkpoint writes what changed, not what exists");
     time

@@ -428,7 +428,7 @@ mod tests {
     /// What comes back of its rows.
     fn restored(core: &Core) -> Core {
         let mut all = core.clone();
-        let header = all.take_changes().header;
+        let header = all.take_changes().encode().header;
         let mut restore = Core::restore(&header).unwrap();
         // As if nothing had ever been written before.
         for (&id, job) in &core.jobs {
@@ -450,7 +450,7 @@ mod tests {
             let lease = lease(&mut core).lease();
             run(&mut core, Command::Fail { lease, failure: Failure::final_error("broken") }).unwrap();
         }
-        let rows: Vec<JobRow> = core.take_changes().jobs;
+        let rows: Vec<JobRow> = core.take_changes().encode().jobs;
         run(&mut core, batch(2, Vec::new())).unwrap();
         let again = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), Vec::new()) };
         run(&mut core, Command::CreateBatch { batch: Box::new(again), known: Vec::new() }).unwrap();

@@ -2,9 +2,80 @@
 //!
 //! Taking changes must not show in the state: not in its hash, nor in any later answer.
 
-use crate::record::{self, Header, QueueRecord};
-use crate::{Changes, Core, JobRow, Row, Table};
-use jobraft_protocol::{GroupKey, QueueName};
+use crate::job::Job;
+use crate::record::{self, Encoder, Header, JobRecord, QueueRecord};
+use crate::{Changes, Core, Departed, JobRow, Row, Table};
+use bytes::Bytes;
+use jobraft_protocol::{GroupKey, JobId, QueueName};
+
+/// What [`Core::take_changes`] took, as it was then: to be encoded while entries are applied again.
+#[derive(Debug, Default)]
+pub struct TakenChanges {
+    header: Bytes,
+    jobs: Vec<TakenJob>,
+    deleted: Vec<JobId>,
+    rows: Vec<Row>,
+}
+
+/// A job, and what its record needs besides.
+#[derive(Debug)]
+struct TakenJob {
+    id: JobId,
+    job: Box<Job>,
+    queue: QueueName,
+    group: Option<GroupKey>,
+    holds_key: bool,
+}
+
+impl TakenJob {
+    fn record(&self) -> JobRecord {
+        self.job.record_of(self.id, self.queue.clone(), self.group.clone(), self.holds_key)
+    }
+
+    fn row(&self, encoder: &mut Encoder) -> JobRow {
+        let Self { id, job, queue, .. } = self;
+        let past = job.past.as_ref();
+        JobRow {
+            id: *id,
+            queue: queue.clone(),
+            state: job.state,
+            enqueued_at: job.enqueued_at,
+            finished_at: past.and_then(|past| past.finished_at),
+            ended_seq: past.and_then(|past| past.ended_seq),
+            task: job.task.to_string(),
+            key: job.unique().map(|unique| unique.key.clone()),
+            batch: job.batch(),
+            error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
+            body: encoder.encode(&self.record()),
+        }
+    }
+}
+
+impl TakenChanges {
+    /// The same as rows.
+    #[must_use]
+    pub fn encode(&self) -> Changes {
+        let mut encoder = Encoder::new();
+        Changes {
+            header: self.header.clone(),
+            jobs: self.jobs.iter().map(|job| job.row(&mut encoder)).collect(),
+            deleted: self.deleted.clone(),
+            rows: self.rows.clone(),
+        }
+    }
+
+    /// What these say of a job that has left memory: its row's body, or that its row goes.
+    #[must_use]
+    pub fn departed(&self, id: JobId) -> Option<Departed> {
+        if self.deleted.binary_search(&id).is_ok() {
+            return Some(Departed::Deleted);
+        }
+        let first = self.jobs.partition_point(|job| job.id < id);
+        let mut jobs = self.jobs[first..].iter().take_while(|job| job.id == id);
+        let ended = jobs.find(|job| job.job.state.is_terminal())?;
+        Some(Departed::Ended(record::encode(&ended.record()).into()))
+    }
+}
 
 impl Core {
     /// How many jobs [`Self::take_changes`] would have to write or delete now.
@@ -13,37 +84,35 @@ impl Core {
         self.dirty.len() + self.deleted.len()
     }
 
+    /// About how many bytes these jobs hold.
+    #[must_use]
+    pub fn changed_bytes(&self) -> usize {
+        self.changed_bytes
+    }
+
     /// Everything that changed since the last call, to be written in one transaction. Ended jobs leave memory; their
     /// ids stay known for as long as log time says.
     ///
     /// What is taken must be written, or the state dropped: it is not offered again.
-    pub fn take_changes(&mut self) -> Changes {
+    pub fn take_changes(&mut self) -> TakenChanges {
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.changed_bytes = 0;
         // Rows that are new go to the end of the tree, and one that is looked for is found.
         dirty.sort_unstable();
         let mut jobs = Vec::with_capacity(dirty.len());
-        let mut encoder = record::Encoder::new();
         for id in dirty {
-            let departing = self.departing.remove(&id);
-            let Some(job) = departing.as_ref().or_else(|| self.jobs.get(&id)) else { continue };
+            let job = match (self.departing.remove(&id), self.jobs.get_mut(&id)) {
+                // Another one that lives under the same id has its own place among the dirty.
+                (Some(ended), _) => ended,
+                (None, Some(live)) => {
+                    live.dirty = false;
+                    live.clone()
+                }
+                (None, None) => continue,
+            };
             let queue = self.index.queues.get(job.queue);
-            let past = job.past.as_ref();
-            jobs.push(JobRow {
-                id,
-                queue: queue.stats.queue.clone(),
-                state: job.state,
-                enqueued_at: job.enqueued_at,
-                finished_at: past.and_then(|past| past.finished_at),
-                ended_seq: past.and_then(|past| past.ended_seq),
-                task: job.task.to_string(),
-                key: job.unique().map(|unique| unique.key.clone()),
-                batch: job.batch(),
-                error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
-                body: encoder.encode(&job.record(id, queue, self.holds_key(id, job))),
-            });
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.dirty = false;
-            }
+            let (group, holds_key) = (queue.groups.key(job.group).cloned(), self.holds_key(id, &job));
+            jobs.push(TakenJob { id, queue: queue.stats.queue.clone(), group, holds_key, job });
         }
         let mut rows = Vec::new();
         for queue in self.index.queues.iter_mut() {
@@ -69,7 +138,7 @@ impl Core {
         }));
         self.prune_dead();
         let deleted = std::mem::take(&mut self.deleted).into_iter().collect();
-        Changes { header: record::encode(&self.header()).into(), jobs, deleted, rows }
+        TakenChanges { header: record::encode(&self.header()).into(), jobs, deleted, rows }
     }
 
     /// What there is once.
@@ -97,8 +166,8 @@ pub(crate) fn parse_group_row_key(key: &str) -> Option<(&str, &str)> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::{Command, Departed, Entry, Outcome, Target};
-    use jobraft_protocol::{Completion, JobAction, JobId, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo};
+    use crate::{Command, Entry, Outcome, Target};
+    use jobraft_protocol::{Completion, JobAction, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo};
 
     fn apply(core: &mut Core, command: Command) -> Outcome {
         core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0).unwrap()
@@ -129,16 +198,17 @@ mod tests {
         let targets = vec![Target { job: id(1), row: None }];
         apply(&mut core, Command::Act { targets, action: JobAction::Delete, only_in: vec![] });
 
-        let changes = core.take_changes();
+        let taken = core.take_changes();
+        let changes = taken.encode();
         let ids = |jobs: &[LeasedJob]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
         assert_eq!(ids(done), [9, 8, 7, 6, 5].map(id));
         for id in ids(done) {
             let row = changes.jobs.iter().find(|row| row.id == id).unwrap();
-            assert_eq!(changes.departed(id), Some(Departed::Ended(&row.body)), "{id} was completed");
+            assert_eq!(taken.departed(id), Some(Departed::Ended(row.body.clone())), "{id} was completed");
         }
-        assert_eq!(changes.departed(id(1)), Some(Departed::Deleted));
+        assert_eq!(taken.departed(id(1)), Some(Departed::Deleted));
         for id in ids(held).into_iter().chain([id(3), id(2), id(99)]) {
-            assert_eq!(changes.departed(id), None, "{id} lives, or never was");
+            assert_eq!(taken.departed(id), None, "{id} lives, or never was");
         }
     }
 }

@@ -400,24 +400,11 @@ pub struct Changes {
     pub rows: Vec<Row>,
 }
 
-impl Changes {
-    /// What these say of a job that has left memory: its row's body, or that its row goes.
-    #[must_use]
-    pub fn departed(&self, id: JobId) -> Option<Departed<'_>> {
-        if self.deleted.binary_search(&id).is_ok() {
-            return Some(Departed::Deleted);
-        }
-        let first = self.jobs.partition_point(|row| row.id < id);
-        let mut rows = self.jobs[first..].iter().take_while(|row| row.id == id);
-        rows.find(|row| row.state.is_terminal()).map(|row| Departed::Ended(&row.body))
-    }
-}
-
 /// How a job left memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departed<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Departed {
     /// It ended, with this as its row's body.
-    Ended(&'a Bytes),
+    Ended(Bytes),
     /// It was deleted.
     Deleted,
 }
@@ -556,7 +543,7 @@ mod tests {
     use super::*;
     use jobraft_protocol::{
         After, Backoff, FencingToken, GroupSetting, JobTemplate, OnConflict, OnFailure, QueueSetting, Rate, Schedule,
-        StateKey, StateWrite, Unique, UniqueScope, limits,
+        StateKey, StateWrite, Unique, UniqueScope, cbor, limits,
     };
 
     fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(bytes: usize) -> T {
@@ -675,7 +662,7 @@ mod tests {
         ];
         for command in commands {
             let mut encoded = Vec::new();
-            ciborium::into_writer(&command, &mut encoded).unwrap();
+            cbor::write(&command, &mut encoded).unwrap();
             let (bytes, weight) = (encoded.len(), command.weight_bytes());
             assert!(bytes <= weight, "{bytes} bytes, said to be {weight}: {command:?}");
         }

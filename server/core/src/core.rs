@@ -39,6 +39,8 @@ pub struct Core {
     pub(crate) departing: HashMap<JobId, Box<Job>>,
     /// Jobs whose rows are behind, in the order in which they first changed. No part of the state.
     pub(crate) dirty: Vec<JobId>,
+    /// About how many bytes the jobs hold that these two name. No part of the state.
+    pub(crate) changed_bytes: usize,
     /// Jobs whose rows are to go. No part of the state.
     pub(crate) deleted: BTreeSet<JobId>,
     pub(crate) index: Index,
@@ -196,6 +198,7 @@ impl Core {
         self.ended.add(id, ended, &job);
         self.index.unlink(id, &job);
         self.batches.job_ended(&job);
+        self.changed_bytes += job.past.as_ref().map_or(0, |past| past.result.len() + past.log.len());
         self.departing.insert(id, job);
         self.events.push(Event::Ended(id));
         self.tell_dependents(id, Some(state));
@@ -207,6 +210,7 @@ impl Core {
             && !std::mem::replace(&mut job.dirty, true)
         {
             self.dirty.push(id);
+            self.changed_bytes += job.payload.len();
         }
     }
 

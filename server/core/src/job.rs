@@ -8,7 +8,7 @@ use crate::waits::{Verdict, Waits};
 use bytes::Bytes;
 use jobraft_protocol::{
     AttemptError, Backoff, BatchId, CancelNotice, EndReason, FailureKind, FencingToken, GroupKey, JobId, JobState,
-    JobSummary, JobView, Label, LeaseView, LogTime, Progress, ScheduleTick, Task, Unique, WorkerId, limits,
+    JobSummary, JobView, Label, LeaseView, LogTime, Progress, QueueName, ScheduleTick, Task, Unique, WorkerId, limits,
 };
 
 /// A job; its id is the key under which it is kept.
@@ -225,6 +225,11 @@ impl Job {
 
     /// The job as a reader sees it.
     pub(crate) fn view(&self, id: JobId, queue: &Queue) -> JobView {
+        self.view_of(id, queue.stats.queue.clone(), queue.groups.key(self.group).cloned())
+    }
+
+    /// The same for one who knows the names of its queue and of the group in which it waits.
+    fn view_of(&self, id: JobId, queue: QueueName, group: Option<GroupKey>) -> JobView {
         let past = self.past.as_deref().cloned().unwrap_or_default();
         let options = self.options.as_deref().cloned().unwrap_or_default();
         let lease = self.lease.as_deref().map(|lease| LeaseView {
@@ -235,7 +240,7 @@ impl Job {
         });
         JobView {
             id,
-            queue: queue.stats.queue.clone(),
+            queue,
             task: self.task.clone(),
             payload: self.payload.clone(),
             state: self.state,
@@ -261,7 +266,7 @@ impl Job {
             progress: past.progress,
             checkpoint_bytes: past.checkpoint.len() as u64,
             cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
-            group: past.group.or_else(|| queue.groups.key(self.group).cloned()),
+            group: past.group.or(group),
             on_failure: options.waits.as_ref().map(Waits::on_failure).unwrap_or_default(),
             after: options.waits.map(|waits| waits.jobs().to_vec()).unwrap_or_default(),
             batch: options.batch.map(|membership| membership.batch),
@@ -273,6 +278,11 @@ impl Job {
 
     /// The job as it rests on disk. Whether it holds its key is not for the job to know.
     pub(crate) fn record(&self, id: JobId, queue: &Queue, holds_key: bool) -> JobRecord {
+        self.record_of(id, queue.stats.queue.clone(), queue.groups.key(self.group).cloned(), holds_key)
+    }
+
+    /// The same for one who knows the names of its queue and of the group in which it waits.
+    pub(crate) fn record_of(&self, id: JobId, queue: QueueName, group: Option<GroupKey>, holds_key: bool) -> JobRecord {
         let past = self.past.as_deref();
         JobRecord {
             seq: self.seq,
@@ -283,7 +293,7 @@ impl Job {
             holds_key,
             checkpoint: past.map(|past| past.checkpoint.clone()).unwrap_or_default(),
             lost: self.waits().map(|waits| waits.lost().clone()).unwrap_or_default(),
-            view: self.view(id, queue),
+            view: self.view_of(id, queue, group),
         }
     }
 

@@ -50,6 +50,7 @@ mod values;
 mod waits;
 mod workers;
 
+pub use crate::checkpoint::TakenChanges;
 pub use crate::core::Core;
 pub use command::*;
 pub use record::identity;

@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     fn restart(&mut self) {
-        self.disk.write(self.core.take_changes());
+        self.disk.write(self.core.take_changes().encode());
         self.core = self.disk.load();
     }
 }

@@ -432,7 +432,7 @@ proptest! {
         for (index, entry) in world.entries.iter().enumerate() {
             core.apply(entry);
             if cuts.contains(&index) {
-                disk.write(core.take_changes());
+                disk.write(core.take_changes().encode());
                 core = disk.load();
             }
         }

@@ -570,7 +570,7 @@ fn check_cuts(entries: &[Entry], cuts: &[prop::sample::Index]) {
     for (place, entry) in entries.iter().enumerate() {
         assert_eq!(core.apply(entry), full.apply(entry), "an answer after a restart");
         if cuts.contains(&place) {
-            disk.write(core.take_changes());
+            disk.write(core.take_changes().encode());
             disk.sweep(&core);
             core = disk.load();
             assert_eq!(core.state_hash(), full.state_hash(), "restored after entry {place}");

@@ -103,13 +103,13 @@ impl Trio {
     /// Applies the entry to all three; panics where they differ.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
         if self.disk.header.is_empty() {
-            self.disk.write(self.checkpointing.take_changes());
+            self.disk.write(self.checkpointing.take_changes().encode());
         }
         let mut restored = self.disk.load();
         let applied = self.plain.apply(entry);
         assert_eq!(self.checkpointing.apply(entry), applied, "a checkpoint changed an answer");
         assert_eq!(restored.apply(entry), applied, "a restart changed an answer");
-        self.disk.write(self.checkpointing.take_changes());
+        self.disk.write(self.checkpointing.take_changes().encode());
         self.disk.sweep(&self.plain);
         let hash = self.plain.state_hash();
         assert_eq!(self.checkpointing.state_hash(), hash, "a checkpoint changed the state");

@@ -9,6 +9,7 @@ use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
 use crate::machine;
 use crate::storage::{LogDb, LogPosition, LogRecovered};
 use jobraft_core::planted::{Bug, is_planted};
+use jobraft_protocol::cbor;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
@@ -83,11 +84,11 @@ impl LogStore {
         };
         let position = |p: LogPosition| log_id(p.term, p.index);
         let vote = match recovered.vote {
-            Some(bytes) => Some(record::whole(&bytes).map_err(|_| decode("malformed vote", &bytes))?),
+            Some(bytes) => Some(cbor::read(&bytes).map_err(|_| decode("malformed vote", &bytes))?),
             None => None,
         };
         let committed = match recovered.committed {
-            Some(bytes) => Some(record::whole(&bytes).map_err(|_| decode("malformed commit index", &bytes))?),
+            Some(bytes) => Some(cbor::read(&bytes).map_err(|_| decode("malformed commit index", &bytes))?),
             None => None,
         };
         let purged = recovered.purged.map(position);
@@ -216,7 +217,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let mut bytes = Vec::new();
-        ciborium::into_writer(vote, &mut bytes).map_err(io::Error::other)?;
+        cbor::write(vote, &mut bytes).map_err(io::Error::other)?;
         if is_planted(Bug::VoteNotSynced) {
             self.db.save_vote(bytes, Box::new(|_| {}));
         } else {
@@ -229,7 +230,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(committed) = committed {
             let mut bytes = Vec::new();
-            ciborium::into_writer(&committed, &mut bytes).map_err(io::Error::other)?;
+            cbor::write(&committed, &mut bytes).map_err(io::Error::other)?;
             self.db.save_committed(bytes);
             self.state().committed = Some(committed);
         }

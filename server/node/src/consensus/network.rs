@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use jobraft_protocol::{NodeId, limits};
+use jobraft_protocol::{NodeId, cbor, limits};
 use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -257,7 +257,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             }
             error => StreamingError::from(network_error(error)),
         })?;
-        let last_membership = ciborium::from_reader(&file.meta.membership[..]).map_err(network_error)?;
+        let last_membership = cbor::read(&file.meta.membership).map_err(network_error)?;
         // The copy may be newer than what openraft asked for; what counts is what it holds.
         let meta = SnapshotMeta { last_log_id: Some(log_id(file.meta.term, file.meta.index)), last_membership };
         tracing::info!(target_node = self.target, index = file.meta.index, bytes = file.bytes, "sending a snapshot");

@@ -6,7 +6,6 @@
 //!
 //! What the core keeps no longer is swept from `state.db` between checkpoints: see [`super::upkeep`].
 
-use super::record;
 use super::service::INSTALLING;
 use super::types::{Answers, LogEntry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::upkeep::Upkeep;
@@ -15,10 +14,10 @@ use crate::machine;
 use crate::storage::{CheckpointMeta, StateDb, StorageError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use jobraft_core::command::{Changes, Departed, Event, Table};
+use jobraft_core::command::{Departed, Event, Table};
 use jobraft_core::planted::{Bug, is_planted};
-use jobraft_core::{Core, RestingJob, RestoreError};
-use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LogTime, limits};
+use jobraft_core::{Core, RestingJob, RestoreError, TakenChanges};
+use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LogTime, cbor, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
@@ -28,9 +27,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Jobs that changed since the last checkpoint beyond which one is asked for before its time: what changed is encoded while
-/// nothing can be applied, so it must not become much.
-const CHECKPOINT_JOBS: usize = 8_192;
+/// Jobs that changed since the last checkpoint from which on one is asked for before its time: they are kept in memory until
+/// then, and their rows are pages of SQLite's cache. Far more than wait at once on a cluster that keeps up: a job that has
+/// ended by then is written once.
+pub(super) const CHECKPOINT_JOBS: usize = 32_768;
+/// The same for the bytes of their payloads and results.
+pub(super) const CHECKPOINT_BYTES: usize = 64 << 20;
 
 /// Hears what happened, after each entry, and when the next thing falls due then. Must not block.
 pub(crate) type Observer = Arc<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync>;
@@ -61,7 +63,7 @@ pub(crate) struct StateMachine {
 struct Shared {
     applied: Mutex<Applied>,
     /// What a checkpoint under way writes: it tells of jobs that memory does not answer for any more, and the disk not yet.
-    departing: Mutex<Arc<Changes>>,
+    departing: Mutex<Arc<TakenChanges>>,
     /// Where copies are made.
     directory: PathBuf,
     /// One checkpoint, sweep or installation at a time.
@@ -114,7 +116,7 @@ impl Applied {
                 checkpoint: None,
             });
         };
-        let membership = record::whole(&meta.membership).map_err(StateError::Membership)?;
+        let membership = cbor::read(&meta.membership).map_err(|error| StateError::Membership(error.to_string()))?;
         let mut restore = Core::restore(&db.header()?.unwrap_or_default())?;
         for table in Table::ALL {
             db.each_row(table, |key, body| restore.row(table, key, body).map_err(StateError::from))?;
@@ -137,8 +139,7 @@ impl Applied {
     fn meta(&self) -> Option<CheckpointMeta> {
         let last = self.last?;
         let mut membership = Vec::new();
-        ciborium::into_writer(&self.membership, &mut membership)
-            .expect("a membership is plain data, which CBOR can hold");
+        cbor::write(&self.membership, &mut membership).expect("a membership is plain data, which CBOR can hold");
         Some(CheckpointMeta { index: last.index, term: last.leader_id.term, membership })
     }
 }
@@ -244,8 +245,9 @@ impl StateMachine {
     /// The row of a job that memory did not answer for.
     fn resting(&self, id: JobId) -> Result<Option<Bytes>, StorageError> {
         // A row leaves memory before it departs, and departs before it is on disk: asked in this order, one of them has it.
-        match lock(&self.shared.departing).departed(id) {
-            Some(Departed::Ended(body)) => return Ok(Some(body.clone())),
+        let departing = Arc::clone(&lock(&self.shared.departing));
+        match departing.departed(id) {
+            Some(Departed::Ended(body)) => return Ok(Some(body)),
             Some(Departed::Deleted) => return Ok(None),
             None => {}
         }
@@ -284,7 +286,7 @@ impl StateMachine {
     pub(crate) fn checkpoint(&self) -> Result<Option<SnapshotMeta>, StorageError> {
         let mut upkeep = lock(&self.shared.upkeep);
         upkeep.check(&self.shared.directory)?;
-        let (meta, changes, covered) = {
+        let (meta, taken, covered) = {
             let half_applied = |_| StorageError::Stopped {
                 path: self.shared.directory.clone(),
                 reason: "a defect left the state half-changed".to_owned(),
@@ -304,10 +306,11 @@ impl StateMachine {
             if applied.last == applied.checkpoint {
                 return Ok(Some(covered));
             }
-            let changes = Arc::new(applied.core.take_changes());
-            *lock(&self.shared.departing) = Arc::clone(&changes);
-            (meta, changes, covered)
+            let taken = Arc::new(applied.core.take_changes());
+            *lock(&self.shared.departing) = Arc::clone(&taken);
+            (meta, taken, covered)
         };
+        let changes = taken.encode();
         upkeep.note(self.shared.db.checkpoint(&meta, &changes))?;
         *lock(&self.shared.departing) = Arc::default();
         lock(&self.shared.applied).checkpoint = covered.last_log_id;
@@ -343,9 +346,9 @@ impl StateMachine {
         let mut events = Vec::new();
         let mut answers = Answers::default();
         if let Some(commands) = &commands {
-            let before = applied.core.changed_jobs();
             let done = applied.core.apply(commands);
-            if (before..applied.core.changed_jobs()).contains(&CHECKPOINT_JOBS) {
+            let core = &applied.core;
+            if core.changed_jobs() >= CHECKPOINT_JOBS || core.changed_bytes() >= CHECKPOINT_BYTES {
                 self.shared.pressure.notify_one();
             }
             answers.outcomes = done.outcomes;
@@ -423,7 +426,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let db = self.shared.db.clone();
         let meta = machine::blocking(move || db.meta()).await.map_err(io::Error::other)?;
         let Some(meta) = meta.map_err(io::Error::other)? else { return Ok(None) };
-        let last_membership = ciborium::from_reader(&meta.membership[..]).map_err(io::Error::other)?;
+        let last_membership = cbor::read(&meta.membership).map_err(io::Error::other)?;
         let meta = SnapshotMeta { last_log_id: Some(log_id(meta.term, meta.index)), last_membership };
         Ok(Some(Snapshot { meta, snapshot: SnapshotData::Checkpoint(self.shared.db.clone()) }))
     }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::state_machine::{Observer, RowPart, StateMachine};
+use super::state_machine::{CHECKPOINT_BYTES, CHECKPOINT_JOBS, Observer, RowPart, StateMachine};
 use super::types::{LogEntry, Proposal, log_id};
 use crate::storage::tests::tamper;
 use crate::storage::{StateDb, StorageError};
@@ -402,33 +402,54 @@ async fn waits(node: &Node) -> bool {
     tokio::time::timeout(Duration::from_millis(50), node.state.pressure()).await.is_err()
 }
 
-#[tokio::test]
-async fn a_checkpoint_is_asked_for_before_its_time_once_much_has_changed() {
-    let mut node = Node::new();
-    for round in 0..8 {
+/// Enqueues jobs in entries of a thousand, less than one too few for a checkpoint before its time.
+fn almost_a_checkpoint(node: &mut Node) {
+    for round in 0..CHECKPOINT_JOBS as u64 / 1_000 {
         let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), round * 1_000 + number)).collect();
         node.enqueue(at(round), &ids);
     }
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_asked_for_before_its_time_once_much_has_changed() {
+    let mut node = Node::new();
+    almost_a_checkpoint(&mut node);
     assert!(waits(&node).await);
-    node.complete_all(at(8));
+    node.complete_all(at(99));
     assert!(waits(&node).await, "steps of jobs that changed before are written no second time");
-    let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), 8_000 + number)).collect();
-    node.enqueue(at(8), &ids);
+    let ids: Vec<_> = (0..1_000).map(|number| job_id(at(0), 1_000_000 + number)).collect();
+    node.enqueue(at(99), &ids);
     assert!(!waits(&node).await);
-    node.enqueue(at(9), &ids);
-    assert!(waits(&node).await, "told twice");
+    node.apply(at(100), vec![]);
+    assert!(!waits(&node).await, "the one before may have come while a checkpoint was under way");
+    node.state.checkpoint().unwrap();
+    node.apply(at(101), vec![]);
+    assert!(waits(&node).await);
+}
+
+#[tokio::test]
+async fn a_few_jobs_that_hold_much_ask_for_a_checkpoint_too() {
+    let mut node = Node::new();
+    let large = |number| NewJob { payload: vec![7; 256 << 10].into(), ..new_job(job_id(at(0), number)) };
+    let count = CHECKPOINT_BYTES as u64 / (256 << 10);
+    (1..count).for_each(|number| drop(node.apply(at(1), vec![enqueue(vec![large(number)])])));
+    assert!(waits(&node).await);
+    node.apply(at(1), vec![enqueue(vec![large(count)])]);
+    assert!(!waits(&node).await);
 }
 
 #[tokio::test]
 async fn what_falls_due_counts_towards_a_checkpoint_though_no_command_did_it() {
     let mut node = Node::new();
-    let later = (9_000..18_000).map(|number| NewJob { start: Start::AfterMs(1_000), ..new_job(job_id(at(9), number)) });
+    let count = CHECKPOINT_JOBS as u64 / 1_000;
+    let later = (0..(count + 1) * 1_000)
+        .map(|number| NewJob { start: Start::AfterMs(1_000), ..new_job(job_id(at(9), number)) });
     for jobs in later.collect::<Vec<_>>().chunks(1_000) {
         node.apply(at(10), vec![enqueue(jobs.to_vec())]);
         node.state.checkpoint().unwrap();
     }
     assert!(waits(&node).await);
-    for _ in 0..8 {
+    for _ in 0..count {
         node.apply(at(2_000), vec![]);
     }
     assert!(waits(&node).await);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jobraft_core::command::{Entry, Outcome};
-use jobraft_protocol::{Error, NodeAddress};
+use jobraft_protocol::{Error, NodeAddress, cbor};
 use openraft::impls::leader_id_std;
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ impl Proposal {
     /// If it cannot be encoded, which is a defect.
     pub(crate) fn new(entry: Entry) -> Result<Self, ProposalError> {
         let mut record = vec![Self::KIND];
-        ciborium::into_writer(&entry, &mut record).map_err(|error| ProposalError(error.to_string()))?;
+        cbor::write(&entry, &mut record).map_err(|error| ProposalError(error.to_string()))?;
         Ok(Self { record: record.into(), made: Arc::new(Mutex::new(Some(entry))) })
     }
 
@@ -108,7 +108,7 @@ impl Proposal {
             return Ok(entry);
         }
         match self.record.split_first() {
-            Some((&Self::KIND, body)) => super::record::whole(body).map_err(ProposalError),
+            Some((&Self::KIND, body)) => cbor::read(body).map_err(|error| ProposalError(error.to_string())),
             _ => Err(ProposalError("not a proposal".into())),
         }
     }
