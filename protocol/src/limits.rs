@@ -124,7 +124,7 @@ pub const WORKERS_MAX: usize = 20_000;
 /// The most workers in one page of a list of them.
 pub const WORKER_LIST_MAX: u32 = 1_000;
 /// How exactly the cluster knows when it last heard of a worker.
-pub const WORKER_SEEN_MS: u64 = 10_000;
+pub const WORKER_SEEN_MS: u64 = 20_000;
 /// A worker that was not heard of for this long and holds nothing is forgotten.
 pub const WORKER_FORGOTTEN_MS: u64 = 60 * 60 * 1_000;
 /// The most jobs shown with a worker.

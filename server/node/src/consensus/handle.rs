@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-const HEARTBEAT_MS: u64 = 150;
+const HEARTBEAT_MS: u64 = 250;
 /// A follower that hears nothing waits for the end of the leader's lease, which lasts for the longest of these, and then for one
 /// of them drawn at random: 1.25 to 1.5 s.
 const ELECTION_MS_MIN: u64 = 500;
@@ -110,12 +110,10 @@ impl Consensus {
                 service::clear_unfinished(&directory);
                 let (db, recovered) = LogDb::open(&directory)?;
                 let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
-                let state =
-                    StateMachine::load(StateDb::open(&directory)?, directory.clone(), observer).map_err(|error| {
-                        match error {
-                            StateError::Storage(error) => ConsensusError::Storage(error),
-                            other => ConsensusError::State(other.to_string()),
-                        }
+                let state = StateMachine::load(StateDb::open_unexamined(&directory)?, directory.clone(), observer)
+                    .map_err(|error| match error {
+                        StateError::Storage(error) => ConsensusError::Storage(error),
+                        other => ConsensusError::State(other.to_string()),
                     })?;
                 Ok((log, state))
             })

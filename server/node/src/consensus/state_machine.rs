@@ -148,7 +148,9 @@ impl StateMachine {
     /// Loads what the last checkpoint holds.
     pub(crate) fn load(db: StateDb, directory: PathBuf, observer: Observer) -> Result<Self, StateError> {
         let witness = machine::simulated().and_then(|machine| machine.witness());
-        let loaded = Applied::load(&db)?;
+        let (examined, loaded) = machine::both(|| db.examine(), || Applied::load(&db));
+        examined?;
+        let loaded = loaded?;
         loaded.show(witness.as_deref());
         let shared = Shared {
             applied: Mutex::new(loaded),

@@ -1,6 +1,7 @@
 //! Work that blocks.
 
 use super::{DiskWork, is_simulated, simulated};
+use std::panic::resume_unwind;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -13,6 +14,18 @@ pub(crate) fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
     tokio::spawn(async move {
         pause(DiskWork::Aside).await;
         work()
+    })
+}
+
+/// Runs two things that compute for long, or wait for the disk, on a processor each.
+pub(crate) fn both<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    if is_simulated() {
+        return (aside(), here());
+    }
+    std::thread::scope(|scope| {
+        let aside = scope.spawn(aside);
+        let here = here();
+        (aside.join().unwrap_or_else(|panic| resume_unwind(panic)), here)
     })
 }
 

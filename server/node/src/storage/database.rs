@@ -46,8 +46,15 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the database in `dir`, making it if it never was there.
+    /// Opens the database in `dir`, making it if it never was there, and examines it.
     pub(super) fn open(dir: &Path, kind: &Kind) -> Result<Self, StorageError> {
+        let database = Self::open_unexamined(dir, kind)?;
+        soundness::check(&database.connection, &database.path)?;
+        Ok(database)
+    }
+
+    /// The same for one who examines it later.
+    pub(super) fn open_unexamined(dir: &Path, kind: &Kind) -> Result<Self, StorageError> {
         let path = dir.join(kind.file);
         let marker = beside(&path, ".created");
         if !path.exists() {
@@ -66,7 +73,6 @@ impl Database {
         use_wal(&connection, &path)?;
         let mut database = Self { connection, path, wal_pages: 0, stopped: None };
         database.empty_wal()?;
-        soundness::check(&database.connection, &database.path)?;
         Ok(database)
     }
 

@@ -8,6 +8,7 @@ use super::database::{Database, Kind, lock, meta, put_meta};
 use super::readers::Readers;
 use super::state_rows::{JOB_COLUMNS, check_rows, checked_item, checked_job, put_items, put_jobs, remove_jobs};
 use super::{StorageError, soundness};
+use crate::machine;
 use jobraft_core::command::{Changes, Table};
 use jobraft_protocol::JobId;
 use rusqlite::{Connection, OptionalExtension};
@@ -53,6 +54,25 @@ pub(super) const PAGE_BYTES: u64 = 4096;
 const META_CHECKPOINT: &str = "checkpoint";
 pub(super) const META_HEADER: &str = "header";
 
+/// Bytes of live jobs' bodies that are read at a time, but for one.
+const LIVE_BYTES_AT_ONCE: usize = 4 << 20;
+
+/// Bodies of live jobs, one behind the other.
+#[derive(Default)]
+struct LiveJobs {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// Of the last of them; `None` if there are none.
+    last: Option<JobId>,
+}
+
+impl LiveJobs {
+    fn bodies(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, &end)| &self.bytes[begin..end])
+    }
+}
+
 /// What a checkpoint stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointMeta {
@@ -85,12 +105,17 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// To be examined.
     pub(super) fn new(dir: &Path) -> Result<Self, StorageError> {
-        let database = Database::open(dir, &STATE)?;
-        if soundness::is_small(database.connection(), database.path())? {
-            check_rows(database.connection(), database.path())?;
-        }
+        let database = Database::open_unexamined(dir, &STATE)?;
         Ok(Self { readers: Readers::new(database.path()), writer: Mutex::new(database) })
+    }
+
+    pub(super) fn examine(&self, path: &Path) -> Result<(), StorageError> {
+        self.readers.read(|connection| {
+            soundness::check(connection, path)?;
+            if soundness::is_small(connection, path)? { check_rows(connection, path) } else { Ok(()) }
+        })
     }
 }
 
@@ -102,12 +127,30 @@ impl StateDb {
     /// [`StorageError::Corrupt`], [`StorageError::NewerFormat`], [`StorageError::Missing`], or what SQLite and the
     /// file system refuse.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        let state = Self::open_unexamined(dir)?;
+        state.examine()?;
+        Ok(state)
+    }
+
+    /// The same for one who calls [`StateDb::examine`], and relies on nothing that was read before that has succeeded.
+    ///
+    /// # Errors
+    /// As [`StateDb::open`].
+    pub fn open_unexamined(dir: &Path) -> Result<Self, StorageError> {
         super::snapshot::remove_incoming(dir)?;
         let open = RwLock::new(Ok(Open::new(dir)?));
         let state = Self { inner: Arc::new(Inner { dir: dir.to_owned(), path: dir.join(STATE.file), open }) };
         // Damage here would otherwise show only once the log has been replayed onto it.
         state.meta()?;
         Ok(state)
+    }
+
+    /// Looks for damage, as far as a start can wait for it.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] with what was found, or what SQLite refuses.
+    pub fn examine(&self) -> Result<(), StorageError> {
+        self.with_open(|open| open.examine(&self.inner.path))
     }
 
     /// What the last checkpoint stands for; `None` before the first.
@@ -147,13 +190,41 @@ impl StateDb {
         })
     }
 
-    /// Calls `f` with the body of every live job, by id: those that were made first come first.
-    /// `f` must not call this [`StateDb`].
+    /// Calls `f` with the body of every live job, by id: those that were made first come first. The next ones are read
+    /// meanwhile: nothing may be written until this returns.
     ///
     /// # Errors
     /// As [`StateDb::meta`], or the first error of `f`.
-    pub fn each_live_job<E: From<StorageError>>(&self, f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.each_job("INDEXED BY jobs_live WHERE live = 1 ORDER BY id", f)
+    pub fn each_live_job<E: From<StorageError>>(&self, mut f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut read = self.live_jobs(None)?;
+        while let Some(last) = read.last {
+            let (next, done) = machine::both(|| self.live_jobs(Some(last)), || read.bodies().try_for_each(&mut f));
+            done?;
+            read = next?;
+        }
+        Ok(())
+    }
+
+    /// Some live jobs, by id, from behind one on.
+    fn live_jobs(&self, after: Option<JobId>) -> Result<LiveJobs, StorageError> {
+        let path = &self.inner.path;
+        let failed = StorageError::database(path);
+        self.read(|connection| {
+            let sql =
+                format!("SELECT {JOB_COLUMNS} FROM jobs INDEXED BY jobs_live WHERE live = 1 AND id > ?1 ORDER BY id");
+            let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
+            let mut rows = statement.query([after.as_ref().map_or(&[][..], |id| id.as_bytes())]).map_err(&failed)?;
+            let mut read = LiveJobs::default();
+            while read.bytes.len() < LIVE_BYTES_AT_ONCE
+                && let Some(row) = rows.next().map_err(&failed)?
+            {
+                let job = checked_job(row, path)?;
+                read.bytes.extend_from_slice(job.body);
+                read.ends.push(read.bytes.len());
+                read.last = Some(job.id(path)?);
+            }
+            Ok(read)
+        })
     }
 
     /// Calls `f` with the key and body of every row of a small table, in the order of the keys.

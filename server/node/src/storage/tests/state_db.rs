@@ -18,6 +18,27 @@ fn new_state_is_empty() {
 }
 
 #[test]
+fn live_jobs_are_read_once_each_by_id_whatever_their_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    // More than is read at a time, in parts that end behind large ones and between small ones.
+    let size = |number: u64| if number.is_multiple_of(50) { 6 << 20 } else { 30_000 };
+    let row = |number| JobRow { body: vec![number as u8; size(number)].into(), ..job(number, JobState::Ready) };
+    let changes = Changes { jobs: (0..400).rev().map(row).collect(), ..Changes::default() };
+    state.checkpoint(&checkpoint_at(7), &changes).unwrap();
+    let mut expected = 0;
+    let read = state.each_live_job(|body| {
+        assert_eq!((body.len(), body[0]), (size(expected), expected as u8));
+        expected += 1;
+        Ok::<_, StorageError>(())
+    });
+    read.unwrap();
+    assert_eq!(expected, 400);
+    let refused = state.each_live_job(|_| Err(StorageError::corrupt(dir.path(), "enough")));
+    assert!(matches!(refused, Err(StorageError::Corrupt { .. })));
+}
+
+#[test]
 fn checkpoint_survives_a_kill_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let copy = tempfile::tempdir().unwrap();
