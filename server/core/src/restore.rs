@@ -74,6 +74,11 @@ impl Core {
 }
 
 impl Restore {
+    /// Makes room for so many live jobs, all at once.
+    pub fn expect_jobs(&mut self, count: u64) {
+        self.core.jobs.reserve(usize::try_from(count).unwrap_or(0));
+    }
+
     /// Takes the row of a live job. Rows in a terminal state stay on disk.
     ///
     /// # Errors

@@ -121,6 +121,7 @@ impl Applied {
         for table in Table::ALL {
             db.each_row(table, |key, body| restore.row(table, key, body).map_err(StateError::from))?;
         }
+        restore.expect_jobs(db.live_count()?);
         db.each_live_job(|body| restore.job(body).map_err(StateError::from))?;
         db.each_ended_since(restore.remember_since(), |_id, _finished_at, body| {
             restore.remember(body).map_err(StateError::from)

@@ -4,7 +4,7 @@
 //! here to be loaded again at the next start; ended ones are nowhere else. What a row's body says is the state
 //! machine's business.
 
-use super::database::{Database, Kind, lock, meta, put_meta};
+use super::database::{Database, Kind, lock, meta, put_meta, unsigned};
 use super::readers::Readers;
 use super::state_rows::{JOB_COLUMNS, check_rows, checked_item, checked_job, put_items, put_jobs, remove_jobs};
 use super::{StorageError, soundness};
@@ -67,6 +67,13 @@ struct LiveJobs {
 }
 
 impl LiveJobs {
+    fn clear(&mut self) {
+        let Self { bytes, ends, last } = self;
+        bytes.clear();
+        ends.clear();
+        *last = None;
+    }
+
     fn bodies(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(0).chain(self.ends.iter().copied());
         begins.zip(&self.ends).map(|(begin, &end)| &self.bytes[begin..end])
@@ -196,17 +203,31 @@ impl StateDb {
     /// # Errors
     /// As [`StateDb::meta`], or the first error of `f`.
     pub fn each_live_job<E: From<StorageError>>(&self, mut f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut read = self.live_jobs(None)?;
+        let (mut read, mut next) = (LiveJobs::default(), LiveJobs::default());
+        self.read_live_jobs(None, &mut read)?;
         while let Some(last) = read.last {
-            let (next, done) = machine::both(|| self.live_jobs(Some(last)), || read.bodies().try_for_each(&mut f));
+            let (found, done) =
+                machine::both(|| self.read_live_jobs(Some(last), &mut next), || read.bodies().try_for_each(&mut f));
             done?;
-            read = next?;
+            found?;
+            std::mem::swap(&mut read, &mut next);
         }
         Ok(())
     }
 
-    /// Some live jobs, by id, from behind one on.
-    fn live_jobs(&self, after: Option<JobId>) -> Result<LiveJobs, StorageError> {
+    /// How many jobs live.
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`].
+    pub fn live_count(&self) -> Result<u64, StorageError> {
+        let sql = "SELECT count(*) FROM jobs INDEXED BY jobs_live WHERE live = 1";
+        self.read(|connection| {
+            connection.query_row(sql, [], |row| unsigned(row, 0)).map_err(StorageError::database(&self.inner.path))
+        })
+    }
+
+    /// Replaces `read` by some live jobs, by id, from behind one on.
+    fn read_live_jobs(&self, after: Option<JobId>, read: &mut LiveJobs) -> Result<(), StorageError> {
         let path = &self.inner.path;
         let failed = StorageError::database(path);
         self.read(|connection| {
@@ -214,7 +235,7 @@ impl StateDb {
                 format!("SELECT {JOB_COLUMNS} FROM jobs INDEXED BY jobs_live WHERE live = 1 AND id > ?1 ORDER BY id");
             let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
             let mut rows = statement.query([after.as_ref().map_or(&[][..], |id| id.as_bytes())]).map_err(&failed)?;
-            let mut read = LiveJobs::default();
+            read.clear();
             while read.bytes.len() < LIVE_BYTES_AT_ONCE
                 && let Some(row) = rows.next().map_err(&failed)?
             {
@@ -223,7 +244,7 @@ impl StateDb {
                 read.ends.push(read.bytes.len());
                 read.last = Some(job.id(path)?);
             }
-            Ok(read)
+            Ok(())
         })
     }
 

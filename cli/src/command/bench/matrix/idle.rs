@@ -66,7 +66,8 @@ pub(super) async fn idle(site: &mut Site<'_>) -> Result<Vec<Found>, Failure> {
     let used = cpu(&after).zip(cpu(&before)).map(|(after, before)| after.saturating_sub(before));
     let used = used.ok_or_else(|| Failure::new("read the nodes' CPU time", "/proc does not tell it"))?;
     let what = format!("3 nodes, {QUEUES_MAX} queues, {WORKERS} workers, no jobs: CPU of all nodes");
-    Ok(vec![Found::new(what, Unit::Percent, 100.0 * used.as_secs_f64() / measured.as_secs_f64())])
+    let percent = Found::new(what, Unit::Percent, 100.0 * used.as_secs_f64() / measured.as_secs_f64());
+    Ok(vec![percent.target("≤ 2")])
 }
 
 fn cpu(nodes: &BTreeMap<NodeId, NodeReading>) -> Option<Duration> {

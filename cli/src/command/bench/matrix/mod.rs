@@ -10,7 +10,6 @@ mod recovery;
 mod rows;
 mod scenario;
 mod site;
-mod targets;
 mod throughput;
 
 use super::gauge::fdatasync_p50;
@@ -60,7 +59,7 @@ impl Matrix {
                 output.line(format!(
                     "\nMedians of {} (range), each on new nodes; {} jobs wait where many do. All nodes, the load and the disk \
                      are on one machine; the probe is the median of 100 fdatasyncs of 4 KiB, right before each load or start. jobraft {}.",
-                    self.repeat,
+                    rows.repetitions(),
                     self.waiting,
                     env!("CARGO_PKG_VERSION")
                 ))

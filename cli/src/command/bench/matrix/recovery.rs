@@ -14,6 +14,7 @@ const BEFORE: Duration = Duration::from_secs(2);
 
 /// A node that has many waiting jobs is killed and started: until it answers a linearizable read, and so knows them all.
 pub(super) async fn restart(site: &mut Site<'_>) -> Result<Vec<Found>, Failure> {
+    let empty = rss(site).await?;
     let load = Load { waiting: site.waiting, ..site.load(1) };
     Jobs::prepare(&load, &site.connection).await?;
     let node = NodeId(1);
@@ -28,7 +29,19 @@ pub(super) async fn restart(site: &mut Site<'_>) -> Result<Vec<Found>, Failure> 
     })
     .await?;
     let what = format!("1 node, {} waiting: restart after kill -9 until it serves", site.waiting);
-    Ok(vec![Found::new(what, Unit::Seconds, took.as_secs_f64())])
+    let mut found = vec![Found::new(what, Unit::Seconds, took.as_secs_f64()).target("≤ 3")];
+    found.extend(rss(site).await?.zip(empty).map(|(full, empty)| {
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let per_job = full.saturating_sub(empty) as f64 / site.waiting.max(1) as f64;
+        let what = format!("1 node, {} waiting: memory per waiting job after that", site.waiting);
+        Found::new(what, Unit::Bytes, per_job).target("≤ 200")
+    }));
+    Ok(found)
+}
+
+/// The memory of all nodes, if it can be seen.
+async fn rss(site: &Site<'_>) -> Result<Option<u64>, Failure> {
+    Ok(site.gauges().await?.values().map(|node| node.process.rss_bytes).sum())
 }
 
 /// The leader is killed under load: until an enqueue that was sent right after is confirmed.
@@ -44,11 +57,8 @@ pub(super) async fn failover(site: &mut Site<'_>) -> Result<Vec<Found>, Failure>
     })
     .await?;
     pressure.stop().await;
-    Ok(vec![Found::new(
-        "3 nodes under load: leader killed (kill -9) until writes go on",
-        Unit::Seconds,
-        took.as_secs_f64(),
-    )])
+    let what = "3 nodes under load: leader killed (kill -9) until writes go on";
+    Ok(vec![Found::new(what, Unit::Seconds, took.as_secs_f64()).target("≤ 2")])
 }
 
 /// A follower is down while the load goes on, and starts: until it has applied what the leader has, which goes on growing.

@@ -2,7 +2,6 @@
 
 use super::super::figures::{median, micros};
 use super::super::table::millis;
-use super::targets::target;
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,13 +25,24 @@ pub(super) struct Found {
     pub(super) what: String,
     pub(super) unit: Unit,
     pub(super) value: f64,
+    target: Option<&'static str>,
     /// How fast the disk was right before, in microseconds; absent: as before the nodes were started.
     fdatasync_p50_us: Option<u64>,
 }
 
 impl Found {
     pub(super) fn new(what: impl Into<String>, unit: Unit, value: f64) -> Self {
-        Self { what: what.into(), unit, value, fdatasync_p50_us: None }
+        Self { what: what.into(), unit, value, target: None, fdatasync_p50_us: None }
+    }
+
+    /// Says what it should reach, in words.
+    pub(super) fn target(self, target: &'static str) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    /// The same where `holds`.
+    pub(super) fn target_if(self, holds: bool, target: &'static str) -> Self {
+        if holds { self.target(target) } else { self }
     }
 
     /// A time, in milliseconds.
@@ -88,15 +98,19 @@ impl<'a> Summary<'a> {
 impl Rows {
     /// Adds what a repetition found to the rows of the same names.
     pub(super) fn add(&mut self, found: Vec<Found>, fdatasync: Duration) {
-        for Found { what, unit, value, fdatasync_p50_us } in found {
+        for Found { what, unit, value, target, fdatasync_p50_us } in found {
             let place = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
-                let target = target(&what);
                 self.rows.push(Row { what, unit, target, values: Vec::new(), fdatasync_p50_us: Vec::new() });
                 self.rows.len() - 1
             });
             self.rows[place].values.push(value);
             self.rows[place].fdatasync_p50_us.push(fdatasync_p50_us.unwrap_or_else(|| micros(fdatasync)));
         }
+    }
+
+    /// How many repetitions there are of the row that has most.
+    pub(super) fn repetitions(&self) -> usize {
+        self.rows.iter().map(|row| row.values.len()).max().unwrap_or(0)
     }
 
     /// As it stands in `docs/performance.md`.
@@ -146,7 +160,10 @@ mod tests {
     fn rows() -> Rows {
         let mut rows = Rows::default();
         for (rate, p99) in [(900.0, 4_000), (1_100.0, 6_000), (1_000.0, 5_500)] {
-            let found = vec![Found::new("1 in flight", Unit::JobsPerSecond, rate), Found::millis("p99", p99)];
+            let found = vec![
+                Found::new("1 in flight", Unit::JobsPerSecond, rate).target("≥ 1,000"),
+                Found::millis("p99", p99).target_if(false, "≤ 1"),
+            ];
             rows.add(found, Duration::from_micros(p99 / 10));
         }
         let once = beside_disk(vec![Found::new("once", Unit::Percent, 1.25)], 200);
@@ -159,7 +176,7 @@ mod tests {
         let text = rows().markdown();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
-        assert_eq!(lines[2], "| 1 in flight | - | 1000 (900–1100) jobs/s | 0.55 ms |");
+        assert_eq!(lines[2], "| 1 in flight | ≥ 1,000 | 1000 (900–1100) jobs/s | 0.55 ms |");
         assert_eq!(lines[3], "| p99 | - | 5.50 (4.00–6.00) ms | 0.55 ms |");
         assert_eq!(lines[4], "| once | - | 1.2 % of a core | 0.20 ms |");
     }
@@ -169,6 +186,7 @@ mod tests {
         let json = serde_json::to_value(rows()).unwrap();
         assert_eq!(json[0]["median"]["value"], 1_000.0);
         assert_eq!(json[0]["median"]["all"].as_array().unwrap().len(), 3);
+        assert_eq!(json[0]["target"], "≥ 1,000");
         assert_eq!(json[1]["unit"], "milliseconds");
     }
 }

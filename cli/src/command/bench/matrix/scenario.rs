@@ -19,7 +19,7 @@ pub(in super::super) enum Scenario {
     HalfRate,
     /// Many other jobs wait
     Backlog,
-    /// A node with many waiting jobs is killed and starts again
+    /// A node with many waiting jobs is killed and starts again; what a waiting job takes in its memory then
     Restart,
     /// The leader is killed under load
     Failover,
@@ -61,8 +61,8 @@ impl Scenario {
     /// Measures it once.
     pub(super) async fn run(self, site: &mut Site<'_>) -> Result<Vec<Found>, Failure> {
         match self {
-            Self::Single => throughput::single(site, "3 nodes").await,
-            Self::OneNode => throughput::single(site, "1 node").await,
+            Self::Single => throughput::single(site, true).await,
+            Self::OneNode => throughput::single(site, false).await,
             Self::Bulk => throughput::bulk(site).await,
             Self::HalfRate => throughput::half_rate(site).await,
             Self::Backlog => throughput::backlog(site).await,
