@@ -62,6 +62,7 @@ struct Appended<'a>(&'a mut Vec<u8>);
 impl enc::Write for Appended<'_> {
     type Error = Infallible;
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
         self.0.extend_from_slice(bytes);
         Ok(())
