@@ -101,15 +101,18 @@ async fn the_matrix_kills_nodes_and_sees_them_come_back() {
     let flags = ["bench", "--matrix=1000", "--only", "restart,failover", "--repeat", "1", "--dir", "."];
     let json = jobraft(directory.path(), &[&flags[..], &["--json"]].concat()).await.ok();
     let rows = lines(&json);
-    assert_eq!(rows.len(), 2, "{json}");
-    for (row, what) in rows.iter().zip(["1000 waiting: restart", "leader killed"]) {
+    let expected = [
+        ("1000 waiting: restart", "seconds", "≤ 3"),
+        ("1000 waiting: memory per waiting job", "bytes", "≤ 200"),
+        ("leader killed", "seconds", "≤ 2"),
+    ];
+    assert_eq!(rows.len(), expected.len(), "{json}");
+    for (row, (what, unit, target)) in rows.iter().zip(expected) {
         assert!(row["what"].as_str().unwrap().contains(what), "{row:#}");
-        assert!(row["median"]["value"].as_f64().unwrap() > 0.0, "{row:#}");
-        assert_eq!(
-            (&row["unit"], row["fdatasync_p50_us"].as_array().unwrap().len()),
-            (&"seconds".into(), 1),
-            "{row:#}"
-        );
+        assert_eq!((&row["unit"], &row["target"]), (&unit.into(), &target.into()), "{row:#}");
+        // So few jobs can be lost in what a process takes.
+        assert!(row["median"]["value"].as_f64().unwrap() > 0.0 || unit == "bytes", "{row:#}");
+        assert_eq!(row["fdatasync_p50_us"].as_array().unwrap().len(), 1, "{row:#}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
     jobraft(directory.path(), &["bench", "--matrix", "--batch", "5"]).await.fails(2, &["--matrix", "--batch"]);
