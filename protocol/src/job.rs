@@ -253,7 +253,30 @@ pub struct LeasedJob {
     pub tick: Option<ScheduleTick>,
 }
 
+/// What a leased job takes in a frame at most, apart from what follows: its fields' names, numbers, id, batch and digest.
+const LEASED_BYTES: usize = 320;
+/// What one that it came after takes at most.
+const LEASED_PREDECESSOR_BYTES: usize = 40;
+
 impl LeasedJob {
+    /// How many bytes it takes in a frame, at most: what bounds a lease answer.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let task = match &self.task {
+            Task::Handler(name) => name.as_str().len(),
+            Task::Module(_) => 0,
+        };
+        LEASED_BYTES
+            + self.queue.as_str().len()
+            + task
+            + self.payload.len()
+            + self.checkpoint.len()
+            + self.group.as_ref().map_or(0, |group| group.as_str().len())
+            + self.after.len() * LEASED_PREDECESSOR_BYTES
+            + self.label.as_ref().map_or(0, |label| label.as_str().len())
+            + self.tick.as_ref().map_or(0, |tick| tick.schedule.as_str().len())
+    }
+
     /// The first attempt of a job with every default, leased at the time at which its id was made: to try an executor
     /// with, apart from any cluster.
     #[must_use]

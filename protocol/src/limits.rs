@@ -34,8 +34,9 @@ pub const FETCH_WAIT_MS_DEFAULT: u64 = 20_000;
 pub const WAIT_MS_MAX: u64 = 60_000;
 /// The most jobs in one lease answer; more credits are served by further ones.
 pub const LEASE_JOBS_MAX: u32 = 4_096;
-/// The most payload bytes in one lease answer: leasing stops once they are exceeded, so at least one job fits.
-pub const LEASE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The most bytes in one lease answer, by [`crate::LeasedJob::weight_bytes`]: leasing stops once they are exceeded, so at
+/// least one job fits.
+pub const LEASE_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// The most leases in one extend; more are refused with `too_large`.
 pub const EXTEND_LEASES_MAX: usize = 4_096;
 /// The most queues that one worker can name.

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use jobraft_protocol::frame::{self, FrameError, HEADER_BYTES};
 use jobraft_protocol::{
-    After, BatchId, ClientFrame, Digest, Error, ErrorCode, JobId, JobTemplate, LogTime, ModuleRef, NameError, NewBatch,
-    NewJob, NodeAddress, OnFailure, QueueName, Request, Schedule, ServerFrame, Setting, Start, Task, TaskName, limits,
+    After, BatchId, ClientFrame, Digest, Error, ErrorCode, FencingToken, JobId, JobState, JobTemplate, LeasedJob,
+    LogTime, ModuleRef, NameError, NewBatch, NewJob, NodeAddress, OnFailure, Predecessor, Push, QueueName, Request,
+    Schedule, ScheduleTick, ServerFrame, Setting, Start, Task, TaskName, WorkerId, limits,
 };
 use proptest::prelude::*;
 
@@ -23,6 +24,55 @@ fn roundtrip(request: Request) -> ClientFrame {
     let header = buffer[..HEADER_BYTES].try_into().expect("a header");
     assert_eq!(frame::length(header, limits::CLIENT_FRAME_BYTES_MAX), Ok(buffer.len() - HEADER_BYTES));
     frame::decode(&buffer[HEADER_BYTES..]).expect("what was encoded can be decoded")
+}
+
+/// A leased job of which nothing could be larger but what `payload` and `after` say.
+fn largest_leased(payload: usize, after: usize) -> LeasedJob {
+    let name = "n".repeat(128);
+    let id = JobId::new(LogTime::from_ms((1 << 48) - 1), [255; 10]);
+    let (queue, task) = (name.parse().expect("a name"), Task::Handler(name.parse().expect("a name")));
+    let end = LogTime::from_ms(u64::MAX);
+    LeasedJob {
+        attempt: u32::MAX,
+        max_attempts: u32::MAX,
+        token: FencingToken(u64::MAX),
+        expires_at: end,
+        run_timeout_ms: u64::MAX,
+        enqueued_at: end,
+        checkpoint: vec![7; payload / 4].into(),
+        group: Some(name.parse().expect("a name")),
+        after: vec![Predecessor { job: id, ended: Some(JobState::Completed) }; after],
+        batch: Some(BatchId(id)),
+        label: Some(name.parse().expect("a name")),
+        tick: Some(ScheduleTick { schedule: name.parse().expect("a name"), tick: end }),
+        ..LeasedJob::new(id, queue, task, vec![7; payload])
+    }
+}
+
+fn pushed(jobs: Vec<LeasedJob>) -> Result<usize, FrameError> {
+    let (mut buffer, worker) = (Vec::new(), WorkerId(u64::MAX));
+    let frame = ServerFrame::Push(Push::Leased { worker, jobs });
+    frame::encode(&frame, &mut buffer, limits::CLIENT_FRAME_BYTES_MAX).map(|()| buffer.len())
+}
+
+#[test]
+fn a_lease_answer_fits_in_a_frame_whatever_its_jobs_are_like() {
+    const ENVELOPE_BYTES: usize = 100;
+    let module = Task::Module(Digest([255; 32]));
+    for job in [
+        largest_leased(1_000, 0),
+        LeasedJob { task: module, ..largest_leased(0, 0) },
+        largest_leased(limits::PAYLOAD_BYTES_MAX, limits::AFTER_JOBS_MAX),
+    ] {
+        let bytes = pushed(vec![job.clone()]).expect("it fits");
+        assert!(bytes <= job.weight_bytes() + ENVELOPE_BYTES, "{bytes} bytes, said to be {}", job.weight_bytes());
+        // Leasing goes on until the bound is exceeded: by how much, the last job says.
+        let count = (limits::LEASE_BYTES_MAX / job.weight_bytes()).min(limits::LEASE_JOBS_MAX as usize);
+        let last = largest_leased(limits::PAYLOAD_BYTES_MAX, limits::AFTER_JOBS_MAX);
+        let mut jobs = vec![job; count];
+        jobs.push(last);
+        pushed(jobs).expect("it fits");
+    }
 }
 
 proptest! {

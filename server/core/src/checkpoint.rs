@@ -86,7 +86,7 @@ impl Core {
 
     /// About how many bytes these jobs hold.
     #[must_use]
-    pub fn changed_bytes(&self) -> usize {
+    pub fn changed_bytes(&self) -> u64 {
         self.changed_bytes
     }
 

@@ -40,7 +40,7 @@ pub struct Core {
     /// Jobs whose rows are behind, in the order in which they first changed. No part of the state.
     pub(crate) dirty: Vec<JobId>,
     /// About how many bytes the jobs hold that these two name. No part of the state.
-    pub(crate) changed_bytes: usize,
+    pub(crate) changed_bytes: u64,
     /// Jobs whose rows are to go. No part of the state.
     pub(crate) deleted: BTreeSet<JobId>,
     pub(crate) index: Index,
@@ -198,7 +198,7 @@ impl Core {
         self.ended.add(id, ended, &job);
         self.index.unlink(id, &job);
         self.batches.job_ended(&job);
-        self.changed_bytes += job.past.as_ref().map_or(0, |past| past.result.len() + past.log.len());
+        self.changed_bytes += job.past.as_ref().map_or(0, |past| past.result.len() + past.log.len()) as u64;
         self.departing.insert(id, job);
         self.events.push(Event::Ended(id));
         self.tell_dependents(id, Some(state));
@@ -210,7 +210,7 @@ impl Core {
             && !std::mem::replace(&mut job.dirty, true)
         {
             self.dirty.push(id);
-            self.changed_bytes += job.payload.len();
+            self.changed_bytes += job.waiting_bytes();
         }
     }
 

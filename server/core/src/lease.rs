@@ -15,9 +15,6 @@ use jobraft_protocol::{
     Progress, QueueName, WorkerId, WorkerOrder, limits,
 };
 
-/// What a job that another one came after takes with that one in an answer.
-const PREDECESSOR_BYTES: usize = 40;
-
 impl Core {
     /// Leases ready jobs, queue after queue: of the group whose turn it is, the most urgent first, then the oldest; as many as
     /// the limits let run.
@@ -63,7 +60,7 @@ impl Core {
                 }
                 let job = self.lease_one(id, index, worker, lease_ms);
                 self.index.queues.charge(index, group, self.now);
-                bytes += job.payload.len() + job.checkpoint.len() + job.after.len() * PREDECESSOR_BYTES;
+                bytes += job.weight_bytes();
                 leased.push(job);
             }
         }

@@ -129,6 +129,7 @@ impl Core {
         check_size("checkpoint", data, limits::CHECKPOINT_BYTES_MAX)?;
         self.held(lease)?;
         self.job_mut(lease.job).past_mut().checkpoint = data.clone();
+        self.changed_bytes += data.len() as u64;
         self.touch(lease.job);
         Ok(Outcome::Done)
     }

@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 /// ended by then is written once.
 pub(super) const CHECKPOINT_JOBS: usize = 32_768;
 /// The same for the bytes of their payloads and results.
-pub(super) const CHECKPOINT_BYTES: usize = 64 << 20;
+pub(super) const CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// Hears what happened, after each entry, and when the next thing falls due then. Must not block.
 pub(crate) type Observer = Arc<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync>;

@@ -431,7 +431,7 @@ async fn a_checkpoint_is_asked_for_before_its_time_once_much_has_changed() {
 async fn a_few_jobs_that_hold_much_ask_for_a_checkpoint_too() {
     let mut node = Node::new();
     let large = |number| NewJob { payload: vec![7; 256 << 10].into(), ..new_job(job_id(at(0), number)) };
-    let count = CHECKPOINT_BYTES as u64 / (256 << 10);
+    let count = CHECKPOINT_BYTES / (256 << 10);
     (1..count).for_each(|number| drop(node.apply(at(1), vec![enqueue(vec![large(number)])])));
     assert!(waits(&node).await);
     node.apply(at(1), vec![enqueue(vec![large(count)])]);
