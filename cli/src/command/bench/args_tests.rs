@@ -36,7 +36,7 @@ fn what_cannot_be_is_refused() {
     assert!(parsed("--count 5 --seconds 5").is_err());
     for (words, named) in [
         ("--batch 1000 --payload 10000", "--payload 10000"),
-        ("--queues 65", "--workers 2"),
+        ("--queues 65 --workers 1", "--workers 2"),
         ("--queues 129 --workers 2", "--workers 3"),
     ] {
         let failure = parsed(words).unwrap().loads().unwrap_err();

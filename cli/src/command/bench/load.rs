@@ -61,7 +61,7 @@ impl Load {
             warm_up,
             schedule,
             producers: 1,
-            workers: 1,
+            workers: 2,
             in_flight,
             payload_bytes: 256,
             queues: 1,

@@ -14,6 +14,8 @@ const WIDE: u32 = 1_024;
 /// Jobs in a request of the bulk row, and requests under way.
 const BULK_JOBS: u32 = 100;
 const BULK_IN_FLIGHT: u32 = 16;
+/// Whose jobs come so fast that two workers' slots are not enough.
+const BULK_WORKERS: u32 = 4;
 
 /// One job in each request, on three nodes or on one.
 pub(super) async fn single(site: &mut Site<'_>, is_cluster: bool) -> Result<Vec<Found>, Failure> {
@@ -47,7 +49,7 @@ pub(super) async fn single(site: &mut Site<'_>, is_cluster: bool) -> Result<Vec<
 /// Many jobs in each request.
 pub(super) async fn bulk(site: &mut Site<'_>) -> Result<Vec<Found>, Failure> {
     let load = site.load(BULK_IN_FLIGHT);
-    let load = Load { schedule: Schedule { batch: BULK_JOBS, ..load.schedule }, ..load };
+    let load = Load { workers: BULK_WORKERS, schedule: Schedule { batch: BULK_JOBS, ..load.schedule }, ..load };
     let run = Run::from(&site.measure(&load).await?);
     let what = format!("3 nodes, {BULK_JOBS} jobs in a request, {BULK_IN_FLIGHT} in flight");
     let cpu = run.server_cpu_us_per_job.map(|us| Found::new(format!("{what}: CPU per job"), Unit::Microseconds, us));
