@@ -9,6 +9,7 @@ use jobraft_protocol::{
     WorkerView,
 };
 use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn job(client: &Client) -> NewJob {
@@ -54,6 +55,42 @@ async fn a_follower_asked_first_names_the_leader() {
     let queues = tokio::spawn(async move { client.queues(Consistency::Linearizable).await });
     leader.next().await.answer(Ok(Response::Queues(Vec::new())));
     queues.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_leader_that_falls_silent_is_left_for_another_before_its_connection_is_given_up() {
+    let authority = Arc::new(Authority::new());
+    let mut next = Node::start(&authority, 2);
+    let (hint, hinted) = std::sync::mpsc::channel();
+    let (unblock, blocked) = std::sync::mpsc::channel::<()>();
+    // On a thread of its own, which will take part in nothing, not even in QUIC.
+    let silent = std::thread::spawn({
+        let authority = Arc::clone(&authority);
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut node = Node::start(&authority, 1);
+                hint.send(node.hint()).unwrap();
+                let asked = node.next().await;
+                asked.answer(Ok(Response::Queues(Vec::new())));
+                // Answered, but nobody hears of it any more.
+                let session = node.next().await.session;
+                blocked.recv().unwrap();
+                session.ended().await
+            })
+        }
+    });
+    *next.leader.lock().unwrap() = Some(hinted.recv().unwrap());
+    let client = authority.client(&[&next]).await;
+    client.queues(Consistency::Linearizable).await.unwrap();
+    *next.leader.lock().unwrap() = Some(next.hint());
+    let queues = tokio::spawn(async move { client.queues(Consistency::Linearizable).await });
+    next.next().await.answer(Ok(Response::Queues(Vec::new())));
+    queues.await.unwrap().unwrap();
+    unblock.send(()).unwrap();
+    // The client said goodbye: it had not waited for QUIC to give the connection up.
+    let ended = silent.join().unwrap();
+    assert!(matches!(ended, quinn::ConnectionError::ApplicationClosed(_)), "{ended:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A node that does what the test says: it speaks the protocol, and hands every request to the test to answer.
 
 use jobraft_protocol::frame;
-use jobraft_protocol::limits::CLIENT_FRAME_BYTES_MAX;
+use jobraft_protocol::limits::{CLIENT_FRAME_BYTES_MAX, WORKER_SEEN_MS};
 use jobraft_protocol::{
     ALPN_CLIENT, ClientFrame, Digest, Error, Extended, FencingToken, JobId, JobState, JobView, LeaderHint, LeasedJob,
     LogTime, ModuleManifest, ModuleName, ModuleRef, NodeAddress, NodeId, OnFailure, Push, QueueName, Request, Response,
@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
-/// Long enough for a busy machine; a test that gets there has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any pause of a worker, and long enough for a busy machine; a test that gets there has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(2 * WORKER_SEEN_MS);
 
 /// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -90,6 +90,11 @@ impl Session {
 
     pub(crate) fn push(&self, jobs: Vec<LeasedJob>) {
         self.send(&ServerFrame::Push(Push::Leased { worker: WORKER, jobs }));
+    }
+
+    /// How the connection ended.
+    pub(crate) async fn ended(&self) -> quinn::ConnectionError {
+        self.connection.closed().await
     }
 
     /// Cuts the connection.
