@@ -43,7 +43,7 @@ impl ModuleSource for Modules {
 fn executor(cache: &Path, wasm: &[u8]) -> Result<(WasmExecutor, LeasedJob), Failed> {
     let digest = Digest(Sha256::digest(wasm).into());
     let modules = Modules(HashMap::from([(digest, Bytes::copy_from_slice(wasm))]));
-    let config = WasmConfig::new(CompilerCommand::current_program([COMPILE_MODULE])?, cache);
+    let config = WasmConfig::new(CompilerCommand::current_program([COMPILE_MODULE])?, cache.join("modules"));
     let (id, payload) = (JobId::new(LogTime::ZERO, [0; 10]), Bytes::from_static(&[b'x'; 256]));
     let job = LeasedJob::new(id, QueueName::new("bench")?, Task::Module(digest), payload);
     Ok((WasmExecutor::new(config, Arc::new(modules))?, job))

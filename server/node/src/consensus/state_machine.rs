@@ -109,6 +109,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Applied {
     fn load(db: &StateDb) -> Result<Self, StateError> {
         let Some(meta) = db.meta()? else {
+            // Nothing is there, or it is hidden.
+            db.examine()?;
             return Ok(Self {
                 core: Core::new(),
                 last: None,
@@ -122,7 +124,11 @@ impl Applied {
             db.each_row(table, |key, body| restore.row(table, key, body).map_err(StateError::from))?;
         }
         restore.expect_jobs(db.live_count()?);
-        db.each_live_job(|body| restore.job(body).map_err(StateError::from))?;
+        let (examined, lives) =
+            machine::both(|| db.examine(), || db.each_live_job(|body| restore.job(body).map_err(StateError::from)));
+        // What damage hid is nothing to go by.
+        examined?;
+        lives?;
         db.each_ended_since(restore.remember_since(), |_id, _finished_at, body| {
             restore.remember(body).map_err(StateError::from)
         })?;
@@ -149,9 +155,7 @@ impl StateMachine {
     /// Loads what the last checkpoint holds.
     pub(crate) fn load(db: StateDb, directory: PathBuf, observer: Observer) -> Result<Self, StateError> {
         let witness = machine::simulated().and_then(|machine| machine.witness());
-        let (examined, loaded) = machine::both(|| db.examine(), || Applied::load(&db));
-        examined?;
-        let loaded = loaded?;
+        let loaded = Applied::load(&db)?;
         loaded.show(witness.as_deref());
         let shared = Shared {
             applied: Mutex::new(loaded),

@@ -397,6 +397,28 @@ fn damage_found_by_a_sweep_stops_checkpoints_too() {
     assert!(matches!(node.state.sweep(), Err(StorageError::Stopped { .. })));
 }
 
+#[test]
+fn a_start_examines_also_what_it_does_not_load() {
+    for hides_the_checkpoint in [false, true] {
+        let mut node = Node::new();
+        node.enqueue(at(10), &[job_id(at(0), 1)]);
+        node.complete_all(at(20));
+        // Long over: no start needs its row.
+        node.apply(at(DAY_MS), vec![]);
+        node.state.checkpoint().unwrap();
+        let (copy, db, state) = node.after_a_kill();
+        drop((db, state));
+        tamper(&copy.path().join("state.db"), "UPDATE jobs SET finished_at = 1");
+        if hides_the_checkpoint {
+            tamper(&copy.path().join("state.db"), "DELETE FROM meta WHERE key = 'checkpoint'");
+        }
+        let db = StateDb::open_unexamined(copy.path()).unwrap();
+        let loaded = StateMachine::load(db, copy.path().to_path_buf(), Arc::new(|_, _| {}));
+        let error = loaded.err().unwrap().to_string();
+        assert!(error.contains("checksum"), "{error}");
+    }
+}
+
 /// Whether no checkpoint is asked for before its time.
 async fn waits(node: &Node) -> bool {
     tokio::time::timeout(Duration::from_millis(50), node.state.pressure()).await.is_err()
