@@ -72,7 +72,7 @@ async fn it_brings_a_cluster_of_its_own_and_takes_it_away() {
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
     jobraft(directory.path(), &["bench", "--dir", "nowhere"]).await.fails(1, &["nowhere"]);
-    jobraft(directory.path(), &["bench", "--queues", "65"]).await.fails(2, &["--workers 2"]);
+    jobraft(directory.path(), &["bench", "--queues", "129"]).await.fails(2, &["--workers 3"]);
     jobraft(directory.path(), &["bench", "--rate", "x"]).await.fails(2, &["not a rate"]);
 }
 
