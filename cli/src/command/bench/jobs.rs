@@ -6,7 +6,7 @@ use crate::connection;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use bytes::Bytes;
-use jobraft_protocol::limits::{CONCURRENCY_MAX, RATE_COUNT_MAX};
+use jobraft_protocol::limits::{CONCURRENCY_MAX, QUEUE_BYTES_MAX, RATE_COUNT_MAX};
 use jobraft_protocol::{
     GroupKey, NewJob, OnConflict, QueueName, QueueSetting, Rate, Setting, Task, TaskName, Unique, UniqueKey,
     UniqueScope,
@@ -107,6 +107,7 @@ impl Jobs {
         }
         if load.waiting > 0 {
             of_each.push(QueueSetting::DepthMax(Some(load.waiting + ROOM)));
+            of_each.push(QueueSetting::BytesMax(Some(QUEUE_BYTES_MAX)));
         }
         let of_queue = |queue: &QueueName| {
             of_each.iter().map(|setting| Setting::Queue(queue.clone(), *setting)).collect::<Vec<_>>()
