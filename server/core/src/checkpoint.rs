@@ -84,7 +84,7 @@ impl Core {
         self.dirty.len() + self.deleted.len()
     }
 
-    /// About how many bytes these jobs hold.
+    /// About how many bytes these jobs hold: payloads, what attempts left, results.
     #[must_use]
     pub fn changed_bytes(&self) -> u64 {
         self.changed_bytes
@@ -175,6 +175,28 @@ mod tests {
 
     fn id(number: u8) -> JobId {
         JobId::new(LogTime::ZERO, [number; 10])
+    }
+
+    #[test]
+    fn the_bytes_of_what_changed_are_payloads_checkpoints_results_and_logs() {
+        let mut core = Core::new();
+        apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
+        let task = Task::Handler("t".parse().unwrap());
+        let job = NewJob::new(id(1), "q".parse().unwrap(), task, vec![7; 1_000]);
+        apply(&mut core, Command::enqueue(vec![job]));
+        assert_eq!(core.changed_bytes(), 1_000);
+        drop(core.take_changes());
+        assert_eq!(core.changed_bytes(), 0);
+        let queues = vec!["q".parse().unwrap()];
+        let lease = Command::Lease { worker: WorkerId(1), queues, shares: vec![], max: 1, lease_ms: 1_000 };
+        let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
+        assert_eq!(core.changed_bytes(), 1_000);
+        let lease = leased[0].lease();
+        apply(&mut core, Command::Checkpoint { lease, data: vec![7; 500].into() });
+        assert_eq!(core.changed_bytes(), 1_500);
+        let completion = Completion { result: vec![7; 300].into(), log: vec![7; 20].into(), ..Completion::default() };
+        apply(&mut core, Command::complete(lease, completion));
+        assert_eq!(core.changed_bytes(), 1_820);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Core {
     pub(crate) departing: HashMap<JobId, Box<Job>>,
     /// Jobs whose rows are behind, in the order in which they first changed. No part of the state.
     pub(crate) dirty: Vec<JobId>,
-    /// About how many bytes the jobs hold that these two name. No part of the state.
+    /// About how many bytes the jobs hold whose rows are behind. No part of the state.
     pub(crate) changed_bytes: u64,
     /// Jobs whose rows are to go. No part of the state.
     pub(crate) deleted: BTreeSet<JobId>,

@@ -55,7 +55,7 @@ pub(super) async fn wait_for_leader(client: &Client) -> Result<(), Failure> {
 }
 
 impl Load {
-    /// One producer and one worker, one queue, 256 B for each job, and nothing else.
+    /// One producer and two workers, one queue, 256 B for each job, and nothing else.
     pub(super) const fn plain(in_flight: u32, schedule: Schedule, warm_up: Duration) -> Self {
         Self {
             warm_up,

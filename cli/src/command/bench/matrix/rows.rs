@@ -173,6 +173,7 @@ mod tests {
 
     #[test]
     fn a_row_has_median_range_and_the_disk() {
+        assert_eq!(rows().repetitions(), 3);
         let text = rows().markdown();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
