@@ -215,6 +215,9 @@ pub const MODULE_BYTES_MAX: u64 = 50 * 1024 * 1024;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 /// The most modules of a cluster; an upload beyond is refused with `too_many`.
 pub const MODULES_MAX: usize = 10_000;
+/// The most jobs that one request completes, with [`BULK_BYTES_MAX`] of results and logs; more are refused with `too_large`,
+/// none of them completed.
+pub const COMPLETIONS_MAX: usize = 1_000;
 
 /// The largest frame from or to a client: a full bulk enqueue and its envelope.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -223,7 +226,7 @@ pub const PEER_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most names in one list of them that are read at all; a frame with more is malformed. What each list may have, less by
 /// far, is refused by name.
 pub const TEXTS_READ_MAX: usize = 4_096;
-/// Commands of one log entry; the rest waits for the next.
+/// Commands of one log entry after which no further request's are taken into it; the rest waits for the next.
 pub const ENTRY_COMMANDS_MAX: usize = 4_096;
 /// Payload bytes of one log entry after which no further command is taken into it.
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -300,12 +300,11 @@ pub enum Request {
         /// At most [`crate::limits::CHECKPOINT_BYTES_MAX`]; none clears.
         data: bytes::Bytes,
     },
-    /// Ends a job well; answers [`Response::Done`]. Idempotent: a repetition under the same token is answered as the first.
+    /// Ends jobs well, each on its own, in one step; answers [`Response::Acted`], in order. Idempotent: a repetition under the
+    /// same token is answered as the first.
     Complete {
-        /// Which.
-        lease: LeaseRef,
-        /// With what.
-        completion: Completion,
+        /// Which, and with what; 1 to [`crate::limits::COMPLETIONS_MAX`].
+        completions: Vec<(LeaseRef, Completion)>,
     },
     /// Ends an attempt badly; answers [`Response::Failed`]. Idempotent like complete while the job still waits for
     /// its next attempt, or if this was its end.

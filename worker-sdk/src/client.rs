@@ -14,10 +14,12 @@ use crate::frames::encode;
 use crate::ids::JobIds;
 use crate::router::Router;
 use crate::session::{CallError, Session};
+use crate::together::Together;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use jobraft_protocol::{
-    ClientFrame, EnqueueOutcome, ErrorCode, JobAction, JobId, LeasedJob, LogTime, Request, Response, Retry,
+    ClientFrame, Completion, EnqueueOutcome, ErrorCode, JobAction, JobId, LeaseRef, LeasedJob, LogTime, NewJob,
+    Request, Response, Retry,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +48,8 @@ struct Inner {
     router: Arc<Router>,
     next_id: AtomicU64,
     ids: JobIds,
+    enqueues: Together<NewJob>,
+    completions: Together<(LeaseRef, Completion)>,
 }
 
 /// What [`Client::call`] learnt on the way.
@@ -79,7 +83,14 @@ impl Client {
             }
         }
         router.io().spawn(doubt::watch(Arc::downgrade(&router)));
-        Ok(Self { inner: Arc::new(Inner { router, next_id: AtomicU64::new(1), ids: JobIds::default() }) })
+        let inner = Inner {
+            router,
+            next_id: AtomicU64::new(1),
+            ids: JobIds::default(),
+            enqueues: Together::default(),
+            completions: Together::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Ends the connection of this client and all its clones, and tells the node so.
@@ -123,9 +134,21 @@ impl Client {
         &self.inner.router
     }
 
+    pub(crate) fn enqueues(&self) -> &Together<NewJob> {
+        &self.inner.enqueues
+    }
+
+    pub(crate) fn completions(&self) -> &Together<(LeaseRef, Completion)> {
+        &self.inner.completions
+    }
+
     /// Asks within the configured time.
     pub(crate) async fn ask(&self, request: Request) -> Result<Response, SdkError> {
-        let answer = self.call(request, self.config().request_timeout, &mut Trail::default()).await;
+        self.ask_within(request, self.config().request_timeout).await
+    }
+
+    pub(crate) async fn ask_within(&self, request: Request, timeout: Duration) -> Result<Response, SdkError> {
+        let answer = self.call(request, timeout, &mut Trail::default()).await;
         if says_that_ids_are_of_another_time(&answer) {
             self.learn_time().await;
         }

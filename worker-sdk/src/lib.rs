@@ -108,6 +108,7 @@ mod session;
 mod settings;
 mod sync;
 pub mod tls;
+mod together;
 mod waiting;
 pub mod worker;
 pub mod workflow;

@@ -3,6 +3,7 @@
 use crate::client::{Client, Trail, unexpected};
 use crate::clock::after;
 use crate::error::SdkError;
+use crate::together::{self, Joined, Together};
 use crate::waiting::WATCH_STEP_MS;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jobraft_protocol::limits::{BULK_AFTER_MAX, BULK_BYTES_MAX, BULK_JOBS_MAX, EXTEND_LEASES_MAX, WAIT_MS_MAX};
@@ -61,9 +62,17 @@ impl Client {
         let at_once = if jobs.iter().any(|job| job.after.is_some()) { 1 } else { ENQUEUES_UNDER_WAY };
         let mut parts = split(jobs);
         if parts.len() == 1
-            && let Some(jobs) = parts.pop()
+            && let Some(mut jobs) = parts.pop()
         {
-            return self.enqueue_part(jobs, false).await;
+            return match jobs.pop() {
+                Some(job) if jobs.is_empty() && job.after.is_none() => {
+                    Ok(vec![together::ask(self, job, self.config().request_timeout).await?])
+                }
+                last => {
+                    jobs.extend(last);
+                    self.enqueue_part(jobs, false).await
+                }
+            };
         }
         let parts = parts.into_iter().map(|jobs| self.enqueue_part(jobs, false));
         stream::iter(parts).buffered(at_once).try_concat().await
@@ -74,13 +83,18 @@ impl Client {
         jobs: Vec<NewJob>,
         all_or_none: bool,
     ) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        self.enqueue_within(jobs, all_or_none, self.config().request_timeout).await
+    }
+
+    async fn enqueue_within(
+        &self,
+        jobs: Vec<NewJob>,
+        all_or_none: bool,
+        timeout: Duration,
+    ) -> Result<Vec<EnqueueOutcome>, SdkError> {
         let count = jobs.len();
-        let outcomes = answered!(self.ask(Request::Enqueue { jobs, all_or_none }).await?, Enqueued(outcomes))?;
-        if outcomes.len() == count {
-            Ok(outcomes)
-        } else {
-            Err(SdkError::Protocol(format!("it answered {} outcomes for {count} jobs", outcomes.len())))
-        }
+        let request = Request::Enqueue { jobs, all_or_none };
+        as_many(count, answered!(self.ask_within(request, timeout).await?, Enqueued(outcomes))?)
     }
 
     /// Enqueues jobs like [`enqueue`](Self::enqueue), and those that a full queue refuses again, after the pause that it
@@ -260,7 +274,16 @@ impl Client {
     /// # Errors
     /// [`ErrorCode::LeaseLost`] or [`ErrorCode::Cancelled`] if it is not this lease's any more.
     pub async fn complete(&self, lease: LeaseRef, completion: Completion) -> Result<(), SdkError> {
-        answered!(self.ask(Request::Complete { lease, completion }).await?, Done)
+        self.complete_within(lease, completion, self.config().request_timeout).await
+    }
+
+    pub(crate) async fn complete_within(
+        &self,
+        lease: LeaseRef,
+        completion: Completion,
+        timeout: Duration,
+    ) -> Result<(), SdkError> {
+        together::ask(self, (lease, completion), timeout).await?.map_err(SdkError::Refused)
     }
 
     /// Fails an attempt.
@@ -292,10 +315,7 @@ impl Client {
         for part in leases.chunks(EXTEND_LEASES_MAX) {
             let request = Request::Extend { leases: part.to_vec(), lease_ms: millis(lease), progress: Vec::new() };
             let answer = answered!(self.call(request, timeout, &mut Trail::default()).await?, Extended(ends))?;
-            if answer.len() != part.len() {
-                return Err(SdkError::Protocol("it answered another number of leases than were sent".to_owned()));
-            }
-            ends.extend(answer);
+            ends.extend(as_many(part.len(), answer)?);
         }
         Ok(ends)
     }
@@ -352,6 +372,56 @@ impl Client {
     }
 }
 
+impl Joined for NewJob {
+    const NAME: &str = "enqueue";
+    type Answer = EnqueueOutcome;
+
+    fn queue(client: &Client) -> &Together<Self> {
+        client.enqueues()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    async fn ask(client: &Client, jobs: Vec<Self>, timeout: Duration) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        client.enqueue_within(jobs, false, timeout).await
+    }
+}
+
+impl Joined for (LeaseRef, Completion) {
+    const NAME: &str = "complete";
+    type Answer = Result<(), Error>;
+
+    fn queue(client: &Client) -> &Together<Self> {
+        client.completions()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let Completion { result, log, jobs, state } = &self.1;
+        let jobs = jobs.iter().map(|job| size_of_val(job) + job_bytes(job));
+        let values = state.iter().map(|write| size_of_val(write) + write.value.as_ref().map_or(0, |value| value.len()));
+        result.len() + log.len() + jobs.sum::<usize>() + values.sum::<usize>()
+    }
+
+    async fn ask(
+        client: &Client,
+        completions: Vec<Self>,
+        timeout: Duration,
+    ) -> Result<Vec<Result<(), Error>>, SdkError> {
+        let count = completions.len();
+        as_many(count, answered!(client.ask_within(Request::Complete { completions }, timeout).await?, Acted(answers))?)
+    }
+}
+
+/// An answer to each of so many.
+fn as_many<T>(count: usize, answers: Vec<T>) -> Result<Vec<T>, SdkError> {
+    if answers.len() == count {
+        return Ok(answers);
+    }
+    Err(SdkError::Protocol(format!("it gave {} answers where {count} were due", answers.len())))
+}
+
 /// The place of a job that a full queue refused, and when to come back.
 fn refused_as_full((place, outcome): (usize, &EnqueueOutcome)) -> Option<(usize, u64)> {
     match outcome {
@@ -392,13 +462,21 @@ pub(crate) fn fits(jobs: &[NewJob]) -> Result<(), SdkError> {
     Ok(())
 }
 
+fn predecessors(job: &NewJob) -> usize {
+    job.after.as_ref().map_or(0, |after| after.jobs.len())
+}
+
+/// What a job takes of a request's bytes.
+fn job_bytes(job: &NewJob) -> usize {
+    job.payload.len() + predecessors(job) * PREDECESSOR_BYTES
+}
+
 /// Cuts jobs into parts that fit in one request. A single job that is too large stays for the node to refuse.
 pub(crate) fn split(jobs: Vec<NewJob>) -> Vec<Vec<NewJob>> {
     let mut parts: Vec<Vec<NewJob>> = Vec::new();
     let (mut bytes, mut after) = (0, 0);
     for job in jobs {
-        let predecessors = job.after.as_ref().map_or(0, |after| after.jobs.len());
-        let size = job.payload.len() + predecessors * PREDECESSOR_BYTES;
+        let (predecessors, size) = (predecessors(&job), job_bytes(&job));
         let has_room = bytes + size <= BULK_BYTES_MAX && after + predecessors <= BULK_AFTER_MAX;
         match parts.last_mut() {
             Some(part) if part.len() < BULK_JOBS_MAX && has_room => {

@@ -105,7 +105,7 @@ fn of_workers(draw: &mut Draw) -> Vec<Request> {
         Request::Unsubscribe { worker: draw.worker() },
         Request::Extend { leases: draw.some(Draw::lease), lease_ms: draw.number(), progress },
         Request::Checkpoint { lease: draw.lease(), data: draw.bytes() },
-        Request::Complete { lease: draw.lease(), completion },
+        Request::Complete { completions: vec![(draw.lease(), completion)] },
         Request::Fail { lease: draw.lease(), failure },
         Request::Release { lease: draw.lease(), delay_ms: draw.number() },
         Request::Disconnect { worker: draw.worker() },

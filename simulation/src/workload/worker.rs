@@ -199,7 +199,14 @@ async fn report(seat: &mut Seat, lease: LeaseRef, job: Option<&LeasedJob>) {
     let (mut is_done, mut is_open) = (false, false);
     for _ in 0..if seat.chance(10) { 2 } else { 1 } {
         let ask = seat.begin(lease.job, call.clone());
-        let answer = seat.ask(Request::Complete { lease, completion: completion.clone() }).await;
+        let answer = match seat.ask(Request::Complete { completions: vec![(lease, completion.clone())] }).await {
+            Answer::Done(Response::Acted(mut answers)) => match answers.pop() {
+                Some(Ok(())) => Answer::Done(Response::Done),
+                Some(Err(error)) => Answer::Refused(error),
+                None => panic!("a completion was not answered"),
+            },
+            other => other,
+        };
         seat.end(ask, &answer, |_| Some(Outcome::Done));
         is_done |= matches!(answer, Answer::Done(_));
         is_open |= matches!(answer, Answer::Unknown);

@@ -6,7 +6,7 @@
 use super::Shared;
 use super::handler::{Outcome, bounded};
 use super::table::{Slot, Stop};
-use crate::client::Trail;
+use crate::client::{Trail, unexpected};
 use crate::context::{Held, JobContext};
 use crate::error::SdkError;
 use crate::requests::millis;
@@ -154,13 +154,20 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
             return;
         }
         let timeout = left.min(shared.client.config().request_timeout).max(REPORT_TRY_MIN);
-        let request = match &outcome {
-            Outcome::Completed(completion) => Request::Complete { lease, completion: completion.clone() },
-            Outcome::Failed(failure) => Request::Fail { lease, failure: failure.clone() },
-            Outcome::Snoozed(delay) => Request::Release { lease, delay_ms: millis(*delay) },
+        let client = &shared.client;
+        let reported = match &outcome {
+            Outcome::Completed(completion) => client.complete_within(lease, completion.clone(), timeout).await,
+            Outcome::Failed(failure) => {
+                let request = Request::Fail { lease, failure: failure.clone() };
+                taken(client.call(request, timeout, &mut trail).await)
+            }
+            Outcome::Snoozed(delay) => {
+                let request = Request::Release { lease, delay_ms: millis(*delay) };
+                taken(client.call(request, timeout, &mut trail).await)
+            }
         };
-        match shared.client.call(request, timeout, &mut trail).await {
-            Ok(Response::Done | Response::Failed { .. }) => return shared.counts.add(lease.job, &outcome, ended),
+        match reported {
+            Ok(()) => return shared.counts.add(lease.job, &outcome, ended),
             Err(error) if error.retryable() => {
                 trail.maybe_done |= error.outcome_unknown();
                 tracing::debug!(job = %lease.job, %error, "report not answered");
@@ -188,8 +195,15 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
                 outcome = refused(FailureKind::OutputLimit, false, &error);
             }
             Err(error) => return unreportable(shared, lease, &error.to_string()),
-            Ok(other) => return unreportable(shared, lease, &crate::client::unexpected("Done", &other).to_string()),
         }
+    }
+}
+
+/// Whether a failure or a release was taken.
+fn taken(answer: Result<Response, SdkError>) -> Result<(), SdkError> {
+    match answer? {
+        Response::Done | Response::Failed { .. } => Ok(()),
+        other => Err(unexpected("Done", &other)),
     }
 }
 

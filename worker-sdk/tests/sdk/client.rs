@@ -12,7 +12,7 @@ use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError}
 use std::sync::Arc;
 use std::time::Duration;
 
-fn job(client: &Client) -> NewJob {
+pub(crate) fn job(client: &Client) -> NewJob {
     NewJob::new(
         client.job_id(),
         QueueName::new("q").unwrap(),

@@ -7,5 +7,6 @@ mod jobs;
 mod node;
 mod predecessors;
 mod schedules;
+mod together;
 mod worker;
 mod workflows;

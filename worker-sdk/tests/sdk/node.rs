@@ -65,6 +65,22 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Takes a report.
+    pub(crate) fn take(&self) {
+        self.answer(Ok(match &self.request {
+            Request::Complete { completions } => Response::Acted(vec![Ok(()); completions.len()]),
+            _ => Response::Done,
+        }));
+    }
+
+    /// Refuses all that a report says.
+    pub(crate) fn refuse(&self, error: Error) {
+        self.answer(match &self.request {
+            Request::Complete { completions } => Ok(Response::Acted(vec![Err(error); completions.len()])),
+            _ => Err(error),
+        });
+    }
+
     pub(crate) fn answer(&self, result: Result<Response, Error>) {
         self.session.send(&ServerFrame::Reply { id: self.id, result });
     }

@@ -1,7 +1,7 @@
 //! What a running job knows of its place in a workflow, and of the jobs that it waited for.
 
 use crate::node::{leased, now, view};
-use crate::worker::{is_report, run};
+use crate::worker::{completed, is_report, run};
 use jobraft_protocol::{
     AttemptError, BatchId, Consistency, Error, ErrorCode, FailureKind, JobId, JobState, LeasedJob, NewJob, Predecessor,
     Request, Response, ScheduleTick,
@@ -39,7 +39,7 @@ async fn results_come_in_the_order_in_which_their_jobs_were_named_however_they_a
         let answer = view(jobs[number], JobState::Completed, &(number * 10).to_string());
         asked.answer(Ok(Response::Job(Box::new(answer))));
     }
-    let Request::Complete { completion, .. } = run.node.until(is_report).await.request else { panic!() };
+    let (_, completion) = completed(run.node.until(is_report).await.request);
     assert_eq!(&completion.result[..], b"[0,10,20]");
 }
 
@@ -117,7 +117,7 @@ async fn what_modules_wrote_is_read_as_it_is() {
     for (job, text) in jobs.iter().zip(["not ", "JSON"]) {
         run.node.next().await.answer(Ok(Response::Job(Box::new(view(*job, JobState::Completed, text)))));
     }
-    let Request::Complete { completion, .. } = run.node.until(is_report).await.request else { panic!() };
+    let (_, completion) = completed(run.node.until(is_report).await.request);
     assert_eq!(&completion.result[..], b"\"not JSON\"");
 }
 
@@ -146,7 +146,7 @@ async fn a_job_knows_its_place_and_its_children_can_share_it() {
         ..leased("look", 1, 30_000, "")
     };
     session.push(vec![job]);
-    let Request::Complete { completion, .. } = run.node.until(is_report).await.request else { panic!() };
+    let (_, completion) = completed(run.node.until(is_report).await.request);
     assert_eq!(&completion.result[..], br#"["tenant/7","look",["nightly",5],["dead"]]"#);
     assert_eq!(completion.jobs[0].batch, Some(batch));
 }

@@ -2,9 +2,9 @@
 
 use crate::node::{Authority, Node, PATIENCE, WORKER, extended, leased, now};
 use jobraft_protocol::{
-    CancelNotice, Error, ErrorCode, Extended, FailureKind, JobState, LeaseRef, LeasedJob, NewJob, Progress, Push,
-    QueueName, Request, Response, ServerFrame, StateKey, StateWrite, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder,
-    limits,
+    CancelNotice, Completion, Error, ErrorCode, Extended, FailureKind, JobState, LeaseRef, LeasedJob, NewJob, Progress,
+    Push, QueueName, Request, Response, ServerFrame, StateKey, StateWrite, Task, TaskName, WorkerId, WorkerInfo,
+    WorkerOrder, limits,
 };
 use jobraft_sdk::{Executor, ExecutorFuture, JobContext, JobError, SdkError, Worker, WorkerBuilder, WorkerReport};
 use std::time::Duration;
@@ -55,12 +55,19 @@ pub(crate) fn is_report(request: &Request) -> bool {
     matches!(request, Request::Complete { .. } | Request::Fail { .. } | Request::Release { .. })
 }
 
+/// The one job that a request completes.
+pub(crate) fn completed(request: Request) -> (LeaseRef, Completion) {
+    let Request::Complete { completions } = request else { panic!("{request:?}") };
+    let [one] = <[_; 1]>::try_from(completions).expect("one alone");
+    one
+}
+
 /// How one job of `task` with `payload` was reported.
 async fn reported(run: &mut Run, job: LeasedJob) -> Request {
     let (session, _) = run.node.subscribed().await;
     session.push(vec![job]);
     let asked = run.node.until(is_report).await;
-    asked.answer(Ok(Response::Done));
+    asked.take();
     asked.request
 }
 
@@ -68,7 +75,7 @@ async fn reported(run: &mut Run, job: LeasedJob) -> Request {
 async fn a_typed_handler_gets_its_payload_and_returns_its_result() {
     let mut run = run(|builder| builder.handler("double", |_, n: u32| async move { Ok(n * 2) })).await;
     let job = leased("double", 1, 30_000, "21");
-    let Request::Complete { lease, completion } = reported(&mut run, job.clone()).await else { panic!() };
+    let (lease, completion) = completed(reported(&mut run, job.clone()).await);
     assert_eq!((lease, &completion.result[..]), (job.lease(), &b"42"[..]));
     // The freed slot is offered again.
     let credits = run.node.until(|request| matches!(request, Request::AddCredits { .. })).await;
@@ -84,12 +91,14 @@ async fn accepted_reports_are_told_and_no_others() {
     })
     .await;
     let (session, _) = run.node.subscribed().await;
-    let late = Err(Error::new(ErrorCode::LeaseLost, "too late"));
-    for (token, payload, answer) in [(1, "5", late), (2, "5", Ok(Response::Done)), (3, "0", Ok(Response::Done))] {
+    for (token, payload) in [(1, "5"), (2, "5"), (3, "0")] {
         let job = leased("some", token, 30_000, payload);
         session.push(vec![job.clone()]);
-        run.node.until(is_report).await.answer(answer.clone());
-        if answer.is_ok() {
+        let asked = run.node.until(is_report).await;
+        if token == 1 {
+            asked.refuse(Error::new(ErrorCode::LeaseLost, "too late"));
+        } else {
+            asked.take();
             assert_eq!(soon(told.recv()).await, Some((job.id, payload == "5")));
         }
     }
@@ -250,7 +259,7 @@ async fn a_blocking_handler_does_not_starve_the_heartbeats() {
                 asked.answer(Ok(extended(1, 1_000)));
             }
             unblocks.send(()).unwrap();
-            node.until(|request| matches!(request, Request::Complete { .. })).await.answer(Ok(Response::Done));
+            node.until(|request| matches!(request, Request::Complete { .. })).await.take();
             node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
             // The answers have arrived when the worker is over.
             over.await.unwrap_or_default();
@@ -412,7 +421,7 @@ async fn credits_and_running_jobs_never_exceed_the_concurrency() {
     // Each end brings one, after its report.
     for _ in 0..2 {
         finish.send(()).await.unwrap();
-        run.node.until(|request| matches!(request, Request::Complete { .. })).await.answer(Ok(Response::Done));
+        run.node.until(|request| matches!(request, Request::Complete { .. })).await.take();
         let credits = run.node.until(|request| matches!(request, Request::AddCredits { .. })).await;
         assert_eq!(credits.request, Request::AddCredits { worker: WORKER, credits: 1 });
         credits.answer(Ok(Response::Done));
@@ -445,7 +454,7 @@ async fn a_subscription_moves_to_the_new_leader_and_running_jobs_go_on() {
     asked.answer(Ok(Response::Done));
     finish.send(()).unwrap();
     let report = new.until(is_report).await;
-    assert!(matches!(report.request, Request::Complete { lease, .. } if lease == job.lease()));
+    assert_eq!(completed(report.request).0, job.lease());
 }
 
 /// A job that is cancelled in the middle: its handler hears why, ends in its own way, and that is reported.
@@ -530,7 +539,7 @@ async fn what_comes_with_a_completion_is_in_it_and_not_in_a_failure() {
         })
     };
     let job = leased("with", 1, 30_000, "true");
-    let Request::Complete { completion, .. } = reported(&mut run(builder).await, job.clone()).await else { panic!() };
+    let (_, completion) = completed(reported(&mut run(builder).await, job.clone()).await);
     assert_eq!((&completion.result[..], completion.jobs.len()), (&b"1"[..], 1));
     assert_eq!((completion.jobs[0].id, completion.jobs[0].queue.as_str()), (job.id, "next"));
     assert_eq!(completion.state, [StateWrite { key: key(), value: Some("7".into()), if_version: Some(0) }]);
@@ -548,7 +557,7 @@ async fn a_completion_that_is_refused_for_its_content_is_a_failed_attempt() {
     let (session, _) = run.node.subscribed().await;
     session.push(vec![leased("done", 1, 30_000, "")]);
     let asked = run.node.until(is_report).await;
-    asked.answer(Err(Error::new(ErrorCode::Conflict, "value counts/a has version 3, not 2")));
+    asked.refuse(Error::new(ErrorCode::Conflict, "value counts/a has version 3, not 2"));
     let asked = run.node.until(is_report).await;
     let Request::Fail { failure, .. } = &asked.request else { panic!("{:?}", asked.request) };
     assert!(failure.retryable);
@@ -598,7 +607,7 @@ async fn a_handler_resumes_from_the_checkpoint_and_leaves_another() {
     assert_eq!(asked.request, Request::Checkpoint { lease: job.lease(), data: "42".into() });
     asked.answer(Ok(Response::Done));
     run.node.next().await.answer(Err(Error::new(ErrorCode::LeaseLost, "another worker has it")));
-    let Request::Complete { completion, .. } = run.node.until(is_report).await.request else { panic!() };
+    let (_, completion) = completed(run.node.until(is_report).await.request);
     assert_eq!(&completion.result[..], b"41");
 }
 
@@ -675,7 +684,7 @@ async fn drained(change: impl FnOnce(WorkerBuilder) -> WorkerBuilder, orders: &[
     }
     node.until(|request| matches!(request, Request::Unsubscribe { .. })).await.answer(Ok(Response::Done));
     finish.send(()).unwrap();
-    node.until(is_report).await.answer(Ok(Response::Done));
+    node.until(is_report).await.take();
     node.until(|request| matches!(request, Request::Disconnect { .. })).await.answer(Ok(Response::Done));
     assert_eq!(soon(worker).await.unwrap().unwrap(), WorkerReport { completed: 1, ..WorkerReport::default() });
 }

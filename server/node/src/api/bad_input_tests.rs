@@ -97,7 +97,11 @@ async fn a_report_outside_its_bounds_is_refused_and_the_lease_goes_on() {
     let mut session = bench.session().await;
     let worker = session.register().await;
     let lease = session.hold(worker).await;
-    let complete = |completion| Request::Complete { lease, completion };
+    let complete = |completion| Request::Complete { completions: vec![(lease, completion)] };
+    let many = |count, result: &'static [u8]| {
+        let completion = Completion { result: Bytes::from_static(result), ..Completion::default() };
+        Request::Complete { completions: vec![(lease, completion); count] }
+    };
     let extend = |leases, progress| Request::Extend { leases, lease_ms: MINUTE_MS, progress };
     let told = |percent| Progress { percent, message: String::new() };
     let write = |size| StateWrite { key: "k".parse().unwrap(), value: Some(vec![0; size].into()), if_version: None };
@@ -125,6 +129,9 @@ async fn a_report_outside_its_bounds_is_refused_and_the_lease_goes_on() {
             "value of state write 0 (k) has 65537 bytes, the limit is 65536",
         ),
         (complete(Completion { result: vec![0; 1_048_577].into(), ..completion() }), TooLarge, "the result has"),
+        (many(0, b""), InvalidArgument, "no completion is given"),
+        (many(1_001, b""), TooLarge, "1001 completions, at most 1000"),
+        (many(5, &[0; 1_000_000]), TooLarge, "results and logs"),
     ];
     refused(&mut session, cases).await;
     assert_eq!(session.view(lease.job).await.state, JobState::Leased);
@@ -134,7 +141,7 @@ async fn a_report_outside_its_bounds_is_refused_and_the_lease_goes_on() {
         (Request::Release { lease: stale, delay_ms: 0 }, ErrorCode::LeaseLost, "token"),
     ];
     refused(&mut session, cases).await;
-    session.done(complete(completion())).await;
+    assert_eq!(session.complete(lease, completion()).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,7 @@ mod tests {
         for round in 0..3 {
             let lease = session.hold(worker).await;
             let completion = Completion { result: vec![7; 10_000].into(), ..Completion::default() };
-            session.done(Request::Complete { lease, completion }).await;
+            assert_eq!(session.complete(lease, completion).await, Ok(()));
             ended.push(lease.job);
             if round == 0 {
                 // A fresh list writes a checkpoint: that row leaves memory.

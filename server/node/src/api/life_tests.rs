@@ -77,7 +77,7 @@ async fn a_cancel_with_grace_is_told_by_push_and_by_extend_and_then_enforced() {
     assert!(waited >= Duration::from_millis(990) && waited < Duration::from_secs(5), "{waited:?}");
     let view = admin.view(job).await;
     assert_eq!((view.state, view.end_reason), (JobState::Cancelled, Some(EndReason::CancelGraceOver)));
-    let late = worker.ask(Request::Complete { lease, completion: Completion::default() }).await;
+    let late = worker.complete(lease, Completion::default()).await;
     assert_eq!(code(late), ErrorCode::Cancelled);
 }
 
@@ -153,7 +153,7 @@ async fn to_delete_jobs_their_payloads_and_results_need_not_go_through_the_log()
     for number in 0..12 {
         let lease = session.hold(worker).await;
         let completion = Completion { result: vec![7; 1_000_000].into(), ..Completion::default() };
-        session.done(Request::Complete { lease, completion }).await;
+        assert_eq!(session.complete(lease, completion).await, Ok(()));
         jobs.push(lease.job);
         if number == 5 {
             // A fresh list writes a checkpoint: rows leave memory.
@@ -252,14 +252,14 @@ async fn a_completion_brings_its_children_and_values_or_nothing() {
     let child = session.job(Start::AfterMs(300));
     let refused =
         Completion { jobs: vec![child.clone()], state: vec![write("a", 1, Some(9))], ..Completion::default() };
-    assert_eq!(code(session.ask(Request::Complete { lease, completion: refused }).await), ErrorCode::Conflict);
+    assert_eq!(code(session.complete(lease, refused).await), ErrorCode::Conflict);
     assert_eq!(session.view(lease.job).await.state, JobState::Leased);
     let unknown = Request::GetJob { job: child.id, consistency: FRESH, wait_ms: 0 };
     assert_eq!(code(session.ask(unknown).await), ErrorCode::NotFound);
 
     let state = (0..60).map(|n| write(&format!("a/{n:02}"), limits::STATE_VALUE_BYTES_MAX, Some(0))).collect();
     let completion = Completion { jobs: vec![child.clone()], state, ..Completion::default() };
-    session.done(Request::Complete { lease, completion }).await;
+    assert_eq!(session.complete(lease, completion).await, Ok(()));
     // It falls due on an idle cluster.
     let begun = Instant::now();
     assert_eq!(leased(session.ask(fetch(worker, MINUTE_MS)).await)[0].id, child.id);
@@ -327,7 +327,7 @@ async fn many_large_jobs_asked_for_at_once_are_all_answered() {
     let worker = session.register().await;
     let lease = session.hold(worker).await;
     let completion = Completion { result: vec![7; limits::RESULT_BYTES_MAX].into(), ..Completion::default() };
-    session.done(Request::Complete { lease, completion }).await;
+    assert_eq!(session.complete(lease, completion).await, Ok(()));
     for _ in 0..50 {
         session.send(Request::GetJob { job: lease.job, consistency: FRESH, wait_ms: 0 }).await;
     }
@@ -363,4 +363,24 @@ async fn weighted_queues_are_served_in_proportion_to_fetches_and_subscriptions()
     let of_a = fetched.iter().filter(|job| job.queue.as_str() == "a").count();
     assert_eq!(fetched.len(), 40);
     assert!((1..=20).contains(&of_a), "{of_a} of 40 are far from a quarter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_of_one_request_are_answered_one_by_one_and_one_that_is_refused_refuses_no_other() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let worker = session.register().await;
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        leases.push(session.hold(worker).await);
+    }
+    leases[1].token.0 += 7;
+    let completions = leases.iter().map(|lease| (*lease, Completion::default())).collect();
+    let Ok(Response::Acted(answers)) = session.ask(Request::Complete { completions }).await else { panic!() };
+    assert!(matches!(&answers[..], [Ok(()), Err(error), Ok(())] if error.code == ErrorCode::LeaseLost), "{answers:?}");
+    let mut states = Vec::new();
+    for lease in leases {
+        states.push(session.view(lease.job).await.state);
+    }
+    assert_eq!(states, [JobState::Completed, JobState::Leased, JobState::Completed]);
 }

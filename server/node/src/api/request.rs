@@ -63,7 +63,7 @@ pub(super) fn answer<'a>(session: &'a Session, request: Request, room: &'a mut R
         }
         Request::Extend { leases, lease_ms, progress } => Box::pin(report::extend(api, leases, lease_ms, progress)),
         Request::Checkpoint { lease, data } => Box::pin(report::checkpoint(api, lease, data)),
-        Request::Complete { lease, completion } => Box::pin(report::complete(api, lease, completion)),
+        Request::Complete { completions } => Box::pin(report::complete(api, completions)),
         Request::Fail { lease, failure } => Box::pin(report::fail(api, lease, failure)),
         Request::Release { lease, delay_ms } => Box::pin(report::release(api, lease, delay_ms)),
         Request::Disconnect { worker } => Box::pin(report::disconnect(session, worker)),
@@ -103,10 +103,9 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
             let callbacks = callbacks.map(|job| new_jobs_bytes(std::slice::from_ref(job.as_ref())));
             size_of_val(batch.as_ref()) + new_jobs_bytes(&batch.jobs) + callbacks.sum::<usize>()
         }
-        Request::Complete { completion, .. } => {
-            let Completion { result, log, jobs, state } = completion;
-            let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
-            result.len() + log.len() + new_jobs_bytes(jobs) + size_of_val(state.as_slice()) + values.sum::<usize>()
+        Request::Complete { completions } => {
+            let bytes = completions.iter().map(|(_, completion)| completion_bytes(completion));
+            size_of_val(completions.as_slice()) + bytes.sum::<usize>()
         }
         Request::Fail { failure, .. } => failure.message.len() + failure.log.len(),
         Request::Extend { leases, progress, .. } => {
@@ -129,6 +128,12 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
         Request::ListState { prefix, .. } => prefix.len(),
         _ => 0,
     }
+}
+
+fn completion_bytes(completion: &Completion) -> usize {
+    let Completion { result, log, jobs, state } = completion;
+    let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
+    result.len() + log.len() + new_jobs_bytes(jobs) + size_of_val(state.as_slice()) + values.sum::<usize>()
 }
 
 fn new_jobs_bytes(jobs: &[NewJob]) -> usize {

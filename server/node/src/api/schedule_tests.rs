@@ -232,7 +232,7 @@ async fn a_tick_waits_for_the_job_before_it_if_its_schedule_says_so() {
     while session.schedule("s", 0).await.fired < 2 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    session.done(Request::Complete { lease: first.lease(), completion: Completion::default() }).await;
+    assert_eq!(session.complete(first.lease(), Completion::default()).await, Ok(()));
     let second = session.leased_push().await.remove(0);
     assert_eq!(second.after.iter().map(|before| before.job).collect::<Vec<_>>(), [first.id]);
 }

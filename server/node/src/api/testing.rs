@@ -7,9 +7,9 @@ use crate::node::Node;
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
 use jobraft_protocol::{
-    ClientFrame, ClientHello, Consistency, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobView, LeaseRef,
-    LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start, StreamOpen, Task,
-    WorkerId, WorkerInfo,
+    ClientFrame, ClientHello, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobView,
+    LeaseRef, LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start, StreamOpen,
+    Task, WorkerId, WorkerInfo,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -161,6 +161,14 @@ impl Session {
     /// What is done, and answered by no more than that.
     pub(super) async fn done(&mut self, request: Request) {
         assert_eq!(self.ask(request).await, Ok(Response::Done));
+    }
+
+    /// Completes one job; whether it was done, or why not.
+    pub(super) async fn complete(&mut self, lease: LeaseRef, completion: Completion) -> Result<(), Error> {
+        match self.ask(Request::Complete { completions: vec![(lease, completion)] }).await? {
+            Response::Acted(answers) => answers.into_iter().next().expect("an answer for each"),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(super) async fn act(&mut self, jobs: &[JobId], action: JobAction) -> Vec<Result<(), Error>> {

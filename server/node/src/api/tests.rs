@@ -27,8 +27,8 @@ async fn a_job_goes_from_enqueue_to_its_waiting_reader() {
     let waiting =
         producer.send(Request::GetJob { job, consistency: Consistency::Linearizable, wait_ms: MINUTE_MS }).await;
     let completion = Completion { result: "done".into(), ..Completion::default() };
-    let done = worker.ask(Request::Complete { lease: jobs[0].lease(), completion }).await;
-    assert_eq!(done, Ok(Response::Done));
+    let done = worker.complete(jobs[0].lease(), completion).await;
+    assert_eq!(done, Ok(()));
     let Ok(Response::Job(view)) = producer.answer(waiting).await else { panic!("the job is there") };
     assert_eq!((view.state, &view.result[..]), (JobState::Completed, &b"done"[..]));
 }

@@ -39,8 +39,8 @@ impl Session {
         self.batch(Request::CreateBatch { batch: Box::new(batch) }).await
     }
 
-    async fn complete(&mut self, lease: LeaseRef) {
-        self.done(Request::Complete { lease, completion: Completion::default() }).await;
+    async fn completes(&mut self, lease: LeaseRef) {
+        assert_eq!(self.complete(lease, Completion::default()).await, Ok(()));
     }
 
     async fn fail(&mut self, lease: LeaseRef) {
@@ -109,14 +109,14 @@ async fn a_successor_runs_when_those_before_it_completed_and_knows_them() {
     let next = session.job_after(&[lease.job]);
     assert_eq!(session.enqueue_jobs(vec![next.clone()], false).await.unwrap(), [EnqueueOutcome::Created]);
     assert_eq!(session.view(next.id).await.state, JobState::Blocked);
-    session.complete(lease).await;
+    session.completes(lease).await;
     let jobs = leased(session.ask(fetch(worker, MINUTE_MS)).await);
     let expected = vec![Predecessor { job: lease.job, ended: Some(JobState::Completed) }];
     assert_eq!((jobs[0].id, &jobs[0].after), (next.id, &expected));
     // One that comes after a job that ended before, from a completion.
     let child = session.job_after(&[lease.job]);
     let completion = Completion { jobs: vec![child.clone()], ..Completion::default() };
-    session.done(Request::Complete { lease: jobs[0].lease(), completion }).await;
+    assert_eq!(session.complete(jobs[0].lease(), completion).await, Ok(()));
     assert_eq!(leased(session.ask(fetch(worker, MINUTE_MS)).await)[0].id, child.id);
 }
 
@@ -131,7 +131,7 @@ async fn what_a_live_job_came_after_stays_readable_and_on_disk_though_its_queue_
     session.enqueue_jobs(vec![next.clone()], false).await.unwrap();
     for lease in [named, other] {
         let completion = Completion { result: "result".into(), ..Completion::default() };
-        session.done(Request::Complete { lease, completion }).await;
+        assert_eq!(session.complete(lease, completion).await, Ok(()));
     }
     // In memory and, once a checkpoint was made, on disk.
     for _ in 0..2 {
@@ -168,7 +168,7 @@ async fn a_batch_that_completes_wakes_who_waits_for_it_and_calls() {
     // Time for them to find that it has not ended; should it not be enough, they find that it has.
     tokio::time::sleep(Duration::from_millis(100)).await;
     for job in held {
-        session.complete(job.lease()).await;
+        session.completes(job.lease()).await;
     }
     for answer in [waits.answer(fresh).await, waits_too.answer(stale).await] {
         let Ok(Response::Batch(view)) = answer else { panic!("{answer:?}") };
@@ -233,7 +233,7 @@ async fn a_failed_batch_runs_again_when_its_dead_jobs_are_retried_and_can_be_wai
     let batch = BatchId(session.job(Start::Now).id);
     session.create(NewBatch::new(batch, jobs)).await;
     let held = leased(session.ask(fetch(worker, 0)).await);
-    session.complete(held[0].lease()).await;
+    session.completes(held[0].lease()).await;
     session.fail(held[1].lease()).await;
     let failed = session.batch(get(batch, FRESH, MINUTE_MS)).await;
     assert_eq!((failed.state, failed.completed, failed.dead), (BatchState::Failed, 1, 1));
@@ -245,7 +245,7 @@ async fn a_failed_batch_runs_again_when_its_dead_jobs_are_retried_and_can_be_wai
     let again = leased(session.ask(fetch(worker, MINUTE_MS)).await);
     let mut waits = bench.session().await;
     let waiting = waits.send(get(batch, FRESH, MINUTE_MS)).await;
-    session.complete(again[0].lease()).await;
+    session.completes(again[0].lease()).await;
     let Ok(Response::Batch(view)) = waits.answer(waiting).await else { panic!("it ends") };
     assert_eq!((view.state, view.completed), (BatchState::Completed, 2));
 }
@@ -275,7 +275,7 @@ async fn groups_are_listed_by_key_page_by_page_with_what_they_are_set_to() {
     assert_eq!(held.len(), 3);
     let of_a = held.iter().find(|job| job.group.as_ref().is_some_and(|key| key.as_str() == "a")).unwrap().lease();
     session.done(subscription(worker, 5)).await;
-    session.complete(of_a).await;
+    session.completes(of_a).await;
     assert_eq!(session.leased_push().await.len(), 1);
 }
 
@@ -355,7 +355,7 @@ async fn jobs_that_came_after_many_are_leased_in_answers_that_fit_into_a_frame()
     };
     for _ in 0..limits::AFTER_JOBS_MAX {
         for job in leased(session.ask(most(1)).await) {
-            session.complete(job.lease()).await;
+            session.completes(job.lease()).await;
         }
     }
     let next = NewJob { after: after(&before, OnFailure::Wait), ..plain };

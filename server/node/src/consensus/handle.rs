@@ -169,13 +169,23 @@ impl Consensus {
     /// What the state machine refused; `not_leader`, `unavailable`, `overloaded` or `shutting_down` when nothing was
     /// done; `outcome_unknown` when nobody can tell.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        let answer = self.propose_all(vec![command]).await?.pop();
+        answer
+            .unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "a defect of Jobraft: a command without an answer")))
+    }
+
+    /// Puts commands into the log, all into one entry, and waits for their answers, which are in their order.
+    ///
+    /// # Errors
+    /// As [`Consensus::propose`], but for what the state machine refused: those are answers.
+    pub async fn propose_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, Error>>, Error> {
         // Here too: the proposer looks only once it has room, and without a majority it gets none.
         if let Some(refusal) = proposer::refusal(&self.inner.raft, &self.inner.leadership.borrow()) {
             return Err(refusal);
         }
-        let is_lease = matches!(command, Command::Lease { .. });
+        let leases = commands.iter().any(|command| matches!(command, Command::Lease { .. }));
         let (answer, mut answered) = oneshot::channel();
-        match self.inner.asks.try_send(Ask::Command(Waiting { command, answer })) {
+        match self.inner.asks.try_send(Ask::Commands(Waiting { commands, answer })) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let message = format!("{} commands wait already; nothing was done", limits::PROPOSALS_WAITING_MAX);
@@ -189,7 +199,7 @@ impl Consensus {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(outcome_unknown("the node is stopping")),
             Err(_) => {
-                if is_lease {
+                if leases {
                     tokio::spawn(proposer::give_back_late(self.inner.asks.clone(), answered));
                 }
                 Err(outcome_unknown("no majority of the nodes acknowledged it in time"))

@@ -7,7 +7,7 @@ use super::Raft;
 use super::leadership::{Leadership, quorum_is_silent};
 use super::types::{Answers, Proposal, TypeConfig};
 use jobraft_core::command::{Command, Entry, Outcome};
-use jobraft_protocol::{Error, ErrorCode, LogTime, limits};
+use jobraft_protocol::{Error, ErrorCode, LeasedJob, LogTime, limits};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
@@ -22,16 +22,19 @@ const ENTRIES_IN_FLIGHT_MAX: usize = 3;
 /// The answer to a command.
 pub(crate) type CommandResult = Result<Outcome, Error>;
 
-/// A command that waits for its place in the log.
+/// The answers to commands that were asked for together, in their order; or why none of them was proposed or answered.
+pub(crate) type CommandResults = Result<Vec<CommandResult>, Error>;
+
+/// Commands that wait for their places in one entry of the log.
 pub(crate) struct Waiting {
-    pub(crate) command: Command,
-    pub(crate) answer: oneshot::Sender<CommandResult>,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) answer: oneshot::Sender<CommandResults>,
 }
 
 /// What the proposer is asked to do.
 pub(crate) enum Ask {
-    /// Propose this with whatever else waits.
-    Command(Waiting),
+    /// Propose these with whatever else waits.
+    Commands(Waiting),
     /// Let log time move: propose an entry even if it is empty.
     Tick,
 }
@@ -75,20 +78,21 @@ pub(crate) async fn run(
     }
 }
 
-/// Takes what waits, up to the bounds of one entry. A command whose asker has given up is left out: a lease that nobody
+/// Takes what waits, until the bounds of one entry are reached. Commands whose asker has given up are left out: a lease that nobody
 /// hears of would cost its jobs an attempt.
 fn collect(first: Ask, asks: &mut mpsc::Receiver<Ask>) -> Vec<Waiting> {
     let mut batch = Vec::new();
-    let mut bytes = 0;
+    let (mut commands, mut bytes) = (0, 0);
     let mut next = Some(first);
     while let Some(ask) = next {
-        if let Ask::Command(waiting) = ask
+        if let Ask::Commands(waiting) = ask
             && !waiting.answer.is_closed()
         {
-            bytes += waiting.command.weight_bytes();
+            commands += waiting.commands.len();
+            bytes += waiting.commands.iter().map(Command::weight_bytes).sum::<usize>();
             batch.push(waiting);
         }
-        if batch.len() >= limits::ENTRY_COMMANDS_MAX || bytes >= limits::ENTRY_BYTES_MAX {
+        if commands >= limits::ENTRY_COMMANDS_MAX || bytes >= limits::ENTRY_BYTES_MAX {
             break;
         }
         next = asks.try_recv().ok();
@@ -108,9 +112,15 @@ pub(crate) fn refusal(raft: &Raft, now: &Leadership) -> Option<Error> {
     None
 }
 
-fn refuse(answer: oneshot::Sender<CommandResult>, error: &Error) {
+fn refuse(answer: oneshot::Sender<CommandResults>, error: &Error) {
     // Whoever waited may have gone.
     let _ = answer.send(Err(error.clone()));
+}
+
+/// Whoever waits for so many of an entry's answers.
+struct Awaited {
+    count: usize,
+    answer: oneshot::Sender<CommandResults>,
 }
 
 /// Proposes one entry. The task ends when its outcome is known, with whether it was applied here.
@@ -122,13 +132,17 @@ async fn propose(
     now: Leadership,
     permit: OwnedSemaphorePermit,
 ) -> JoinHandle<bool> {
-    let (commands, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.command, waiting.answer)).unzip();
+    let mut commands = Vec::with_capacity(batch.iter().map(|waiting| waiting.commands.len()).sum());
+    let mut answers = Vec::with_capacity(batch.len());
+    for Waiting { commands: mut asked, answer } in batch {
+        answers.push(Awaited { count: asked.len(), answer });
+        commands.append(&mut asked);
+    }
     let proposal = match Proposal::new(Entry { at, leader_change, commands }) {
         Ok(proposal) => proposal,
         Err(error) => {
             let error = Error::new(ErrorCode::Internal, error.to_string());
-            answers.into_iter().for_each(|answer| refuse(answer, &error));
+            answers.into_iter().for_each(|awaited| refuse(awaited.answer, &error));
             return tokio::spawn(async { false });
         }
     };
@@ -137,7 +151,7 @@ async fn propose(
     let written = raft.write(proposal).responder(responder).with_leader(now.term).await;
     if let Err(stopped) = written {
         let error = Error::new(ErrorCode::ShuttingDown, stopped.to_string());
-        answers.into_iter().for_each(|answer| refuse(answer, &error));
+        answers.into_iter().for_each(|awaited| refuse(awaited.answer, &error));
         return tokio::spawn(async { false });
     }
     tokio::spawn(async move {
@@ -152,36 +166,40 @@ async fn propose(
             Ok(Err(other)) => outcome_unknown(&other.to_string()),
             Err(_) => outcome_unknown("the node is stopping"),
         };
-        answers.into_iter().for_each(|answer| refuse(answer, &error));
+        answers.into_iter().for_each(|awaited| refuse(awaited.answer, &error));
         false
     })
 }
 
 /// Waits for the answer to a lease whose asker was told that its outcome is unknown, and gives back what it grants: a
 /// lease that nobody hears of would cost its jobs an attempt.
-pub(crate) async fn give_back_late(asks: mpsc::Sender<Ask>, lease: oneshot::Receiver<CommandResult>) {
-    let Ok(Ok(Outcome::Leased(jobs))) = lease.await else { return };
-    let mut given_back = Vec::new();
-    for job in jobs {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::Release { lease: job.lease(), delay_ms: 0 };
-        if asks.send(Ask::Command(Waiting { command, answer })).await.is_err() {
-            return; // The node is stopping: the leases run out.
-        }
-        given_back.push(answered);
+pub(crate) async fn give_back_late(asks: mpsc::Sender<Ask>, late: oneshot::Receiver<CommandResults>) {
+    let Ok(Ok(outcomes)) = late.await else { return };
+    let leased = outcomes.into_iter().filter_map(|outcome| match outcome {
+        Ok(Outcome::Leased(jobs)) => Some(jobs),
+        _ => None,
+    });
+    let release = |job: LeasedJob| Command::Release { lease: job.lease(), delay_ms: 0 };
+    let commands: Vec<Command> = leased.flatten().map(release).collect();
+    if commands.is_empty() {
+        return;
     }
-    for answered in given_back {
+    let (answer, answered) = oneshot::channel();
+    if asks.send(Ask::Commands(Waiting { commands, answer })).await.is_ok() {
         // Kept until then: what nobody waits for is not proposed. What cannot be given back runs out.
         let _ = answered.await;
     }
 }
 
-fn deliver(waiting: Vec<oneshot::Sender<CommandResult>>, answers: Answers) {
-    assert_eq!(waiting.len(), answers.outcomes.len(), "applying an entry answers each of its commands");
-    for (waiting, answer) in waiting.into_iter().zip(answers.outcomes) {
+fn deliver(waiting: Vec<Awaited>, answers: Answers) {
+    let mut outcomes = answers.outcomes.into_iter();
+    for Awaited { count, answer } in waiting {
+        let own: Vec<_> = outcomes.by_ref().take(count).collect();
+        assert_eq!(own.len(), count, "applying an entry answers each of its commands");
         // Whoever waited may have gone.
-        let _ = waiting.send(answer);
+        let _ = answer.send(Ok(own));
     }
+    assert_eq!(outcomes.len(), 0, "applying an entry answers none but its commands");
 }
 
 pub(crate) fn outcome_unknown(why: &str) -> Error {
@@ -198,12 +216,13 @@ mod tests {
         let (sender, mut asks) = mpsc::channel(4);
         let ask = |worker| {
             let (answer, answered) = oneshot::channel();
-            (Ask::Command(Waiting { command: Command::Disconnect { worker: WorkerId(worker) }, answer }), answered)
+            let commands = vec![Command::Disconnect { worker: WorkerId(worker) }];
+            (Ask::Commands(Waiting { commands, answer }), answered)
         };
         let ((given_up, gone), (waits, _answered)) = (ask(1), ask(2));
         drop(gone);
         assert!(sender.try_send(waits).is_ok());
-        let batch: Vec<_> = collect(given_up, &mut asks).into_iter().map(|waiting| waiting.command).collect();
+        let batch: Vec<_> = collect(given_up, &mut asks).into_iter().flat_map(|waiting| waiting.commands).collect();
         assert_eq!(batch, [Command::Disconnect { worker: WorkerId(2) }]);
     }
 
@@ -231,12 +250,12 @@ mod tests {
             tick: None,
         };
         let expected = Command::Release { lease: job.lease(), delay_ms: 0 };
-        granted.send(Ok(Outcome::Leased(vec![job]))).expect("somebody waits for it");
+        granted.send(Ok(vec![Ok(Outcome::Leased(vec![job]))])).expect("somebody waits for it");
         let giving_back = tokio::spawn(give_back_late(asks, lease));
-        let Some(Ask::Command(Waiting { command, answer })) = asked.recv().await else { panic!("nothing was asked") };
-        assert_eq!(command, expected);
+        let Some(Ask::Commands(Waiting { commands, answer })) = asked.recv().await else { panic!("nothing was asked") };
+        assert_eq!(commands, [expected]);
         assert!(!answer.is_closed(), "what nobody waits for would not be proposed");
-        answer.send(Ok(Outcome::Done)).expect("somebody waits for it");
+        answer.send(Ok(vec![Ok(Outcome::Done)])).expect("somebody waits for it");
         giving_back.await.expect("it ends");
     }
 }

@@ -4,8 +4,6 @@ use super::demands::Resumed;
 use super::wish::Order;
 use super::{Dispatcher, Outgoing, lock};
 use crate::consensus::Consensus;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeasedJob, Push, QueueName, Retry, ServerFrame, WorkerId};
 use std::sync::{Arc, Mutex};
@@ -137,9 +135,12 @@ pub(crate) async fn give_back(consensus: &Consensus, jobs: Vec<LeasedJob>) {
         return;
     }
     tracing::debug!(jobs = jobs.len(), "giving back jobs whose worker has gone");
-    let releases = jobs.iter().map(|job| consensus.propose(Command::Release { lease: job.lease(), delay_ms: 0 }));
-    let results: Vec<_> = releases.collect::<FuturesUnordered<_>>().collect().await;
-    if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
+    let releases = jobs.iter().map(|job| Command::Release { lease: job.lease(), delay_ms: 0 });
+    let error = match consensus.propose_all(releases.collect()).await {
+        Ok(answers) => answers.into_iter().find_map(Result::err),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = error {
         tracing::debug!(%error, "some jobs were not given back; their leases run out");
     }
 }

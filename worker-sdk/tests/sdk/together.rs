@@ -1,0 +1,153 @@
+//! What many ask for at the same time goes in one request, and each gets the answer to what it asked.
+
+use crate::client::job;
+use crate::node::{Asked, Authority, Node, leased};
+use futures_util::future::join_all;
+use jobraft_protocol::{Completion, EnqueueOutcome, Error, ErrorCode, JobId, LeaseRef, NewJob, Request, Response};
+use jobraft_sdk::{Client, SdkError};
+use tokio::task::JoinHandle;
+
+type Enqueued = Result<EnqueueOutcome, SdkError>;
+
+/// Enqueues each of these by a call of its own. All calls have been made when this returns.
+async fn enqueue_each(client: &Client, jobs: &[NewJob]) -> JoinHandle<Vec<Enqueued>> {
+    let calls: Vec<_> = jobs.iter().cloned().map(|job| (client.clone(), job)).collect();
+    let calls = calls.into_iter().map(|(client, job)| async move {
+        client.enqueue(vec![job]).await.map(|mut outcomes| outcomes.pop().unwrap())
+    });
+    let calls = tokio::spawn(join_all(calls));
+    // They run on this thread: now.
+    tokio::task::yield_now().await;
+    calls
+}
+
+/// Enqueues until no request more is made before one is answered.
+async fn fill(client: &Client, node: &mut Node) -> Vec<Asked> {
+    let mut under_way = Vec::new();
+    for _ in 0..4 {
+        enqueue_each(client, &[job(client)]).await;
+        under_way.push(node.next().await);
+    }
+    under_way
+}
+
+fn jobs(asked: &Asked) -> &[NewJob] {
+    let Request::Enqueue { jobs, all_or_none: false } = &asked.request else { panic!("{:?}", asked.request) };
+    jobs
+}
+
+fn created(asked: &Asked) {
+    asked.answer(Ok(Response::Enqueued(vec![EnqueueOutcome::Created; jobs(asked).len()])));
+}
+
+#[tokio::test]
+async fn what_is_enqueued_while_requests_are_under_way_goes_in_one_and_each_gets_its_own_outcome() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let under_way = fill(&client, &mut node).await;
+    let many: Vec<NewJob> = (0..100).map(|_| job(&client)).collect();
+    let calls = enqueue_each(&client, &many).await;
+    created(&under_way[0]);
+    let asked = node.next().await;
+    assert_eq!(jobs(&asked), many);
+    let outcome =
+        |place: usize| if place.is_multiple_of(3) { EnqueueOutcome::Existing } else { EnqueueOutcome::Created };
+    asked.answer(Ok(Response::Enqueued((0..100).map(outcome).collect())));
+    let outcomes: Vec<_> = calls.await.unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!(outcomes, (0..100).map(outcome).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_has_given_up_is_not_asked_for() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let under_way = fill(&client, &mut node).await;
+    let (gone, stays) = (job(&client), job(&client));
+    let calls = enqueue_each(&client, &[gone]).await;
+    calls.abort();
+    assert!(calls.await.unwrap_err().is_cancelled());
+    enqueue_each(&client, std::slice::from_ref(&stays)).await;
+    created(&under_way[0]);
+    assert_eq!(jobs(&node.next().await), [stays]);
+}
+
+#[tokio::test]
+async fn when_a_request_is_refused_as_a_whole_each_asks_alone() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let under_way = fill(&client, &mut node).await;
+    let many: Vec<NewJob> = (0..3).map(|_| job(&client)).collect();
+    let calls = enqueue_each(&client, &many).await;
+    created(&under_way[0]);
+    let refusal = || Error::new(ErrorCode::TooLarge, "the second is too large");
+    let asked = node.next().await;
+    assert_eq!(jobs(&asked).len(), 3);
+    asked.answer(Err(refusal()));
+    let mut alone: Vec<JobId> = Vec::new();
+    for _ in 0..3 {
+        let asked = node.next().await;
+        let [job] = jobs(&asked) else { panic!("{:?}", asked.request) };
+        alone.push(job.id);
+        if job.id == many[1].id {
+            asked.answer(Err(refusal()));
+        } else {
+            created(&asked);
+        }
+    }
+    alone.sort_unstable();
+    assert_eq!(alone, many.iter().map(|job| job.id).collect::<Vec<_>>());
+    let outcomes = calls.await.unwrap();
+    assert!(matches!(outcomes[..], [Ok(EnqueueOutcome::Created), Err(_), Ok(EnqueueOutcome::Created)]), "{outcomes:?}");
+    assert_eq!(outcomes[1].as_ref().unwrap_err().code(), Some(ErrorCode::TooLarge));
+}
+
+#[tokio::test]
+async fn large_payloads_do_not_go_together_beyond_what_a_request_may_have() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let under_way = fill(&client, &mut node).await;
+    let large: Vec<NewJob> = (0..5).map(|_| NewJob { payload: vec![0; 1 << 20].into(), ..job(&client) }).collect();
+    enqueue_each(&client, &large).await;
+    created(&under_way[0]);
+    created(&under_way[1]);
+    let (first, second) = (node.next().await, node.next().await);
+    let mut sizes = [jobs(&first).len(), jobs(&second).len()];
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 4]);
+}
+
+async fn complete_each(client: &Client, leases: Vec<LeaseRef>) -> JoinHandle<Vec<Result<(), SdkError>>> {
+    let client = client.clone();
+    let calls = tokio::spawn(async move {
+        join_all(leases.into_iter().map(|lease| client.complete(lease, Completion::default()))).await
+    });
+    tokio::task::yield_now().await;
+    calls
+}
+
+#[tokio::test]
+async fn completions_go_together_and_one_that_is_refused_refuses_no_other() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    let lease = |token| leased("t", token, 30_000, "").lease();
+    let mut under_way = Vec::new();
+    for token in 1..=4 {
+        complete_each(&client, vec![lease(token)]).await;
+        under_way.push(node.next().await);
+    }
+    let leases: Vec<LeaseRef> = (5..=7).map(lease).collect();
+    let calls = complete_each(&client, leases.clone()).await;
+    under_way[0].take();
+    let asked = node.next().await;
+    let expected = leases.into_iter().map(|lease| (lease, Completion::default())).collect();
+    assert_eq!(asked.request, Request::Complete { completions: expected });
+    let lost = Error::new(ErrorCode::LeaseLost, "too late");
+    asked.answer(Ok(Response::Acted(vec![Ok(()), Err(lost.clone()), Ok(())])));
+    let answers = calls.await.unwrap();
+    assert!(matches!(&answers[..], [Ok(()), Err(SdkError::Refused(error)), Ok(())] if *error == lost), "{answers:?}");
+}
