@@ -57,24 +57,19 @@ impl Client {
     /// # Errors
     /// If any part fails. Calling again with the same jobs is safe: what is there already is
     /// [`EnqueueOutcome::Existing`].
-    pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueOutcome>, SdkError> {
+    pub async fn enqueue(&self, mut jobs: Vec<NewJob>) -> Result<Vec<EnqueueOutcome>, SdkError> {
+        if jobs.len() == 1
+            && let Some(job) = jobs.pop_if(|job| job.after.is_none())
+        {
+            return Ok(vec![together::ask(self, job, self.config().request_timeout).await?]);
+        }
+        Box::pin(self.enqueue_in_parts(jobs)).await
+    }
+
+    async fn enqueue_in_parts(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueOutcome>, SdkError> {
         // A part may need what is in the one before.
         let at_once = if jobs.iter().any(|job| job.after.is_some()) { 1 } else { ENQUEUES_UNDER_WAY };
-        let mut parts = split(jobs);
-        if parts.len() == 1
-            && let Some(mut jobs) = parts.pop()
-        {
-            return match jobs.pop() {
-                Some(job) if jobs.is_empty() && job.after.is_none() => {
-                    Ok(vec![together::ask(self, job, self.config().request_timeout).await?])
-                }
-                last => {
-                    jobs.extend(last);
-                    self.enqueue_part(jobs, false).await
-                }
-            };
-        }
-        let parts = parts.into_iter().map(|jobs| self.enqueue_part(jobs, false));
+        let parts = split(jobs).into_iter().map(|jobs| self.enqueue_part(jobs, false));
         stream::iter(parts).buffered(at_once).try_concat().await
     }
 
@@ -373,7 +368,6 @@ impl Client {
 }
 
 impl Joined for NewJob {
-    const NAME: &str = "enqueue";
     type Answer = EnqueueOutcome;
 
     fn queue(client: &Client) -> &Together<Self> {
@@ -390,7 +384,6 @@ impl Joined for NewJob {
 }
 
 impl Joined for (LeaseRef, Completion) {
-    const NAME: &str = "complete";
     type Answer = Result<(), Error>;
 
     fn queue(client: &Client) -> &Together<Self> {

@@ -20,13 +20,8 @@ use tokio::sync::oneshot;
 const UNDER_WAY_MAX: usize = 4;
 /// What one request brings at most: less than it may, so that one is on its way while another is dealt with.
 const TOGETHER_MAX: usize = 256;
-/// How much longer an asker waits than its request, which ends with why.
-const OWN_WORDS: Duration = Duration::from_millis(100);
-
 /// What can be asked for together with others of its kind. To ask twice does no more than to ask once.
 pub(crate) trait Joined: Clone + Send + 'static {
-    /// What is asked, for errors.
-    const NAME: &str;
     /// What one is answered.
     type Answer: Send + 'static;
 
@@ -71,27 +66,28 @@ impl<T: Joined> fmt::Debug for Together<T> {
     }
 }
 
-/// Asks for `one`, with whatever else of its kind is asked for at the same time.
+/// Asks for `one`, with whatever else of its kind is asked for at the same time. It takes no longer than `timeout`, or than
+/// those that were asked for before may take.
 pub(crate) async fn ask<T: Joined>(client: &Client, one: T, timeout: Duration) -> Result<T::Answer, SdkError> {
     let until = after(timeout);
     let (answer, answered) = oneshot::channel();
     if T::queue(client).add(Waiting { one: one.clone(), until, answer }) {
         client.router().io().spawn(carry::<T>(client.clone()));
     }
-    let mut answer = match tokio::time::timeout_at((until + OWN_WORDS).into(), answered).await {
-        Ok(Ok(Some(answer))) => answer,
-        Ok(Ok(None) | Err(_)) => {
-            let answers = T::ask(client, vec![one], until.saturating_duration_since(Instant::now())).await;
-            answers.and_then(|mut answers| {
-                answers.pop().ok_or_else(|| SdkError::Protocol("it answered nothing".to_owned()))
-            })
-        }
-        Err(_) => Err(SdkError::Timeout { request: T::NAME, after: timeout, outcome_unknown: true, last: None }),
+    let mut answer = match answered.await {
+        Ok(Some(answer)) => answer,
+        // Apart, for this is rare, and thousands wait here at once.
+        Ok(None) | Err(_) => Box::pin(ask_alone(client, one, until)).await,
     };
     if let Err(SdkError::Timeout { after, .. }) = &mut answer {
         *after = timeout;
     }
     answer
+}
+
+async fn ask_alone<T: Joined>(client: &Client, one: T, until: Instant) -> Result<T::Answer, SdkError> {
+    let mut answers = T::ask(client, vec![one], until.saturating_duration_since(Instant::now())).await?;
+    answers.pop().ok_or_else(|| SdkError::Protocol("it answered nothing".to_owned()))
 }
 
 /// Makes requests for as long as anything waits.

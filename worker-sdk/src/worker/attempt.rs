@@ -69,7 +69,8 @@ pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot)
         Ok(outcome) => {
             // How far it came is of interest if it did not come to its end.
             if let (Some(progress), false) = (unsent, matches!(outcome, Outcome::Completed(_))) {
-                let _ = tokio::time::timeout(PROGRESS_WAIT, shared.client.tell_progress(&[(lease, progress)])).await;
+                let told = async { shared.client.tell_progress(&[(lease, progress)]).await };
+                let _ = Box::pin(tokio::time::timeout(PROGRESS_WAIT, told)).await;
             }
             report(&shared, lease, bounded(outcome), &slot.deadline).await;
         }
@@ -77,7 +78,7 @@ pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot)
             tracing::info!(job = %lease.job, "lease lost, job stopped");
             shared.counts.lost.fetch_add(1, Relaxed);
         }
-        Err(Stop::Drain) => give_back(&shared, lease).await,
+        Err(Stop::Drain) => Box::pin(give_back(&shared, lease)).await,
     }
     slot.settle();
     if !ended && !code.is_finished() {
@@ -159,11 +160,11 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
             Outcome::Completed(completion) => client.complete_within(lease, completion.clone(), timeout).await,
             Outcome::Failed(failure) => {
                 let request = Request::Fail { lease, failure: failure.clone() };
-                taken(client.call(request, timeout, &mut trail).await)
+                taken(Box::pin(client.call(request, timeout, &mut trail)).await)
             }
             Outcome::Snoozed(delay) => {
                 let request = Request::Release { lease, delay_ms: millis(*delay) };
-                taken(client.call(request, timeout, &mut trail).await)
+                taken(Box::pin(client.call(request, timeout, &mut trail)).await)
             }
         };
         match reported {
