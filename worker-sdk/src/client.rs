@@ -33,6 +33,9 @@ const HOPS_MAX: u32 = 3;
 /// Calls are made from within a tokio runtime; the connection itself lives on a thread of its own. Each call takes at
 /// most [`ClientConfig::request_timeout`], retries included, unless it says otherwise.
 ///
+/// Jobs that are enqueued one by one at the same time, by any clones, go in one request, and so do completions; each call gets
+/// its own answer.
+///
 /// Requests that are safe to repeat are repeated when the connection breaks: enqueue and create a batch (ids are made by
 /// the client, so the same id is the same job), extend, checkpoint, complete, fail, release, disconnect, actions on jobs,
 /// settings and schedules, and all that only read. The others (lease, register a worker, change the members, hand over leadership) end as
