@@ -50,8 +50,18 @@ struct Queue<T: Joined> {
 struct Waiting<T: Joined> {
     one: T,
     until: Instant,
-    /// `None`: the request that it went with failed as a whole.
-    answer: oneshot::Sender<Option<Result<T::Answer, SdkError>>>,
+    answer: oneshot::Sender<Result<T::Answer, Failed>>,
+}
+
+/// Why there is no answer.
+enum Failed {
+    /// The asker's own request failed.
+    Alone(SdkError),
+    /// The request that it went with failed as a whole.
+    Together {
+        /// It may have been done all the same.
+        maybe_done: bool,
+    },
 }
 
 impl<T: Joined> Default for Together<T> {
@@ -75,9 +85,11 @@ pub(crate) async fn ask<T: Joined>(client: &Client, one: T, timeout: Duration) -
         client.router().io().spawn(carry::<T>(client.clone()));
     }
     let mut answer = match answered.await {
-        Ok(Some(answer)) => answer,
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(Failed::Alone(error))) => Err(error),
         // Apart, for this is rare, and thousands wait here at once.
-        Ok(None) | Err(_) => Box::pin(ask_alone(client, one, until)).await,
+        Ok(Err(Failed::Together { maybe_done })) => Box::pin(ask_alone(client, one, until, maybe_done)).await,
+        Err(_) => Box::pin(ask_alone(client, one, until, true)).await,
     };
     if let Err(SdkError::Timeout { after, .. }) = &mut answer {
         *after = timeout;
@@ -85,9 +97,17 @@ pub(crate) async fn ask<T: Joined>(client: &Client, one: T, timeout: Duration) -
     answer
 }
 
-async fn ask_alone<T: Joined>(client: &Client, one: T, until: Instant) -> Result<T::Answer, SdkError> {
-    let mut answers = T::ask(client, vec![one], until.saturating_duration_since(Instant::now())).await?;
-    answers.pop().ok_or_else(|| SdkError::Protocol("it answered nothing".to_owned()))
+async fn ask_alone<T: Joined>(
+    client: &Client,
+    one: T,
+    until: Instant,
+    maybe_done: bool,
+) -> Result<T::Answer, SdkError> {
+    let mut answers = T::ask(client, vec![one], until.saturating_duration_since(Instant::now())).await;
+    if let Err(SdkError::Timeout { outcome_unknown, .. }) = &mut answers {
+        *outcome_unknown |= maybe_done;
+    }
+    answers?.pop().ok_or_else(|| SdkError::Protocol("it answered nothing".to_owned()))
 }
 
 /// Makes requests for as long as anything waits.
@@ -99,20 +119,18 @@ async fn carry<T: Joined>(client: Client) {
             .min()
             .map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         let (all, askers): (Vec<T>, Vec<_>) = load.into_iter().map(|waiting| (waiting.one, waiting.answer)).unzip();
-        let answers = T::ask(&client, all, timeout).await;
-        let is_alone = askers.len() == 1;
-        let mut answers = match answers {
-            Ok(answers) => answers.into_iter().map(|answer| Some(Ok(answer))).collect(),
-            Err(error) if is_alone => vec![Some(Err(error))],
+        let answers: Vec<_> = match T::ask(&client, all, timeout).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) if askers.len() == 1 => vec![Err(Failed::Alone(error))],
             Err(error) => {
                 tracing::debug!(%error, together = askers.len(), "not done together: each asks alone");
-                Vec::new()
+                let maybe_done = error.outcome_unknown();
+                askers.iter().map(|_| Err(Failed::Together { maybe_done })).collect()
             }
-        }
-        .into_iter();
-        for asker in askers {
+        };
+        for (asker, answer) in askers.into_iter().zip(answers) {
             // Whoever asked may have gone.
-            let _ = asker.send(answers.next().flatten());
+            let _ = asker.send(answer);
         }
     }
 }

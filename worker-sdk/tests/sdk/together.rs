@@ -4,7 +4,8 @@ use crate::client::job;
 use crate::node::{Asked, Authority, Node, leased};
 use futures_util::future::join_all;
 use jobraft_protocol::{Completion, EnqueueOutcome, Error, ErrorCode, JobId, LeaseRef, NewJob, Request, Response};
-use jobraft_sdk::{Client, SdkError};
+use jobraft_sdk::{Client, ClientConfig, SdkError};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 type Enqueued = Result<EnqueueOutcome, SdkError>;
@@ -102,6 +103,23 @@ async fn when_a_request_is_refused_as_a_whole_each_asks_alone() {
     let outcomes = calls.await.unwrap();
     assert!(matches!(outcomes[..], [Ok(EnqueueOutcome::Created), Err(_), Ok(EnqueueOutcome::Created)]), "{outcomes:?}");
     assert_eq!(outcomes[1].as_ref().unwrap_err().code(), Some(ErrorCode::TooLarge));
+}
+
+#[tokio::test]
+async fn who_hears_nothing_of_what_went_together_is_told_that_it_may_have_been_done() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let config = ClientConfig { request_timeout: Duration::from_millis(500), ..authority.config(&[&node]) };
+    let client = Client::connect(config).await.unwrap();
+    let under_way = fill(&client, &mut node).await;
+    let calls = enqueue_each(&client, &[job(&client), job(&client)]).await;
+    created(&under_way[0]);
+    assert_eq!(jobs(&node.next().await).len(), 2);
+    for outcome in calls.await.unwrap() {
+        let error = outcome.unwrap_err();
+        assert!(error.outcome_unknown(), "{error:?}");
+        assert!(error.to_string().starts_with("enqueue was not answered within 500ms"), "{error}");
+    }
 }
 
 #[tokio::test]
