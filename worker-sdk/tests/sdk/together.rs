@@ -114,7 +114,11 @@ async fn who_hears_nothing_of_what_went_together_is_told_that_it_may_have_been_d
     let under_way = fill(&client, &mut node).await;
     let calls = enqueue_each(&client, &[job(&client), job(&client)]).await;
     created(&under_way[0]);
-    assert_eq!(jobs(&node.next().await).len(), 2);
+    let asked = node.next().await;
+    assert_eq!(jobs(&asked).len(), 2);
+    // From here on nothing can be sent.
+    node.fall_silent();
+    asked.session.cut();
     for outcome in calls.await.unwrap() {
         let error = outcome.unwrap_err();
         assert!(error.outcome_unknown(), "{error:?}");
