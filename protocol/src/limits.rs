@@ -215,8 +215,8 @@ pub const MODULE_BYTES_MAX: u64 = 50 * 1024 * 1024;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 /// The most modules of a cluster; an upload beyond is refused with `too_many`.
 pub const MODULES_MAX: usize = 10_000;
-/// The most jobs that one request completes, with [`BULK_BYTES_MAX`] of results and logs; more are refused with `too_large`,
-/// none of them completed.
+/// The most jobs that one request completes, with [`BULK_BYTES_MAX`] of results and logs, and all together with as many jobs
+/// as one enqueue may have; more are refused with `too_large`, none of them completed.
 pub const COMPLETIONS_MAX: usize = 1_000;
 
 /// The largest frame from or to a client: a full bulk enqueue and its envelope.
@@ -259,5 +259,5 @@ pub const CLIENT_ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub const UPLOADS_PER_NAME_MAX: usize = 2;
 /// How long an upload of a module may take, its wait for the majority included; then it is refused with `unavailable`.
 pub const UPLOAD_MS_MAX: u64 = 15 * 60 * 1_000;
-/// Commands that wait for a place in the log; beyond, requests are refused with `overloaded`.
+/// Requests whose commands wait for a place in the log; beyond, requests are refused with `overloaded`.
 pub const PROPOSALS_WAITING_MAX: usize = 65_536;

@@ -392,7 +392,8 @@ impl Joined for (LeaseRef, Completion) {
 
     fn weight_bytes(&self) -> usize {
         let Completion { result, log, jobs, state } = &self.1;
-        let jobs = jobs.iter().map(|job| size_of_val(job) + job_bytes(job));
+        // As many as one step takes fill a request, however small they are.
+        let jobs = jobs.iter().map(|job| job_bytes(job).max(BULK_BYTES_MAX.div_ceil(BULK_JOBS_MAX)));
         let values = state.iter().map(|write| size_of_val(write) + write.value.as_ref().map_or(0, |value| value.len()));
         result.len() + log.len() + jobs.sum::<usize>() + values.sum::<usize>()
     }

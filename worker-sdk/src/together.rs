@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 const UNDER_WAY_MAX: usize = 4;
 /// What one request brings at most: less than it may, so that one is on its way while another is dealt with.
 const TOGETHER_MAX: usize = 256;
+
 /// What can be asked for together with others of its kind. To ask twice does no more than to ask once.
 pub(crate) trait Joined: Clone + Send + 'static {
     /// What one is answered.

@@ -3,12 +3,21 @@
 use crate::client::job;
 use crate::node::{Asked, Authority, Node, leased};
 use futures_util::future::join_all;
-use jobraft_protocol::{Completion, EnqueueOutcome, Error, ErrorCode, JobId, LeaseRef, NewJob, Request, Response};
+use jobraft_protocol::{
+    Completion, Consistency, EnqueueOutcome, Error, ErrorCode, JobId, LeaseRef, NewJob, Request, Response,
+};
 use jobraft_sdk::{Client, ClientConfig, SdkError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 type Enqueued = Result<EnqueueOutcome, SdkError>;
+
+async fn start() -> (Node, Client) {
+    let authority = Authority::new();
+    let node = Node::start(&authority, 1);
+    let client = authority.client(&[&node]).await;
+    (node, client)
+}
 
 /// Enqueues each of these by a call of its own. All calls have been made when this returns.
 async fn enqueue_each(client: &Client, jobs: &[NewJob]) -> JoinHandle<Vec<Enqueued>> {
@@ -43,27 +52,34 @@ fn created(asked: &Asked) {
 
 #[tokio::test]
 async fn what_is_enqueued_while_requests_are_under_way_goes_in_one_and_each_gets_its_own_outcome() {
-    let authority = Authority::new();
-    let mut node = Node::start(&authority, 1);
-    let client = authority.client(&[&node]).await;
+    let (mut node, client) = start().await;
     let under_way = fill(&client, &mut node).await;
-    let many: Vec<NewJob> = (0..100).map(|_| job(&client)).collect();
+    let many: Vec<NewJob> = (0..300).map(|_| job(&client)).collect();
     let calls = enqueue_each(&client, &many).await;
-    created(&under_way[0]);
+    // Had they been asked for, that would come before this.
+    let looks = tokio::spawn({
+        let client = client.clone();
+        async move { client.queues(Consistency::Stale).await }
+    });
     let asked = node.next().await;
-    assert_eq!(jobs(&asked), many);
+    assert!(matches!(asked.request, Request::ListQueues { .. }), "{:?}", asked.request);
+    asked.answer(Ok(Response::Queues(Vec::new())));
+    looks.await.unwrap().unwrap();
+    created(&under_way[0]);
     let outcome =
         |place: usize| if place.is_multiple_of(3) { EnqueueOutcome::Existing } else { EnqueueOutcome::Created };
-    asked.answer(Ok(Response::Enqueued((0..100).map(outcome).collect())));
+    for places in [0..256, 256..300] {
+        let asked = node.next().await;
+        assert_eq!(jobs(&asked), &many[places.clone()]);
+        asked.answer(Ok(Response::Enqueued(places.map(outcome).collect())));
+    }
     let outcomes: Vec<_> = calls.await.unwrap().into_iter().map(Result::unwrap).collect();
-    assert_eq!(outcomes, (0..100).map(outcome).collect::<Vec<_>>());
+    assert_eq!(outcomes, (0..300).map(outcome).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn who_has_given_up_is_not_asked_for() {
-    let authority = Authority::new();
-    let mut node = Node::start(&authority, 1);
-    let client = authority.client(&[&node]).await;
+    let (mut node, client) = start().await;
     let under_way = fill(&client, &mut node).await;
     let (gone, stays) = (job(&client), job(&client));
     let calls = enqueue_each(&client, &[gone]).await;
@@ -76,9 +92,7 @@ async fn who_has_given_up_is_not_asked_for() {
 
 #[tokio::test]
 async fn when_a_request_is_refused_as_a_whole_each_asks_alone() {
-    let authority = Authority::new();
-    let mut node = Node::start(&authority, 1);
-    let client = authority.client(&[&node]).await;
+    let (mut node, client) = start().await;
     let under_way = fill(&client, &mut node).await;
     let many: Vec<NewJob> = (0..3).map(|_| job(&client)).collect();
     let calls = enqueue_each(&client, &many).await;
@@ -128,9 +142,7 @@ async fn who_hears_nothing_of_what_went_together_is_told_that_it_may_have_been_d
 
 #[tokio::test]
 async fn large_payloads_do_not_go_together_beyond_what_a_request_may_have() {
-    let authority = Authority::new();
-    let mut node = Node::start(&authority, 1);
-    let client = authority.client(&[&node]).await;
+    let (mut node, client) = start().await;
     let under_way = fill(&client, &mut node).await;
     let large: Vec<NewJob> = (0..5).map(|_| NewJob { payload: vec![0; 1 << 20].into(), ..job(&client) }).collect();
     enqueue_each(&client, &large).await;
@@ -142,34 +154,60 @@ async fn large_payloads_do_not_go_together_beyond_what_a_request_may_have() {
     assert_eq!(sizes, [1, 4]);
 }
 
-async fn complete_each(client: &Client, leases: Vec<LeaseRef>) -> JoinHandle<Vec<Result<(), SdkError>>> {
+/// Completes each of these by a call of its own. All calls have been made when this returns.
+async fn complete_each(
+    client: &Client,
+    completions: Vec<(LeaseRef, Completion)>,
+) -> JoinHandle<Vec<Result<(), SdkError>>> {
     let client = client.clone();
     let calls = tokio::spawn(async move {
-        join_all(leases.into_iter().map(|lease| client.complete(lease, Completion::default()))).await
+        join_all(completions.into_iter().map(|(lease, completion)| client.complete(lease, completion))).await
     });
     tokio::task::yield_now().await;
     calls
 }
 
-#[tokio::test]
-async fn completions_go_together_and_one_that_is_refused_refuses_no_other() {
-    let authority = Authority::new();
-    let mut node = Node::start(&authority, 1);
-    let client = authority.client(&[&node]).await;
-    let lease = |token| leased("t", token, 30_000, "").lease();
+fn lease(token: u64) -> LeaseRef {
+    leased("t", token, 30_000, "").lease()
+}
+
+/// Completes jobs until no request more is made before one is answered.
+async fn fill_with_completions(client: &Client, node: &mut Node) -> Vec<Asked> {
     let mut under_way = Vec::new();
     for token in 1..=4 {
-        complete_each(&client, vec![lease(token)]).await;
+        complete_each(client, vec![(lease(token), Completion::default())]).await;
         under_way.push(node.next().await);
     }
-    let leases: Vec<LeaseRef> = (5..=7).map(lease).collect();
-    let calls = complete_each(&client, leases.clone()).await;
+    under_way
+}
+
+#[tokio::test]
+async fn completions_go_together_and_one_that_is_refused_refuses_no_other() {
+    let (mut node, client) = start().await;
+    let under_way = fill_with_completions(&client, &mut node).await;
+    let completions: Vec<_> = (5..=7).map(|token| (lease(token), Completion::default())).collect();
+    let calls = complete_each(&client, completions.clone()).await;
     under_way[0].take();
     let asked = node.next().await;
-    let expected = leases.into_iter().map(|lease| (lease, Completion::default())).collect();
-    assert_eq!(asked.request, Request::Complete { completions: expected });
+    assert_eq!(asked.request, Request::Complete { completions });
     let lost = Error::new(ErrorCode::LeaseLost, "too late");
     asked.answer(Ok(Response::Acted(vec![Ok(()), Err(lost.clone()), Ok(())])));
     let answers = calls.await.unwrap();
     assert!(matches!(&answers[..], [Ok(()), Err(SdkError::Refused(error)), Ok(())] if *error == lost), "{answers:?}");
+}
+
+#[tokio::test]
+async fn completions_that_go_together_bring_no_more_jobs_than_one_step_takes() {
+    let (mut node, client) = start().await;
+    let under_way = fill_with_completions(&client, &mut node).await;
+    let brings = Completion { jobs: vec![job(&client); 400], ..Completion::default() };
+    let calls = complete_each(&client, (5..=7).map(|token| (lease(token), brings.clone())).collect()).await;
+    under_way[0].take();
+    for count in [2, 1] {
+        let asked = node.next().await;
+        let Request::Complete { completions } = &asked.request else { panic!("{:?}", asked.request) };
+        assert_eq!(completions.len(), count);
+        asked.take();
+    }
+    assert!(calls.await.unwrap().iter().all(Result::is_ok));
 }

@@ -106,6 +106,10 @@ async fn a_report_outside_its_bounds_is_refused_and_the_lease_goes_on() {
     let told = |percent| Progress { percent, message: String::new() };
     let write = |size| StateWrite { key: "k".parse().unwrap(), value: Some(vec![0; size].into()), if_version: None };
     let child = session.job(Start::Now);
+    let brings = |completions, jobs| {
+        let completion = Completion { jobs: vec![child.clone(); jobs], ..Completion::default() };
+        Request::Complete { completions: vec![(lease, completion); completions] }
+    };
     let heavy = NewJob { payload: vec![0; limits::BULK_BYTES_MAX / 4 + 1].into(), ..child.clone() };
     let completion = Completion::default;
     let data = Bytes::from(vec![0; limits::CHECKPOINT_BYTES_MAX + 1]);
@@ -129,6 +133,7 @@ async fn a_report_outside_its_bounds_is_refused_and_the_lease_goes_on() {
             "value of state write 0 (k) has 65537 bytes, the limit is 65536",
         ),
         (complete(Completion { result: vec![0; 1_048_577].into(), ..completion() }), TooLarge, "the result has"),
+        (brings(2, 501), TooLarge, "1002 jobs, at most 1000"),
         (many(0, b""), InvalidArgument, "no completion is given"),
         (many(1_001, b""), TooLarge, "1001 completions, at most 1000"),
         (many(5, &[0; 1_000_000]), TooLarge, "results and logs"),

@@ -48,11 +48,11 @@ pub(super) fn lease_ms(lease_ms: u64) -> Checked {
 }
 
 /// Jobs to be enqueued in one step.
-pub(super) fn new_jobs(jobs: &[NewJob]) -> Checked {
-    bulk("jobs", jobs.len(), limits::BULK_JOBS_MAX)?;
-    let bytes = jobs.iter().map(|job| job.payload.len()).sum();
+pub(super) fn new_jobs<'a>(jobs: impl IntoIterator<Item = &'a NewJob> + Clone) -> Checked {
+    bulk("jobs", jobs.clone().into_iter().count(), limits::BULK_JOBS_MAX)?;
+    let bytes = jobs.clone().into_iter().map(|job| job.payload.len()).sum();
     bulk("bytes of payload", bytes, limits::BULK_BYTES_MAX)?;
-    for (place, job) in jobs.iter().enumerate() {
+    for (place, job) in jobs.into_iter().enumerate() {
         let after = job.after.as_ref().map_or(0, |after| after.jobs.len());
         if after > limits::AFTER_JOBS_MAX {
             let message = format!(

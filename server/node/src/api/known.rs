@@ -35,22 +35,26 @@ async fn read(consensus: &Consensus, named: &HashSet<JobId>, own: HashSet<JobId>
     }
     let mut ended: Vec<JobId> = named.difference(&own).copied().collect();
     consensus.read(|core| ended.retain(|job| !core.is_live(*job)));
-    if ended.len() > ENDED_MAX {
-        let message = format!(
-            "these jobs come after {} others that have ended, at most {ENDED_MAX} at once; split them",
-            ended.len()
-        );
-        return Err(Error::new(ErrorCode::TooMany, message));
-    }
+    bounded(ended.len())?;
     ended.sort_unstable();
     // One that nobody knows is left out: the state machine says so.
     let rows = consensus.rows(ended, RowPart::Identity).await?;
     Ok(rows.into_iter().map(|(job, row)| Target { job, row: Some(row) }).collect())
 }
 
+/// Whether the jobs of one request may come after so many that have ended.
+pub(super) fn bounded(ended: usize) -> Result<(), Error> {
+    if ended <= ENDED_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("these jobs come after {ended} others that have ended, at most {ENDED_MAX} at once; split them");
+    Err(Error::new(ErrorCode::TooMany, message))
+}
+
 /// How many bytes these jobs make the node hold for what they come after.
-pub(super) fn weight_bytes(jobs: &[NewJob]) -> usize {
-    let named = jobs.iter().map(|job| named(job).count()).sum::<usize>();
+pub(super) fn weight_bytes<'a>(jobs: impl IntoIterator<Item = &'a NewJob>) -> usize {
+    let named = jobs.into_iter().map(|job| named(job).count()).sum::<usize>();
     named * size_of::<JobId>() + named.min(ENDED_MAX) * IDENTITY_BYTES_MAX
 }
 

@@ -32,7 +32,8 @@ pub(super) async fn checkpoint(api: &Api, lease: LeaseRef, data: Bytes) -> Answe
     done(api, Command::Checkpoint { lease, data }).await
 }
 
-/// Ends jobs well, each with what is to be done in the same step. One that is out of bounds refuses all.
+/// Ends jobs well, each with what is to be done in the same step. What is out of bounds, one of them or what all bring together,
+/// refuses all.
 pub(super) async fn complete(api: &Api, completions: Vec<(LeaseRef, Completion)>) -> Answer {
     if completions.is_empty() {
         return Err(bounds::invalid("no completion is given: give one at least"));
@@ -40,15 +41,17 @@ pub(super) async fn complete(api: &Api, completions: Vec<(LeaseRef, Completion)>
     bounds::bulk("completions", completions.len(), limits::COMPLETIONS_MAX)?;
     let bytes = completions.iter().map(|(_, completion)| completion.result.len() + completion.log.len()).sum();
     bounds::size("results and logs", bytes, limits::BULK_BYTES_MAX)?;
+    bounds::new_jobs(completions.iter().flat_map(|(_, completion)| &completion.jobs))?;
     for (_, completion) in &completions {
         bounds::size("result", completion.result.len(), limits::RESULT_BYTES_MAX)?;
         bounds::size("log", completion.log.len(), limits::LOG_TAIL_BYTES_MAX)?;
-        bounds::new_jobs(&completion.jobs)?;
         bounds::writes(&completion.state)?;
     }
-    let mut commands = Vec::with_capacity(completions.len());
+    let (mut commands, mut ended) = (Vec::with_capacity(completions.len()), 0);
     for (lease, completion) in completions {
         let known = known::known(&api.consensus, &completion.jobs).await?;
+        ended += known.len();
+        known::bounded(ended)?;
         commands.push(Command::Complete { lease, completion, known });
     }
     let answers = api.consensus.propose_all(commands).await?.into_iter().map(|answer| match answer? {

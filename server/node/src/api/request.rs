@@ -104,8 +104,13 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
             size_of_val(batch.as_ref()) + new_jobs_bytes(&batch.jobs) + callbacks.sum::<usize>()
         }
         Request::Complete { completions } => {
-            let bytes = completions.iter().map(|(_, completion)| completion_bytes(completion));
-            size_of_val(completions.as_slice()) + bytes.sum::<usize>()
+            let jobs = completions.iter().flat_map(|(_, completion)| &completion.jobs);
+            let own = completions.iter().map(|(_, completion)| {
+                let Completion { result, log, jobs: _, state } = completion;
+                let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
+                result.len() + log.len() + size_of_val(state.as_slice()) + values.sum::<usize>()
+            });
+            size_of_val(completions.as_slice()) + own.sum::<usize>() + new_jobs_bytes(jobs)
         }
         Request::Fail { failure, .. } => failure.message.len() + failure.log.len(),
         Request::Extend { leases, progress, .. } => {
@@ -130,14 +135,9 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
     }
 }
 
-fn completion_bytes(completion: &Completion) -> usize {
-    let Completion { result, log, jobs, state } = completion;
-    let values = state.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
-    result.len() + log.len() + new_jobs_bytes(jobs) + size_of_val(state.as_slice()) + values.sum::<usize>()
-}
-
-fn new_jobs_bytes(jobs: &[NewJob]) -> usize {
-    jobs.iter().map(|job| size_of_val(job) + job.payload.len()).sum::<usize>() + known::weight_bytes(jobs)
+fn new_jobs_bytes<'a>(jobs: impl IntoIterator<Item = &'a NewJob> + Clone) -> usize {
+    let own = jobs.clone().into_iter().map(|job| size_of_val(job) + job.payload.len());
+    own.sum::<usize>() + known::weight_bytes(jobs)
 }
 
 /// The state machine answered a command with what belongs to another one: a defect.

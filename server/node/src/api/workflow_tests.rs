@@ -371,3 +371,36 @@ async fn jobs_that_came_after_many_are_leased_in_answers_that_fit_into_a_frame()
         count += jobs.len();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_of_one_request_together_come_after_no_more_ended_jobs_than_those_of_one() {
+    let bench = Bench::start().await;
+    let mut session = bench.session().await;
+    let worker = session.register().await;
+    let leases = [session.hold(worker).await, session.hold(worker).await];
+    let mut children = Vec::new();
+    for thousand in 0..6 {
+        let one = session.job(Start::AfterMs(MINUTE_MS));
+        let numbered = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            let id = JobId::new(one.id.minted_at(), [0, 0, 0, 0, 0, 0, 0, thousand, high, low]);
+            NewJob { id, ..one.clone() }
+        };
+        let jobs: Vec<NewJob> = (0..1_000).map(numbered).collect();
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        session.enqueue_jobs(jobs, true).await.unwrap();
+        let cancelled = session.act(&ids, JobAction::Cancel { reason: String::new(), grace_ms: 0 }).await;
+        assert!(cancelled.iter().all(Result::is_ok));
+        children.push(session.job_after(&ids));
+    }
+    let completion = Completion { jobs: children, ..Completion::default() };
+    let completions = leases.map(|lease| (lease, completion.clone())).to_vec();
+    let refused = session.ask(Request::Complete { completions }).await;
+    assert!(
+        matches!(&refused, Err(error) if error.message.contains("come after 12000 others that have ended")),
+        "{refused:?}"
+    );
+    assert_eq!(code(refused), ErrorCode::TooMany);
+    assert_eq!(session.complete(leases[0], completion).await, Ok(()));
+    assert_eq!(session.view(leases[1].job).await.state, JobState::Leased);
+}

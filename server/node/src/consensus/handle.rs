@@ -188,7 +188,7 @@ impl Consensus {
         match self.inner.asks.try_send(Ask::Commands(Waiting { commands, answer })) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                let message = format!("{} commands wait already; nothing was done", limits::PROPOSALS_WAITING_MAX);
+                let message = format!("{} requests wait already; nothing was done", limits::PROPOSALS_WAITING_MAX);
                 return Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(100));
             }
             Err(mpsc::error::TrySendError::Closed(_)) => {

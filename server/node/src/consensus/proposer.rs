@@ -226,6 +226,37 @@ mod tests {
         assert_eq!(batch, [Command::Disconnect { worker: WorkerId(2) }]);
     }
 
+    #[test]
+    fn an_entry_takes_no_more_once_it_has_as_many_commands_as_it_may() {
+        let (sender, mut asks) = mpsc::channel(16);
+        let ask = || {
+            let (answer, answered) = oneshot::channel();
+            let commands = vec![Command::Disconnect { worker: WorkerId(1) }; 1_000];
+            (Ask::Commands(Waiting { commands, answer }), answered)
+        };
+        let (first, _answered) = ask();
+        let _all_wait: Vec<_> = (0..9)
+            .map(|_| {
+                let (ask, answered) = ask();
+                assert!(sender.try_send(ask).is_ok());
+                answered
+            })
+            .collect();
+        assert_eq!(collect(first, &mut asks).len(), limits::ENTRY_COMMANDS_MAX.div_ceil(1_000));
+    }
+
+    #[tokio::test]
+    async fn each_asker_gets_the_answers_to_its_own_commands() {
+        let (first, firsts) = oneshot::channel();
+        let (second, seconds) = oneshot::channel();
+        let waiting = vec![Awaited { count: 2, answer: first }, Awaited { count: 1, answer: second }];
+        let registered = |worker| Ok(Outcome::Registered(WorkerId(worker)));
+        let refused = || Err(Error::new(ErrorCode::LeaseLost, "too late"));
+        deliver(waiting, Answers { outcomes: vec![registered(1), refused(), registered(2)] });
+        assert_eq!(firsts.await, Ok(Ok(vec![registered(1), refused()])));
+        assert_eq!(seconds.await, Ok(Ok(vec![registered(2)])));
+    }
+
     #[tokio::test]
     async fn a_lease_granted_too_late_is_given_back() {
         use jobraft_protocol::{FencingToken, JobId, LeasedJob, QueueName, Task, TaskName};
