@@ -287,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn worker_sample_is_valid() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/worker.toml");
-        let context = Context::load(&file).unwrap();
-        assert_eq!(context.endpoints.len(), 3);
-        assert_eq!(context.worker.queues[0].name.as_str(), "default");
+    fn samples_are_valid() {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+        let [client, worker] = ["client.toml", "worker.toml"].map(|name| Context::load(&config.join(name)).unwrap());
+        assert_eq!((client.endpoints.len(), worker.endpoints.len()), (3, 3));
+        assert_eq!(worker.worker.queues[0].name.as_str(), "default");
     }
 }

@@ -618,6 +618,30 @@ pub struct JobView {
     /// The tick for which a schedule enqueued it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<ScheduleTick>,
+    /// What was left out because the asker does not get to see it.
+    #[serde(default, skip_serializing_if = "Withheld::is_nothing")]
+    pub withheld: Withheld,
+}
+
+/// What was left out of a job because the asker does not get to see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Payload and log.
+    AllButResult,
+    /// Payload, log and result.
+    All,
+}
+
+impl Withheld {
+    /// Whether everything is there.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

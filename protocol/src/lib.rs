@@ -10,6 +10,7 @@ pub mod cbor;
 pub mod cluster;
 pub mod error;
 pub mod frame;
+pub mod grant;
 pub mod group;
 pub mod id;
 pub mod job;
@@ -31,11 +32,12 @@ pub mod workflow;
 pub use backoff::{Backoff, BackoffCurve};
 pub use cluster::{ClusterStatus, MemberStatus, NodeAddress, Role};
 pub use error::{Error, ErrorCode, LeaderHint, Retry};
+pub use grant::{ClientRole, Grant, GrantError, QueuePattern};
 pub use group::{GroupSetting, GroupSettings, GroupView, Rate};
 pub use id::{BatchId, Digest, FencingToken, JobId, LeaseRef, NodeId, WorkerId};
 pub use job::{
     AttemptError, CancelNotice, Completion, EndReason, EnqueueOutcome, Extended, Failure, FailureKind, JobState,
-    JobView, LeaseView, LeasedJob, NewJob, Progress, QueueStats, Start, Task,
+    JobView, LeaseView, LeasedJob, NewJob, Progress, QueueStats, Start, Task, Withheld,
 };
 pub use key::{GroupKey, KeyError, StateKey, UniqueKey};
 pub use list::{JobAction, JobFilter, JobPage, JobSummary};

@@ -187,6 +187,9 @@ pub const GROUPS_MAX: usize = 100_000;
 /// The most groups in one page of a list of them.
 pub const GROUP_LIST_MAX: u32 = 1_000;
 
+/// The most queue patterns of one credential.
+pub const GRANT_PATTERNS_MAX: usize = 32;
+
 /// The most schedules of a cluster; one more is refused with `too_many`.
 pub const SCHEDULES_MAX: usize = 10_000;
 /// The most bytes of payload of all schedules together; one that would make them more is refused with `too_large`.

@@ -32,7 +32,7 @@ pub enum NameError {
     },
 }
 
-fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
     }

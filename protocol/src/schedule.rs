@@ -274,4 +274,7 @@ pub struct ScheduleView {
     /// Its next ticks, as many as were asked for; none while it is paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<LogTime>,
+    /// Whether the payload was left out because the asker does not get to see it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
 }

@@ -42,7 +42,8 @@ pub enum OnConflict {
     ReturnExisting,
     /// The holder, if it waits, takes over this job's payload, its start, or both (debounce); the answer is
     /// [`crate::EnqueueOutcome::Replaced`]. A holder that is running or has ended is not changed: that is refused with
-    /// [`crate::ErrorCode::Conflict`], so that no payload is lost in silence.
+    /// [`crate::ErrorCode::Conflict`], so that no payload is lost in silence. So is one of another queue, which need not be
+    /// for the same clients.
     Replace {
         /// The payload.
         payload: bool,

@@ -18,6 +18,10 @@ pub struct WorkerInfo {
     /// How many jobs it runs at once.
     #[serde(default)]
     pub concurrency: u32,
+    /// Who registered it, and alone may use it: the name in its certificate. Set by the node that takes the registration,
+    /// whatever stands there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
 }
 
 /// What a worker has been told to do.

@@ -87,6 +87,17 @@ pub enum SdkError {
         /// Where it stands.
         state: JobState,
     },
+    /// The job completed, and this client does not get to see what came of it.
+    #[error(
+        "the result of job {} is not for this client: issue it a certificate with --payloads yes",
+        job_text(job, label)
+    )]
+    Withheld {
+        /// The job.
+        job: JobId,
+        /// What it is called within its workflow.
+        label: Option<Label>,
+    },
     /// A module's bytes are not what its digest says.
     #[error("the bytes received have the digest {actual}, not {expected}; nothing was kept, download it again")]
     DigestMismatch {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jobraft_protocol::{
     After, Backoff, BatchId, EnqueueOutcome, GroupKey, JobId, JobState, JobTemplate, JobView, Label, LogTime, NewJob,
     OnConflict, OnFailure, QueueName, Schedule, ScheduleName, Start, Task, TaskName, Unique, UniqueKey, UniqueScope,
+    Withheld,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -432,6 +433,7 @@ pub(crate) fn stands_for(id: JobId, outcome: EnqueueOutcome) -> Result<JobId, jo
 ///
 /// # Errors
 /// [`SdkError::JobEnded`] if it ended otherwise than completed, [`SdkError::JobLives`] if it has not ended,
+/// [`SdkError::Withheld`] if this client may read the job but not what came of it,
 /// [`SdkError::Json`] if the result is of another type.
 pub fn result_of<R: DeserializeOwned>(job: JobView) -> Result<R, SdkError> {
     let result = result_bytes_of(job)?;
@@ -446,6 +448,7 @@ pub fn result_of<R: DeserializeOwned>(job: JobView) -> Result<R, SdkError> {
 pub fn result_bytes_of(job: JobView) -> Result<Bytes, SdkError> {
     let JobView { id, label, state, result, .. } = job;
     match state {
+        JobState::Completed if job.withheld == Withheld::All => Err(SdkError::Withheld { job: id, label }),
         JobState::Completed => Ok(result),
         _ if state.is_terminal() => {
             let last = job.errors.into_iter().last().map(|error| error.message);

@@ -198,7 +198,7 @@ pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use jobraft_protocol::{JobId, JobView, NewJob, OnFailure};
+    use jobraft_protocol::{JobId, JobView, NewJob, OnFailure, Withheld};
 
     /// A job that waits for its first attempt.
     pub(in crate::output) fn sample_job() -> JobView {
@@ -239,6 +239,7 @@ pub(super) mod tests {
             is_callback: false,
             label: None,
             tick: None,
+            withheld: Withheld::Nothing,
         }
     }
 

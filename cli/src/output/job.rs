@@ -3,7 +3,7 @@
 use super::human;
 use jobraft_protocol::{
     AttemptError, Backoff, CancelNotice, EndReason, JobState, JobSummary, JobTemplate, JobView, LeaseView, Predecessor,
-    Progress, ScheduleTick, Unique,
+    Progress, ScheduleTick, Unique, Withheld,
 };
 use serde::Serialize;
 
@@ -63,6 +63,9 @@ pub(crate) struct JobJson {
     #[serde(flatten)]
     result: ResultJson,
     log: String,
+    /// What was left out because the asker does not get to see it.
+    #[serde(skip_serializing_if = "Withheld::is_nothing")]
+    withheld: Withheld,
 }
 
 /// A job of a list, for `--json`.
@@ -205,7 +208,7 @@ impl From<&JobView> for JobJson {
     fn from(job: &JobView) -> Self {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
         let result = match text(&job.result) {
-            _ if job.state != JobState::Completed => ResultJson::None {},
+            _ if job.state != JobState::Completed || job.withheld == Withheld::All => ResultJson::None {},
             Some(result) => ResultJson::Text { result },
             None => ResultJson::Hex { result_hex: hex(&job.result) },
         };
@@ -244,6 +247,7 @@ impl From<&JobView> for JobJson {
             payload: PayloadJson::from(&job.payload[..]),
             result,
             log: String::from_utf8_lossy(&job.log).into_owned(),
+            withheld: job.withheld,
         }
     }
 }

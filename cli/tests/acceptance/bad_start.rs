@@ -2,7 +2,7 @@
 
 use crate::support::{Process, Run, TestCluster, eventually, free_address, job, jobraft};
 use jobraft_node::tls::{CertificateAuthority, Overwrite};
-use jobraft_sdk::protocol::{NewJob, NodeId, QueueName, Task, TaskName};
+use jobraft_sdk::protocol::{Grant, NewJob, NodeId, QueueName, Task, TaskName};
 use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
 use std::fs::{self, Permissions};
 use std::net::UdpSocket;
@@ -154,7 +154,11 @@ async fn clients_are_told_what_is_wrong_with_their_certificates() {
     // Of another authority: refused by the node, and the node is none the worse for it.
     let foreign = cluster.path("foreign");
     let authority = CertificateAuthority::create(&foreign, 1).unwrap();
-    authority.issue_client("mallory", 1).unwrap().write(&foreign, "mallory", Overwrite::Refuse).unwrap();
+    authority
+        .issue_client("mallory", Grant::admin(), 1)
+        .unwrap()
+        .write(&foreign, "mallory", Overwrite::Refuse)
+        .unwrap();
     list("foreign/mallory", "certs/ca.crt").await.fails(4, &[cluster.address(1).as_str(), "certificate"]);
     list("foreign/mallory", "foreign/ca.crt").await.fails(4, &[cluster.address(1).as_str(), "certificate"]);
 

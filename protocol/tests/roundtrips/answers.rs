@@ -5,7 +5,7 @@ use jobraft_protocol::{
     AttemptError, BatchState, BatchView, CancelNotice, ClusterSettings, ClusterStatus, EndReason, EnqueueOutcome,
     Error, ErrorCode, Extended, FailureKind, FencingToken, GroupSettings, GroupView, JobPage, JobSummary, JobView,
     LeaderHint, LeaseView, LeasedJob, MemberStatus, ModuleManifest, OnFailure, Predecessor, Push, QueueSettings,
-    QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue, WorkerOrder, WorkerView,
+    QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue, Withheld, WorkerOrder, WorkerView,
 };
 
 fn hint(draw: &mut Draw) -> LeaderHint {
@@ -129,6 +129,7 @@ fn view(draw: &mut Draw) -> JobView {
         is_callback: draw.yes(),
         label: draw.maybe(Draw::name),
         tick: draw.maybe(tick),
+        withheld: draw.pick(&[Withheld::Nothing, Withheld::AllButResult, Withheld::All]),
     }
 }
 
@@ -224,6 +225,7 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         skipped: draw.number(),
         last_error: draw.maybe(Draw::text),
         next: draw.some(Draw::time),
+        withheld: draw.yes(),
     };
     let worker = |draw: &mut Draw| WorkerView {
         id: draw.worker(),

@@ -123,7 +123,13 @@ impl Draw {
     }
 
     pub(crate) fn info(&mut self) -> WorkerInfo {
-        WorkerInfo { name: self.text(), agent: self.text(), queues: self.some(Self::name), concurrency: self.small() }
+        WorkerInfo {
+            name: self.text(),
+            agent: self.text(),
+            queues: self.some(Self::name),
+            concurrency: self.small(),
+            owner: self.text(),
+        }
     }
 
     pub(crate) fn backoff(&mut self) -> Backoff {

@@ -190,7 +190,11 @@ impl Core {
                     let text = format!("an earlier job of the same step holds the unique key {}", unique.key);
                     return Err(Error::new(ErrorCode::Conflict, text));
                 }
-                if let OnConflict::Replace { payload: true, .. } = unique.on_conflict {
+                if let OnConflict::Replace { payload, .. } = unique.on_conflict {
+                    check_replaced_queue(unique, queue, &new.queue)?;
+                    if !payload {
+                        return Ok(Admission::Sibling);
+                    }
                     let (jobs, bytes) = claimed.room(queue);
                     self.check_room(queue, jobs, bytes + new.payload.len() as u64)?;
                 }
@@ -321,6 +325,7 @@ impl Core {
             return Err(error);
         };
         let queue = self.index.queues.get(job.queue);
+        check_replaced_queue(unique, &queue.stats.queue, &new.queue)?;
         let replaced = job.payload.len() + job.past.as_ref().map_or(0, |past| past.checkpoint.len());
         let others = queue.stats.waiting_bytes - replaced as u64 + claimed.room(&queue.stats.queue).1;
         if payload && others + new.payload.len() as u64 > queue.stats.settings.bytes_max() {
@@ -498,6 +503,16 @@ pub(crate) fn check_bulk(jobs: &[NewJob]) -> Result<(), Error> {
         limits::BULK_BYTES_MAX
     );
     Err(Error::new(ErrorCode::TooLarge, text))
+}
+
+/// A job takes nothing over into another queue: who may enqueue there need not be who may enqueue here.
+fn check_replaced_queue(unique: &Unique, holder: &QueueName, new: &QueueName) -> Result<(), Error> {
+    if holder == new {
+        return Ok(());
+    }
+    let text =
+        format!("a job of another queue holds the unique key {}: a job replaces one of its own queue", unique.key);
+    Err(Error::new(ErrorCode::Conflict, text))
 }
 
 fn queue_full(name: &QueueName, what: &str, max: u64) -> Error {

@@ -256,7 +256,9 @@ impl Command {
                     let names = manifest.names.iter().chain(name).map(|name| FIELD_BYTES + name.as_str().len());
                     ENVELOPE_BYTES + manifest.owner.len() + imports + names.sum::<usize>()
                 }
-                Self::RegisterWorker { info } => names_bytes(&info.queues) + info.name.len() + info.agent.len(),
+                Self::RegisterWorker { info } => {
+                    names_bytes(&info.queues) + info.name.len() + info.agent.len() + info.owner.len()
+                }
                 Self::Tick { name, ticks, .. } => ENVELOPE_BYTES + name.as_str().len() + ticks.len() * NUMBER_BYTES,
                 Self::RunSchedule { name, .. } => name.as_str().len(),
                 Self::OrderWorker { .. } | Self::Release { .. } | Self::Disconnect { .. } | Self::SealBatch { .. } => 0,
@@ -591,7 +593,13 @@ mod tests {
         let progress = Progress { percent: 100, message: "m".repeat(256) };
         let target = Target { job: lease.job, row: Some(vec![0xff; 1_000].into()) };
         let rate = Rate { count: u64::MAX, per_ms: u64::MAX, burst: Some(u64::MAX) };
-        let info = WorkerInfo { name: name(128), agent: name(128), queues: vec![name(128); 64], concurrency: u32::MAX };
+        let info = WorkerInfo {
+            name: name(128),
+            agent: name(128),
+            queues: vec![name(128); 64],
+            concurrency: u32::MAX,
+            owner: name(128),
+        };
         let (worker, lease_ms) = (WorkerId(u64::MAX), u64::MAX);
         let commands = [
             Command::Enqueue { jobs: vec![largest(70_000); 3], all_or_none: true, known: vec![target.clone(); 9] },

@@ -8,7 +8,8 @@ use crate::waits::{Verdict, Waits};
 use bytes::Bytes;
 use jobraft_protocol::{
     AttemptError, Backoff, BatchId, CancelNotice, EndReason, FailureKind, FencingToken, GroupKey, JobId, JobState,
-    JobSummary, JobView, Label, LeaseView, LogTime, Progress, QueueName, ScheduleTick, Task, Unique, WorkerId, limits,
+    JobSummary, JobView, Label, LeaseView, LogTime, Progress, QueueName, ScheduleTick, Task, Unique, Withheld,
+    WorkerId, limits,
 };
 
 /// A job; its id is the key under which it is kept.
@@ -273,6 +274,7 @@ impl Job {
             is_callback: options.batch.is_some_and(|membership| membership.is_callback),
             label: options.label,
             tick: options.tick,
+            withheld: Withheld::Nothing,
         }
     }
 

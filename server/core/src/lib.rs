@@ -13,6 +13,7 @@
 //! | `enqueue`, `lease`, `report`, `act`, `configure` | the commands |
 //! | `admission` | whether jobs may come to be |
 //! | `group`, `bucket`, `waits`, `batch`, `schedule` | many jobs together: turns and limits, dependencies, batches, ticks |
+//! | `ownership` | whose things are and to which queue they belong, for the node to ask |
 //! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog` | the parts of the state |
 //! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!
@@ -38,6 +39,7 @@ mod index;
 mod job;
 mod keys;
 mod lease;
+mod ownership;
 mod queue;
 mod record;
 mod report;
@@ -53,6 +55,7 @@ mod workers;
 pub use crate::checkpoint::TakenChanges;
 pub use crate::core::Core;
 pub use command::*;
+pub use ownership::{LeaseOwner, WorkOn};
 pub use record::identity;
 pub use resting::RestingJob;
 pub use restore::{Restore, RestoreError};

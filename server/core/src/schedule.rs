@@ -322,6 +322,7 @@ fn view(record: &ScheduleRecord) -> ScheduleView {
         skipped: *skipped,
         last_error: record.last_error.clone(),
         next: Vec::new(),
+        withheld: false,
     }
 }
 

@@ -76,7 +76,7 @@ impl Core {
             let text = format!("{} queues, a worker may name at most {}", info.queues.len(), limits::WORKER_QUEUES_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
         }
-        for (what, text) in [("name", &info.name), ("agent", &info.agent)] {
+        for (what, text) in [("name", &info.name), ("agent", &info.agent), ("owner", &info.owner)] {
             if text.len() > NAME_BYTES_MAX {
                 let text = format!("the worker's {what} has {} bytes, the limit is {NAME_BYTES_MAX}", text.len());
                 return Err(Error::new(ErrorCode::TooLarge, text));

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(crate) struct Shares {
     each: usize,
-    held: Mutex<HashMap<Identity, Arc<Semaphore>>>,
+    held: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl Shares {
@@ -23,7 +23,7 @@ impl Shares {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         // A permit that is held, and whoever waits for one, holds the semaphore as well.
         held.retain(|_, share| Arc::strong_count(share) > 1);
-        let share = held.entry(identity.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.each)));
+        let share = held.entry(identity.owner()).or_insert_with(|| Arc::new(Semaphore::new(self.each)));
         Arc::clone(share)
     }
 }
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn nobody_has_more_than_a_share_and_who_holds_nothing_is_forgotten() {
         let shares = Shares::new(2);
-        let (alice, bob) = (Identity::Client("alice".to_owned()), Identity::Client("bob".to_owned()));
+        let (alice, bob) = (Identity::admin("alice"), Identity::admin("bob"));
         let take = |who: &Identity| shares.of(who).try_acquire_owned();
         let held = [take(&alice), take(&alice)];
         assert!(held.iter().all(Result::is_ok) && take(&alice).is_err());
@@ -43,7 +43,7 @@ mod tests {
         drop(held);
         assert!(take(&alice).is_ok());
         for n in 0..1_000 {
-            drop(take(&Identity::Client(format!("c{n}"))));
+            drop(take(&Identity::admin(&format!("c{n}"))));
         }
         assert!(shares.held.lock().expect("nobody panicked").len() <= 1);
     }

@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::process::{self, Process};
 use super::verdict::Trouble;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsError};
-use jobraft_sdk::protocol::{ClusterStatus, NodeAddress, NodeId, Role};
+use jobraft_sdk::protocol::{ClusterStatus, Grant, NodeAddress, NodeId, Role};
 use jobraft_sdk::{Client, ClientConfig};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -66,7 +66,7 @@ impl Cluster {
         let authority =
             if is_there { CertificateAuthority::load(&certs) } else { CertificateAuthority::create(&certs, DAYS) };
         let authority = authority.map_err(failed)?;
-        let client = authority.issue_client("load", DAYS).map_err(failed)?;
+        let client = authority.issue_client("load", Grant::admin(), DAYS).map_err(failed)?;
         client.write(&certs, "load", Overwrite::Refuse).map_err(failed)?;
         let members: Vec<String> =
             cluster.ids().into_iter().map(|id| format!("{id} = \"{}\"", cluster.address(id))).collect();

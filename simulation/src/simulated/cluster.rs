@@ -9,7 +9,7 @@ use jobraft_node::config::{LogConfig, NodeConfig};
 use jobraft_node::consensus::Consensus;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_node::{Node, NodeError};
-use jobraft_protocol::{NodeAddress, NodeId};
+use jobraft_protocol::{Grant, NodeAddress, NodeId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,7 +116,7 @@ impl Cluster {
     /// # Errors
     /// If it cannot be made.
     pub fn issue_client(&self, name: &str) -> Result<TlsFiles, String> {
-        let pair = self.authority.issue_client(name, VALIDITY_DAYS);
+        let pair = self.authority.issue_client(name, Grant::admin(), VALIDITY_DAYS);
         let written = pair.and_then(|pair| pair.write(&self.home, name, Overwrite::Refuse));
         written.map_err(|error| error.to_string())?;
         Ok(TlsFiles::in_directory(&self.home, name))

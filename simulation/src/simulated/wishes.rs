@@ -151,7 +151,13 @@ fn register(known: &Known) -> Command {
     let number = known.workers.len() % WORKERS_MAX;
     let name = format!("worker-{number}");
     Command::RegisterWorker {
-        info: WorkerInfo { name, agent: "simulation".to_owned(), queues: queues(), concurrency: 8 },
+        info: WorkerInfo {
+            name,
+            agent: "simulation".to_owned(),
+            queues: queues(),
+            concurrency: 8,
+            ..WorkerInfo::default()
+        },
     }
 }
 

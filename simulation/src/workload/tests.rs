@@ -7,7 +7,7 @@ use crate::history::{Call, Demands, Outcome, Recorder, Verdict, judge};
 use jobraft_node::Node;
 use jobraft_node::config::{LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
-use jobraft_protocol::{ALPN_CLIENT, JobId, LogTime, NodeId, Request};
+use jobraft_protocol::{ALPN_CLIENT, Grant, JobId, LogTime, NodeId, Request};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ async fn node() -> (Node, Site, TempDir) {
     let path = directory.path();
     let ca = CertificateAuthority::create(path, 1).unwrap();
     ca.issue_node(NodeId(1), &["127.0.0.1".to_owned()], 1).unwrap().write(path, "node-1", Overwrite::Replace).unwrap();
-    ca.issue_client("tester", 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
+    ca.issue_client("tester", Grant::admin(), 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let advertise: jobraft_protocol::NodeAddress = "127.0.0.1:1".parse().unwrap();
     let config = NodeConfig {

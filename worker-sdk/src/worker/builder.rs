@@ -185,7 +185,7 @@ impl WorkerBuilder {
         }
         Ok(Worker {
             client: self.client,
-            info: WorkerInfo { name: self.name, agent: self.agent, queues, concurrency },
+            info: WorkerInfo { name: self.name, agent: self.agent, queues, concurrency, owner: String::new() },
             weights,
             lease: self.lease,
             grace: self.grace,

@@ -357,5 +357,6 @@ pub(crate) fn view(id: JobId, state: JobState, result: &str) -> JobView {
         is_callback: false,
         label: None,
         tick: None,
+        withheld: jobraft_sdk::protocol::Withheld::Nothing,
     }
 }

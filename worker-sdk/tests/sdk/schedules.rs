@@ -31,6 +31,7 @@ fn view(name: &str) -> ScheduleView {
         skipped: 0,
         last_error: None,
         next: Vec::new(),
+        withheld: false,
     }
 }
 

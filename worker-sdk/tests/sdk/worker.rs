@@ -703,7 +703,13 @@ async fn a_worker_says_what_it_is_and_shares_by_weight() {
     let mut run = run(builder).await;
     let asked = run.node.next().await;
     let queues = vec![QueueName::new("mail").unwrap(), QueueName::new("reports").unwrap()];
-    let info = WorkerInfo { name: "box 7".into(), agent: "mailer/2".into(), queues: queues.clone(), concurrency: 2 };
+    let info = WorkerInfo {
+        name: "box 7".into(),
+        agent: "mailer/2".into(),
+        queues: queues.clone(),
+        concurrency: 2,
+        owner: String::new(),
+    };
     assert_eq!(asked.request, Request::RegisterWorker { info });
     asked.answer(Ok(Response::Registered(WORKER)));
     let asked = run.node.next().await;

@@ -38,6 +38,6 @@ impl InitArgs {
             "  {}",
             paint.command(format!("jobraft certs issue node 1 --host 127.0.0.1 --host localhost{option}"))
         ))?;
-        output.line(format!("  {}", paint.command(format!("jobraft certs issue client admin{option}"))))
+        output.line(format!("  {}", paint.command(format!("jobraft certs issue client admin --role admin{option}"))))
     }
 }

@@ -19,7 +19,7 @@ const DIRECTORY: &str = "certs";
 Examples:
   jobraft certs init
   jobraft certs issue node 1 --host 127.0.0.1 --host node1.example
-  jobraft certs issue client alice
+  jobraft certs issue client alice --role admin
   jobraft certs show")]
 pub(super) struct CertsArgs {
     #[command(subcommand)]

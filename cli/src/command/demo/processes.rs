@@ -5,7 +5,7 @@
 use crate::connection::{Connection, Context};
 use crate::failure::Failure;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsError, TlsFiles};
-use jobraft_protocol::{NodeAddress, NodeId};
+use jobraft_protocol::{Grant, NodeAddress, NodeId};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::UdpSocket;
@@ -69,7 +69,7 @@ impl Processes {
             let pair = authority.issue_node(id, &["127.0.0.1".to_owned()], DAYS)?;
             pair.write(&directory, &format!("node-{id}"), Overwrite::Refuse)?;
         }
-        authority.issue_client(CLIENT, DAYS)?.write(&directory, CLIENT, Overwrite::Refuse)?;
+        authority.issue_client(CLIENT, Grant::admin(), DAYS)?.write(&directory, CLIENT, Overwrite::Refuse)?;
         Ok(())
     }
 

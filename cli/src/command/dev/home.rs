@@ -4,10 +4,10 @@ use crate::connection::{Connection, Context};
 use crate::failure::Failure;
 use jobraft_node::config::{LogConfig, NodeConfig};
 use jobraft_node::tls::{
-    CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError,
-    TlsFiles, Validity, describe,
+    CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, CertificateInfo, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
+    TlsError, TlsFiles, Validity, describe,
 };
-use jobraft_protocol::{NodeAddress, NodeId};
+use jobraft_protocol::{Grant, NodeAddress, NodeId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -79,16 +79,24 @@ impl Home {
         if !hosts.contains(&own) {
             hosts.push(own);
         }
-        self.renew(NODE_STEM, || authority.issue_node(NODE, &hosts, LEAF_VALIDITY_DAYS_DEFAULT))?;
-        self.renew(CLIENT, || authority.issue_client(CLIENT, LEAF_VALIDITY_DAYS_DEFAULT))
+        self.renew(NODE_STEM, &authority, &Identity::node(NODE)?, &hosts)?;
+        self.renew(CLIENT, &authority, &Identity::client(CLIENT, Grant::admin())?, &[])
     }
 
-    /// Issues a certificate unless there is one that can be used.
-    fn renew(&self, stem: &str, issue: impl FnOnce() -> Result<IssuedPair, TlsError>) -> Result<(), TlsError> {
+    /// Issues a certificate unless there is one of this identity that can be used.
+    fn renew(
+        &self,
+        stem: &str,
+        authority: &CertificateAuthority,
+        identity: &Identity,
+        hosts: &[String],
+    ) -> Result<(), TlsError> {
         let directory = self.certs();
-        let usable = describe(&directory.join(format!("{stem}.crt"))).is_ok_and(|it| it.validity == Validity::Valid);
-        if !usable {
-            issue()?.write(&directory, stem, Overwrite::Replace)?;
+        let name = format!("URI:{}", identity.uri());
+        let usable = |it: CertificateInfo| it.validity == Validity::Valid && it.names.contains(&name);
+        if !describe(&directory.join(format!("{stem}.crt"))).is_ok_and(usable) {
+            let pair = authority.issue(identity, hosts, LEAF_VALIDITY_DAYS_DEFAULT)?;
+            pair.write(&directory, stem, Overwrite::Replace)?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ struct WorkerJson {
     id: String,
     name: String,
     agent: String,
+    owner: String,
     queues: Vec<String>,
     concurrency: u32,
     held: u64,
@@ -56,6 +57,7 @@ fn json(worker: &WorkerView, now: LogTime) -> WorkerJson {
         id: worker.id.to_string(),
         name: worker.info.name.clone(),
         agent: worker.info.agent.clone(),
+        owner: worker.info.owner.clone(),
         queues: worker.info.queues.iter().map(ToString::to_string).collect(),
         concurrency: worker.info.concurrency,
         held: worker.held,
@@ -68,13 +70,14 @@ fn json(worker: &WorkerView, now: LogTime) -> WorkerJson {
 }
 
 fn table(workers: &[WorkerView], now: LogTime) -> Table {
-    let mut table = Table::new(&["ID", "NAME", "AGENT", "QUEUES", ">JOBS", "SEEN", "ORDER"]);
+    let mut table = Table::new(&["ID", "NAME", "OWNER", "AGENT", "QUEUES", ">JOBS", "SEEN", "ORDER"]);
     for worker in workers {
         let queues: Vec<&str> = worker.info.queues.iter().map(QueueName::as_str).collect();
         let seen = human::relative(worker.last_seen.min(now), now);
         table.row([
             (worker.id.to_string(), Mood::Plain),
             (human::one_line(&worker.info.name, WORDS_CHARS), Mood::Plain),
+            (human::one_line(&worker.info.owner, WORDS_CHARS), Mood::Plain),
             (human::one_line(&worker.info.agent, WORDS_CHARS), Mood::Plain),
             (human::one_line(&queues.join(","), WORDS_CHARS), Mood::Plain),
             (format!("{}/{}", worker.held, worker.info.concurrency), Mood::Plain),

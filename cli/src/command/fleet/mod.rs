@@ -76,6 +76,7 @@ mod testing {
                 agent: "jobraft-cli/1".to_owned(),
                 queues: Vec::new(),
                 concurrency: 4,
+                owner: "app".to_owned(),
             },
             registered_at: seen,
             last_seen: seen,

@@ -1,10 +1,11 @@
 //! `jobraft job get`: everything about one job.
 
+use super::result;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{JobJson, Output, Paint, human};
 use clap::Args;
-use jobraft_protocol::{Consistency, JobId, JobState, JobView, Predecessor};
+use jobraft_protocol::{Consistency, JobId, JobState, JobView, Predecessor, Withheld};
 use std::time::Duration;
 
 /// Bytes of a payload, a result or a log that are shown among other things; `--result` writes all.
@@ -43,7 +44,7 @@ impl GetArgs {
         if self.json {
             output.json(&JobJson::from(&job))
         } else if self.result {
-            output.bytes(&job.result)
+            result(&job).and_then(|result| output.bytes(result))
         } else {
             show(&output, &job)
         }
@@ -115,7 +116,11 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
             output.line(human::excerpt(bytes, EXCERPT_BYTES))?;
         }
     }
-    Ok(())
+    match job.withheld {
+        Withheld::Nothing => Ok(()),
+        Withheld::AllButResult => output.field("withheld", "payload and log: not for this certificate"),
+        Withheld::All => output.field("withheld", "payload, result and log: not for this certificate"),
+    }
 }
 
 /// What it has to do with other jobs, and why it is there.

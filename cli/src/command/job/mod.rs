@@ -16,6 +16,7 @@ pub(super) mod wait;
 use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
 use clap::{Args, Subcommand};
+use jobraft_protocol::{Error, ErrorCode, JobView, Withheld};
 
 /// Enqueue jobs, find them, look at them, wait for them, change what becomes of them
 #[derive(Args, Debug)]
@@ -61,4 +62,14 @@ impl JobArgs {
             JobCommand::Prioritize(args) => args.run(&connection).await,
         }
     }
+}
+
+/// What came of a completed job, if that is for this client.
+fn result(job: &JobView) -> Result<&[u8], Failure> {
+    if job.withheld == Withheld::All {
+        let message = "its result is not for this client: issue it a certificate with --payloads yes";
+        let error = Error::new(ErrorCode::Forbidden, message);
+        return Err(Failure::refused(format!("show what came of job {}", job.id), &error));
+    }
+    Ok(&job.result)
 }

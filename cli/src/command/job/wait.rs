@@ -1,5 +1,6 @@
 //! `jobraft job wait`: until jobs have ended, and what came of them.
 
+use super::result;
 use crate::command::value;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::{Exit, Failure};
@@ -196,5 +197,6 @@ fn show(output: &Output, job: &JobView, several: bool) -> Result<(), Failure> {
     if several {
         output.line(format!("{} {}", paint.strong(job.id), human::painted(paint, job.state)))?;
     }
-    if job.result.is_empty() { Ok(()) } else { output.bytes(&job.result) }
+    let result = result(job)?;
+    if result.is_empty() { Ok(()) } else { output.bytes(result) }
 }

@@ -184,6 +184,7 @@ pub(in crate::command) mod tests {
             skipped: 0,
             last_error: None,
             next: Vec::new(),
+            withheld: false,
         }
     }
 

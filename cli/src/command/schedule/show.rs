@@ -48,6 +48,9 @@ pub(super) struct ScheduleJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     next: Vec<TickJson>,
+    /// Whether the payload was left out because the asker does not get to see it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    withheld: bool,
 }
 
 impl From<&ScheduleView> for ScheduleJson {
@@ -69,6 +72,7 @@ impl From<&ScheduleView> for ScheduleJson {
             skipped: view.skipped,
             last_error: view.last_error.clone(),
             next: view.next.iter().map(|tick| zone.json(*tick)).collect(),
+            withheld: view.withheld,
         }
     }
 }
@@ -91,6 +95,9 @@ fn lines(view: &ScheduleView, now: LogTime) -> Vec<(&'static str, String)> {
     let schedule = &view.schedule;
     let zone = Zone::find(&schedule.time_zone);
     let mut lines = plan::said(schedule);
+    if view.withheld {
+        lines.push(("withheld", "payload: not for this certificate".to_owned()));
+    }
     lines.push(("catch_up", schedule.catch_up.to_string()));
     lines.push(("overlap", schedule.overlap.to_string()));
     lines.push(("created", zone.shown(view.created_at.min(now), now)));

@@ -5,7 +5,7 @@ use super::process::Process;
 use super::run::{Run, jobraft};
 use super::{eventually, free_address};
 use jobraft_node::tls::{CertificateAuthority, Overwrite};
-use jobraft_sdk::protocol::{ClusterStatus, NodeAddress, NodeId, Role};
+use jobraft_sdk::protocol::{ClusterStatus, Grant, NodeAddress, NodeId, Role};
 use jobraft_sdk::{Client, ClientConfig};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ impl TestCluster {
         let directory = tempfile::Builder::new().prefix("jobraft-test-").tempdir().unwrap();
         let certs = directory.path().join("certs");
         let authority = CertificateAuthority::create(&certs, DAYS).unwrap();
-        authority.issue_client("test", DAYS).unwrap().write(&certs, "test", Overwrite::Refuse).unwrap();
+        authority.issue_client("test", Grant::admin(), DAYS).unwrap().write(&certs, "test", Overwrite::Refuse).unwrap();
         let addresses = (1..=size).map(|id| (id, free_address().into())).collect();
         let cluster = Self { addresses, nodes: BTreeMap::new(), workers: BTreeMap::new(), directory, _place: place };
         let members: Vec<String> = cluster.addresses.iter().map(|(id, at)| format!("{id} = \"{at}\"")).collect();

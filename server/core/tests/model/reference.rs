@@ -562,6 +562,9 @@ impl Reference {
             };
             let at = self.live(holder).filter(|&at| self.jobs[at].waits()).ok_or(ErrorCode::Conflict)?;
             let job = &mut self.jobs[at];
+            if job.queue != new.queue.as_str() {
+                return Err(ErrorCode::Conflict);
+            }
             if payload {
                 job.payload = new.payload.len();
                 job.checkpoint = 0;

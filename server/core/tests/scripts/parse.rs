@@ -31,6 +31,7 @@ impl Script {
                     agent: "x".repeat(words.number("agent").unwrap_or(1) as usize),
                     queues: vec!["q".parse().unwrap(); words.number("queues").unwrap_or(1) as usize],
                     concurrency: 1,
+                    owner: String::new(),
                 },
             },
             "seen" => Command::WorkersSeen { workers: words.at(1).split(',').map(worker_id).collect() },

@@ -1,15 +1,17 @@
 //! Giving a module to a client. Any node does: one that lacks the bytes gets them first.
 
 use super::{Api, module};
+use crate::auth::{self, Need};
 use crate::machine::File;
 use crate::modules::{ModuleError, give};
+use crate::tls::Identity;
 use crate::transport::{CloseCode, FrameSender};
 use jobraft_protocol::{Error, ModuleManifest, ModuleRef};
 
 /// Serves a download.
-pub(super) async fn run(api: &Api, module: ModuleRef, mut sender: FrameSender) {
+pub(super) async fn run(api: &Api, identity: &Identity, module: ModuleRef, mut sender: FrameSender) {
     let result: Result<(), ModuleError> = async {
-        match open(api, &module).await {
+        match open(api, identity, &module).await {
             Ok((manifest, file)) => {
                 sender.send(&Ok::<ModuleManifest, Error>(manifest)).await?;
                 give(&mut sender, file).await?;
@@ -26,7 +28,8 @@ pub(super) async fn run(api: &Api, module: ModuleRef, mut sender: FrameSender) {
     }
 }
 
-async fn open(api: &Api, module: &ModuleRef) -> Result<(ModuleManifest, File), Error> {
+async fn open(api: &Api, identity: &Identity, module: &ModuleRef) -> Result<(ModuleManifest, File), Error> {
+    auth::decide(identity, &mut Need::of_download())?;
     let Some(manifest) = api.consensus.read(|core| core.resolve(module)) else {
         let leadership = api.consensus.leadership();
         let now = leadership.borrow();

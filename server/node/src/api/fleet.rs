@@ -3,17 +3,22 @@
 use super::request::{Answer, mismatch};
 use super::room::{PAGE_BYTES_MAX, Room, page, worker_bytes};
 use super::{Api, bounds, report};
+use crate::auth;
+use crate::tls::Identity;
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Consistency, Error, ErrorCode, Response, WorkerId, WorkerInfo, WorkerOrder, limits};
+use jobraft_protocol::{
+    Consistency, Error, ErrorCode, Response, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
+};
 
 /// The most that a worker takes in a list, about: the names of its queues, and the jobs that are shown.
 const WORKER_BYTES_MAX: usize = 32 * 1024;
 
-/// Mints a worker incarnation.
-pub(super) async fn register(api: &Api, info: WorkerInfo) -> Answer {
+/// Mints a worker incarnation, which belongs to whoever asks for it.
+pub(super) async fn register(api: &Api, identity: &Identity, info: WorkerInfo) -> Answer {
     bounds::label("worker's name", &info.name)?;
     bounds::label("worker's agent", &info.agent)?;
     bounds::count("queues", info.queues.len(), limits::WORKER_QUEUES_MAX)?;
+    let info = WorkerInfo { owner: identity.owner(), ..info };
     match api.consensus.propose(Command::RegisterWorker { info }).await? {
         Outcome::Registered(worker) => Ok(Response::Registered(worker)),
         other => Err(mismatch("register", &other)),
@@ -50,9 +55,10 @@ pub(super) async fn heard(api: &Api, worker: WorkerId) -> Result<WorkerOrder, Er
     Ok(known)
 }
 
-/// Lists workers, a page of them.
+/// Lists workers that serve no queue that the client does not cover, a page of them.
 pub(super) async fn list(
     api: &Api,
+    identity: &Identity,
     after: Option<WorkerId>,
     limit: u32,
     consistency: Consistency,
@@ -61,7 +67,14 @@ pub(super) async fn list(
     let limit = limit.clamp(1, limits::WORKER_LIST_MAX) as usize;
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + WORKER_BYTES_MAX).await;
-    let workers = api.consensus.read(|core| page(core.workers(after).take(limit), worker_bytes, PAGE_BYTES_MAX));
+    let limited = auth::limited(identity);
+    let is_shown = |worker: &WorkerView| {
+        limited.is_none_or(|grant| worker.info.queues.iter().all(|queue| grant.covers(queue.as_str())))
+    };
+    let workers = api.consensus.read(|core| {
+        let shown = core.workers(after).filter(is_shown).take(limit);
+        page(shown, worker_bytes, PAGE_BYTES_MAX)
+    });
     Ok(Response::Workers(workers))
 }
 

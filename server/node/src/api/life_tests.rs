@@ -374,7 +374,7 @@ async fn completions_of_one_request_are_answered_one_by_one_and_one_that_is_refu
     for _ in 0..3 {
         leases.push(session.hold(worker).await);
     }
-    leases[1].token.0 += 7;
+    leases[1].token = leases[0].token;
     let completions = leases.iter().map(|lease| (*lease, Completion::default())).collect();
     let Ok(Response::Acted(answers)) = session.ask(Request::Complete { completions }).await else { panic!() };
     assert!(matches!(&answers[..], [Ok(()), Err(error), Ok(())] if error.code == ErrorCode::LeaseLost), "{answers:?}");

@@ -3,7 +3,10 @@
 use super::request::Answer;
 use super::room::Room;
 use super::{Api, bounds};
-use jobraft_protocol::{Consistency, JobFilter, JobId, Response, limits};
+use crate::auth;
+use crate::tls::Identity;
+use jobraft_core::Core;
+use jobraft_protocol::{Consistency, Error, Grant, JobFilter, JobId, JobPage, QueueName, Response, limits};
 
 /// The most that a job takes in a list, about: names, keys, a message of progress, an error, some of the jobs that it came
 /// after.
@@ -18,13 +21,33 @@ pub(super) struct Listing {
     pub(super) consistency: Consistency,
 }
 
-/// Lists jobs, a page of them.
-pub(super) async fn jobs(api: &Api, listing: Listing, room: &mut Room) -> Answer {
-    let Listing { filter, after, oldest_first, limit, consistency } = listing;
+/// Lists jobs of queues that the client covers, a page of them.
+pub(super) async fn jobs(api: &Api, identity: &Identity, listing: Listing, room: &mut Room) -> Answer {
+    let Listing { mut filter, after, oldest_first, limit, consistency } = listing;
     filter.check().map_err(bounds::invalid)?;
     let limit = limit.clamp(1, limits::LIST_JOBS_MAX);
     api.fresh(consistency).await?;
+    if let Some(grant) = auth::limited(identity)
+        && filter.queues.is_empty()
+    {
+        filter.queues = covered(api, grant)?;
+        if filter.queues.is_empty() {
+            return Ok(Response::Jobs(JobPage::default()));
+        }
+    }
     room.reserve(limit as usize * SUMMARY_BYTES_MAX).await;
     let fresh = consistency == Consistency::Linearizable;
     Ok(Response::Jobs(api.consensus.list_jobs(filter, after, oldest_first, limit, fresh).await?))
+}
+
+/// The queues that there are and that a grant covers. What it names itself has been looked at before.
+fn covered(api: &Api, grant: &Grant) -> Result<Vec<QueueName>, Error> {
+    let queues = api.consensus.read(Core::queues).into_iter().map(|stats| stats.queue);
+    let covered: Vec<QueueName> = queues.filter(|queue| grant.covers(queue.as_str())).collect();
+    if covered.len() > limits::FILTER_VALUES_MAX {
+        let message =
+            format!("{} queues are covered, at most {} at once: name them", covered.len(), limits::FILTER_VALUES_MAX);
+        return Err(bounds::invalid(message));
+    }
+    Ok(covered)
 }

@@ -20,6 +20,7 @@ mod lease;
 mod list;
 mod module;
 mod queue;
+mod reach;
 mod report;
 mod request;
 mod room;
@@ -28,9 +29,12 @@ mod session;
 mod settings;
 mod state;
 mod upload;
+mod visible;
 mod wait;
 mod writer;
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod bad_input_tests;
 #[cfg(test)]
@@ -116,7 +120,9 @@ impl Api {
                 let announced = upload::Announced { digest, size, name };
                 upload::run(&self, &client.identity, announced, sender, receiver).await;
             }
-            Ok(Ok(Some(StreamOpen::Download(module)))) => download::run(&self, module, sender).await,
+            Ok(Ok(Some(StreamOpen::Download(module)))) => {
+                download::run(&self, &client.identity, module, sender).await;
+            }
             Ok(Ok(None)) => {}
             // What was malformed is logged where it was found.
             Ok(Err(_)) | Err(_) => {

@@ -3,12 +3,18 @@
 use super::Api;
 use super::request::Answer;
 use super::room::{LIST_BYTES_MAX, Room};
+use crate::auth;
+use crate::tls::Identity;
 use jobraft_core::Core;
 use jobraft_protocol::{Consistency, Response};
 
-/// Lists queues with their counts.
-pub(super) async fn list(api: &Api, consistency: Consistency, room: &mut Room) -> Answer {
+/// Lists the queues that a client covers, with their counts.
+pub(super) async fn list(api: &Api, identity: &Identity, consistency: Consistency, room: &mut Room) -> Answer {
     api.fresh(consistency).await?;
     room.reserve(LIST_BYTES_MAX).await;
-    Ok(Response::Queues(api.consensus.read(Core::queues)))
+    let mut queues = api.consensus.read(Core::queues);
+    if let Some(grant) = auth::limited(identity) {
+        queues.retain(|stats| grant.covers(stats.queue.as_str()));
+    }
+    Ok(Response::Queues(queues))
 }

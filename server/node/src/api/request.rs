@@ -3,10 +3,10 @@
 use super::room::Room;
 use super::session::Session;
 use super::{
-    act, batch, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, report, schedule, settings,
-    state,
+    act, batch, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, reach, report, schedule,
+    settings, state,
 };
-use crate::auth;
+use crate::auth::{self, Need};
 use jobraft_core::command::Outcome;
 use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response, limits};
 use std::future::ready;
@@ -19,7 +19,7 @@ pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>
 
 /// Answers what needs no waiting, on the reader's own time.
 pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
-    if let Err(forbidden) = auth::decide(&session.client.identity, request) {
+    if let Err(forbidden) = auth::decide(&session.client.identity, &mut Need::of(request)) {
         return Some(Err(forbidden));
     }
     match request {
@@ -30,11 +30,18 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
     }
 }
 
-/// Answers everything else. The reader has authorized it: see [`at_once`]. What may be answered by much takes `room` first.
+/// Answers everything else, once what it names is known to be the client's to touch. The reader has authorized the rest: see
+/// [`at_once`].
+pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
+    reach::check(&session.api, &session.client.identity, Need::of(&request).stored).await?;
+    handle(session, request, room).await
+}
+
+/// Hands a request to its handler. What may be answered by much takes `room` first.
 ///
 /// Of the futures each is as large as itself, not as the largest of them: thousands are made in a second, and kept.
-pub(super) fn answer<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Answering<'a> {
-    let api = &session.api;
+fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Answering<'a> {
+    let (api, identity) = (&session.api, &*session.client.identity);
     match request {
         Request::Enqueue { jobs, all_or_none } => Box::pin(enqueue::enqueue(api, jobs, all_or_none)),
         Request::CreateBatch { batch } => Box::pin(batch::create(api, batch)),
@@ -47,11 +54,13 @@ pub(super) fn answer<'a>(session: &'a Session, request: Request, room: &'a mut R
             Box::pin(group::list(api, group::Listing { queue, after, limit, consistency }, room))
         }
         Request::ListSchedules { after, limit, consistency } => {
-            Box::pin(schedule::list(api, after, limit, consistency, room))
+            Box::pin(schedule::list(api, identity, after, limit, consistency, room))
         }
-        Request::GetSchedule { name, next, consistency } => Box::pin(schedule::get(api, name, next, consistency, room)),
+        Request::GetSchedule { name, next, consistency } => {
+            Box::pin(schedule::get(api, identity, name, next, consistency, room))
+        }
         Request::RunSchedule { name, job } => Box::pin(schedule::run(api, name, job)),
-        Request::RegisterWorker { info } => Box::pin(fleet::register(api, info)),
+        Request::RegisterWorker { info } => Box::pin(fleet::register(api, identity, info)),
         Request::Heartbeat { worker } => Box::pin(fleet::heartbeat(api, worker)),
         Request::Lease { worker, queues, weights, max, lease_ms, wait_ms } => {
             let wish = lease::wish(worker, queues, weights, max, lease_ms);
@@ -69,12 +78,12 @@ pub(super) fn answer<'a>(session: &'a Session, request: Request, room: &'a mut R
         Request::Disconnect { worker } => Box::pin(report::disconnect(session, worker)),
         Request::Act { jobs, action, only_in } => Box::pin(act::act(api, jobs, action, only_in)),
         Request::ListJobs { filter, after, oldest_first, limit, consistency } => {
-            Box::pin(list::jobs(api, list::Listing { filter, after, oldest_first, limit, consistency }, room))
+            Box::pin(list::jobs(api, identity, list::Listing { filter, after, oldest_first, limit, consistency }, room))
         }
         Request::Configure { settings } => Box::pin(settings::configure(api, settings)),
         Request::GetSettings { consistency } => Box::pin(settings::get(api, consistency)),
         Request::ListWorkers { after, limit, consistency } => {
-            Box::pin(fleet::list(api, after, limit, consistency, room))
+            Box::pin(fleet::list(api, identity, after, limit, consistency, room))
         }
         Request::OrderWorker { worker, order } => Box::pin(fleet::order(api, worker, order)),
         Request::GetState { key, consistency } => Box::pin(async move { state::get(api, &key, consistency).await }),
@@ -82,7 +91,7 @@ pub(super) fn answer<'a>(session: &'a Session, request: Request, room: &'a mut R
             Box::pin(state::list(api, state::Listing { prefix, after, limit, consistency }, room))
         }
         Request::GetJob { job, consistency, wait_ms } => Box::pin(job::get(session, job, consistency, wait_ms, room)),
-        Request::ListQueues { consistency } => Box::pin(queue::list(api, consistency, room)),
+        Request::ListQueues { consistency } => Box::pin(queue::list(api, identity, consistency, room)),
         Request::ListModules { consistency } => Box::pin(module::list(api, consistency, room)),
         Request::ResolveModule { module } => Box::pin(async move { module::resolve(api, &module).await }),
         Request::AddNode { node, address, learner } => Box::pin(cluster::add_node(api, node, address, learner)),

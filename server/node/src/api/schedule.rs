@@ -2,9 +2,11 @@
 
 use super::request::Answer;
 use super::room::{LIST_BYTES_MAX, PAGE_BYTES_MAX, Room, page, schedule_bytes};
-use super::{Api, enqueue};
+use super::{Api, enqueue, visible};
+use crate::auth;
 use crate::cron::Cron;
 use crate::machine;
+use crate::tls::Identity;
 use jobraft_core::command::Command;
 use jobraft_protocol::{
     Consistency, Error, ErrorCode, JobId, LogTime, Response, Schedule, ScheduleName, ScheduleView, limits,
@@ -14,9 +16,10 @@ use jobraft_protocol::{
 const SCHEDULE_BYTES_MAX: usize = limits::PAYLOAD_BYTES_MAX + 32 * 1024;
 const _: () = assert!(PAGE_BYTES_MAX + SCHEDULE_BYTES_MAX <= LIST_BYTES_MAX, "a page fits into a frame");
 
-/// Lists schedules by name, a page of them, each with its next tick.
+/// Lists schedules whose queues the client covers by name, a page of them, each with its next tick.
 pub(super) async fn list(
     api: &Api,
+    identity: &Identity,
     after: Option<ScheduleName>,
     limit: u32,
     consistency: Consistency,
@@ -25,20 +28,32 @@ pub(super) async fn list(
     let limit = limit.clamp(1, limits::SCHEDULE_LIST_MAX) as usize;
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + SCHEDULE_BYTES_MAX).await;
-    let schedules = api.consensus.read(|core| {
-        let schedules = core.schedules(after.as_ref()).take(limit);
+    let limited = auth::limited(identity);
+    let is_shown = |view: &ScheduleView| limited.is_none_or(|grant| grant.covers(view.schedule.job.queue.as_str()));
+    let mut schedules = api.consensus.read(|core| {
+        let schedules = core.schedules(after.as_ref()).filter(is_shown).take(limit);
         page(schedules, schedule_bytes, PAGE_BYTES_MAX)
     });
+    schedules.iter_mut().for_each(|view| visible::schedule(identity, view));
     with_next(api, schedules, 1).await.map(Response::Schedules)
 }
 
 /// Reads a schedule, with so many of its next ticks.
-pub(super) async fn get(api: &Api, name: ScheduleName, next: u32, consistency: Consistency, room: &mut Room) -> Answer {
+pub(super) async fn get(
+    api: &Api,
+    identity: &Identity,
+    name: ScheduleName,
+    next: u32,
+    consistency: Consistency,
+    room: &mut Room,
+) -> Answer {
     let next = next.min(limits::NEXT_TICKS_MAX) as usize;
     api.fresh(consistency).await?;
     room.reserve(SCHEDULE_BYTES_MAX).await;
     let found = api.consensus.read(|core| core.schedule(&name));
-    let found = found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster")))?;
+    let mut found =
+        found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster")))?;
+    visible::schedule(identity, &mut found);
     let mut with_next = with_next(api, vec![found], next).await?;
     let found = with_next.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a schedule was lost on the way"))?;
     Ok(Response::Schedule(Box::new(found)))

@@ -7,9 +7,9 @@ use crate::node::Node;
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
 use jobraft_protocol::{
-    ClientFrame, ClientHello, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobView,
-    LeaseRef, LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start, StreamOpen,
-    Task, WorkerId, WorkerInfo,
+    ClientFrame, ClientHello, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Grant, JobAction, JobId,
+    JobView, LeaseRef, LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start,
+    StreamOpen, Task, WorkerId, WorkerInfo,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -42,7 +42,7 @@ impl Bench {
         let hosts = ["127.0.0.1".to_owned()];
         let pair = ca.issue_node(NodeId(1), &hosts, 1).unwrap();
         pair.write(path, "node-1", Overwrite::Replace).unwrap();
-        ca.issue_client("tester", 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
+        ca.issue_client("tester", Grant::admin(), 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let advertise: jobraft_protocol::NodeAddress = "127.0.0.1:1".parse().unwrap();
         let config = NodeConfig {
@@ -78,12 +78,29 @@ impl Bench {
     }
 
     pub(super) async fn session(&self) -> Session {
-        let connection = self.connect().await;
+        self.session_on(self.connect().await, 0).await
+    }
+
+    /// A session of a client that may do what `grant` says. Its jobs' ids begin at `seed`.
+    pub(super) async fn session_as(&self, name: &str, grant: Grant, seed: u8) -> Session {
+        let path = self._directory.path();
+        let ca = CertificateAuthority::load(path).unwrap();
+        ca.issue_client(name, grant, 1).unwrap().write(path, name, Overwrite::Replace).unwrap();
+        let credentials = Credentials::load(&TlsFiles::in_directory(path, name)).unwrap();
+        let client = Endpoint::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &credentials).unwrap();
+        let address = self.node.listen_addr().to_string().parse().unwrap();
+        let connection = soon(client.connect(&address, Protocol::Client)).await.unwrap();
+        let session = self.session_on(connection, seed).await;
+        Session { _endpoint: Some(client), ..session }
+    }
+
+    async fn session_on(&self, connection: Connection, seed: u8) -> Session {
         let (mut sender, mut receiver) = connection.open().await.unwrap();
         sender.send(&StreamOpen::Session(ClientHello { agent: "test".to_owned() })).await.unwrap();
         let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
         assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
-        Session { connection, sender, receiver, next: 0, time: hello.time, seed: 0, pushes: VecDeque::new() }
+        let (time, pushes) = (hello.time, VecDeque::new());
+        Session { connection, sender, receiver, next: 0, time, seed, pushes, _endpoint: None }
     }
 }
 
@@ -102,6 +119,7 @@ pub(super) struct Session {
     time: LogTime,
     seed: u8,
     pushes: VecDeque<Push>,
+    _endpoint: Option<Endpoint>,
 }
 
 impl Session {

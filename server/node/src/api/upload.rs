@@ -2,12 +2,13 @@
 
 use super::Api;
 use super::request::mismatch;
+use crate::auth::{self, Need};
 use crate::modules::{ModuleError, moving, take};
 use crate::tls::Identity;
 use crate::transport::{FrameReceiver, FrameSender};
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
+use jobraft_protocol::{Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -52,6 +53,7 @@ async fn upload(
     receiver: &mut FrameReceiver,
 ) -> Result<ModuleManifest, Error> {
     let Announced { digest, size, name } = announced;
+    auth::decide(identity, &mut Need::of_upload(name.as_ref()))?;
     {
         let leadership = api.consensus.leadership();
         let now = leadership.borrow();
@@ -66,6 +68,9 @@ async fn upload(
         return Err(Error::new(ErrorCode::TooMany, message));
     }
     drop(known);
+    if let Some(name) = &name {
+        check_owner(api, identity, name).await?;
+    }
 
     let share = api.uploaders.of(identity).acquire_owned().await;
     let _share = share.expect("this semaphore is never closed");
@@ -83,14 +88,26 @@ async fn upload(
         Err(ModuleError::Stalled { seconds: UPLOAD_TIMEOUT.as_secs() })
     });
     let imports = received.map_err(|error| error.answer())?;
-    let owner = match identity {
-        Identity::Client(name) => name.clone(),
-        Identity::Node(node) => format!("node/{node}"),
-    };
-    let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner };
+    let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner: identity.owner() };
     match api.consensus.propose(Command::PutModule { manifest: manifest.clone(), name }).await? {
         // As the cluster knows it: with all its names, and whoever brought it first.
         Outcome::Done => Ok(api.consensus.read(|core| core.resolve(&ModuleRef::Digest(digest))).unwrap_or(manifest)),
         other => Err(mismatch("module", &other)),
+    }
+}
+
+/// Refuses to move a name that points to somebody else's module, unless by who runs the cluster.
+async fn check_owner(api: &Api, identity: &Identity, name: &ModuleName) -> Result<(), Error> {
+    if auth::decide(identity, &mut Need::of_foreign_name()).is_ok() {
+        return Ok(());
+    }
+    api.fresh(Consistency::Linearizable).await?;
+    let pointed = api.consensus.read(|core| core.resolve(&ModuleRef::Name(name.clone())));
+    match pointed {
+        Some(manifest) if !identity.is_owner(&manifest.owner) => {
+            let message = format!("{identity} may not move {name}: it points to a module of {}", manifest.owner);
+            Err(Error::new(ErrorCode::Forbidden, message))
+        }
+        _ => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use super::certificate::{check_time, parse, read_chain};
 use super::files::{CERTIFICATE_MODE, KEY_MODE};
 use super::{Identity, TlsError, files};
-use jobraft_protocol::NodeId;
+use jobraft_protocol::{Grant, NodeId};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
@@ -99,19 +99,27 @@ impl CertificateAuthority {
     /// # Errors
     /// When the id is 0, a host is malformed, or the validity is out of range.
     pub fn issue_node(&self, node: NodeId, hosts: &[String], validity_days: u32) -> Result<IssuedPair, TlsError> {
-        self.issue(&Identity::node(node)?, hosts, validity_days, OffsetDateTime::now_utc())
+        self.issue(&Identity::node(node)?, hosts, validity_days)
     }
 
-    /// Issues a client's certificate. It does not outlive the authority.
+    /// Issues the certificate of a client that may do what `grant` says. It does not outlive the authority.
     ///
     /// # Errors
     /// When the name is malformed or the validity is out of range.
-    pub fn issue_client(&self, name: &str, validity_days: u32) -> Result<IssuedPair, TlsError> {
-        self.issue(&Identity::client(name)?, &[], validity_days, OffsetDateTime::now_utc())
+    pub fn issue_client(&self, name: &str, grant: Grant, validity_days: u32) -> Result<IssuedPair, TlsError> {
+        self.issue(&Identity::client(name, grant)?, &[], validity_days)
+    }
+
+    /// Issues the certificate of whoever it is. It does not outlive the authority.
+    ///
+    /// # Errors
+    /// When a host is malformed or the validity is out of range.
+    pub fn issue(&self, identity: &Identity, hosts: &[String], validity_days: u32) -> Result<IssuedPair, TlsError> {
+        self.issue_at(identity, hosts, validity_days, OffsetDateTime::now_utc())
     }
 
     /// Issues a certificate as if it were `now`.
-    pub(crate) fn issue(
+    pub(crate) fn issue_at(
         &self,
         identity: &Identity,
         hosts: &[String],
@@ -125,7 +133,7 @@ impl CertificateAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match identity {
             Identity::Node(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-            Identity::Client(_) => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Identity::Client { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         let uri = identity.uri();
         let uri = uri.clone().try_into().map_err(|_| TlsError::InvalidHost { host: uri })?;

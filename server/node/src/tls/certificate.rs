@@ -30,7 +30,7 @@ pub enum Validity {
 /// A certificate, described.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateInfo {
-    /// `authority`, `node 1`, `client alice`, or why it is none of these.
+    /// `authority`, `node 1`, `client alice: admin`, or why it is none of these.
     pub role: String,
     /// The subject's name.
     pub subject: String,
@@ -67,7 +67,7 @@ pub fn describe_pem(path: &Path, bytes: &[u8]) -> Result<CertificateInfo, TlsErr
     let role = if certificate.is_ca() {
         "authority".to_owned()
     } else {
-        Identity::of_certificate(first).map_or_else(|error| error.to_string(), |identity| identity.to_string())
+        Identity::of_certificate(first).map_or_else(|error| error.to_string(), |identity| identity.described())
     };
     let names = certificate.subject_alternative_name().ok().flatten();
     let validity = certificate.validity();

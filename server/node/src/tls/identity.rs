@@ -1,12 +1,12 @@
-//! The role of a certificate's holder: one SAN URI, read strictly.
+//! Whose certificate it is and what its holder may do: one SAN URI, read strictly.
 
-use jobraft_protocol::NodeId;
-use std::fmt;
+use jobraft_protocol::{ClientRole, Grant, GrantError, NodeId, QueuePattern};
+use std::fmt::{self, Write};
 use std::str::FromStr;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The scheme of the SAN URIs that carry roles.
+/// The scheme of the SAN URIs that carry identities.
 const SCHEME: &str = "jobraft://";
 /// The longest name of a client.
 pub const CLIENT_NAME_BYTES_MAX: usize = 64;
@@ -16,28 +16,39 @@ pub const CLIENT_NAME_BYTES_MAX: usize = 64;
 pub enum Identity {
     /// A node of the cluster.
     Node(NodeId),
-    /// A producer, a worker or a tool.
-    Client(String),
+    /// A producer, a worker, a person or a tool.
+    Client {
+        /// Its name. Two certificates of one name are the same client to the cluster.
+        name: String,
+        /// What it may do.
+        grant: Grant,
+    },
 }
 
-/// Why a certificate or a text names no role.
+/// Why a certificate or a text names nobody.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not an X.509 certificate.
     #[error("not an X.509 certificate")]
     NotCertificate,
     /// No `jobraft://` URI among its names.
-    #[error("no jobraft://node/<id> or jobraft://client/<name> among the certificate's names")]
+    #[error("no jobraft://node/<id> or jobraft://client/<name>?roles=<roles> among the certificate's names")]
     Missing,
     /// More than one `jobraft://` URI.
     #[error("more than one jobraft:// name in one certificate")]
     Ambiguous,
     /// A URI that is not of either form.
-    #[error("{0:?} is neither jobraft://node/<id> nor jobraft://client/<name>")]
+    #[error("{0:?} is neither jobraft://node/<id> nor jobraft://client/<name>?roles=<roles>")]
     Malformed(String),
     /// Not a name that a client can have.
     #[error("{0:?} is not a client's name: use 1 to 64 letters, digits, dots, dashes or underscores")]
     ClientName(String),
+    /// Something behind the name that says nothing of what a client may do.
+    #[error("{0:?} is none of roles=<roles>, queues=<patterns> and payloads=<yes|no>, or stands there twice")]
+    Parameter(String),
+    /// What it may do is not well said.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// Node ids begin with 1.
     #[error("0 is not a node's id; ids begin with 1")]
     NodeZero,
@@ -49,13 +60,19 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::ClientName`] unless `name` is 1 to [`CLIENT_NAME_BYTES_MAX`] ASCII letters, digits, dots,
     /// dashes and underscores.
-    pub fn client(name: &str) -> Result<Self, IdentityError> {
+    pub fn client(name: &str, grant: Grant) -> Result<Self, IdentityError> {
         let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
         if clean && (1..=CLIENT_NAME_BYTES_MAX).contains(&name.len()) {
-            Ok(Self::Client(name.to_owned()))
+            Ok(Self::Client { name: name.to_owned(), grant })
         } else {
             Err(IdentityError::ClientName(shorten(name)))
         }
+    }
+
+    /// An administrator's.
+    #[cfg(test)]
+    pub(crate) fn admin(name: &str) -> Self {
+        Self::Client { name: name.to_owned(), grant: Grant::admin() }
     }
 
     /// A node's identity.
@@ -66,7 +83,7 @@ impl Identity {
         if node.0 == 0 { Err(IdentityError::NodeZero) } else { Ok(Self::Node(node)) }
     }
 
-    /// Reads the role of a certificate in DER form.
+    /// Reads whose certificate it is, in DER form.
     ///
     /// # Errors
     /// When there is not exactly one `jobraft://` URI among its names, or it is not well formed.
@@ -84,14 +101,63 @@ impl Identity {
         if uris.next().is_some() { Err(IdentityError::Ambiguous) } else { uri.parse() }
     }
 
-    /// The SAN URI that carries this role.
+    /// What owns things under this identity: a client's name, or `node/<id>`, which no client is called.
     #[must_use]
-    pub fn uri(&self) -> String {
+    pub fn owner(&self) -> String {
         match self {
-            Self::Node(node) => format!("{SCHEME}node/{node}"),
-            Self::Client(name) => format!("{SCHEME}client/{name}"),
+            Self::Node(node) => format!("node/{node}"),
+            Self::Client { name, .. } => name.clone(),
         }
     }
+
+    /// Whether what `owner` owns is theirs.
+    #[must_use]
+    pub fn is_owner(&self, owner: &str) -> bool {
+        match self {
+            Self::Node(_) => self.owner() == owner,
+            Self::Client { name, .. } => name == owner,
+        }
+    }
+
+    /// For people: who it is and what it may do.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let Self::Client { grant, .. } = self else { return self.to_string() };
+        let mut text = format!("{self}: {}", listed(grant.roles()));
+        if grant.roles().next().is_none() {
+            text.push_str("no role");
+        }
+        if !grant.covers_all() {
+            let _ = write!(text, " for {}", listed(grant.queues()));
+        }
+        if grant.sees_payloads() != Grant::new(grant.roles()).sees_payloads() {
+            text.push_str(if grant.sees_payloads() { ", sees payloads" } else { ", sees no payloads" });
+        }
+        text
+    }
+
+    /// The SAN URI that carries this identity.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let (name, grant) = match self {
+            Self::Node(node) => return format!("{SCHEME}node/{node}"),
+            Self::Client { name, grant } => (name, grant),
+        };
+        let mut uri = format!("{SCHEME}client/{name}?roles={}", listed(grant.roles()));
+        if !grant.covers_all() {
+            let _ = write!(uri, "&queues={}", listed(grant.queues()));
+        }
+        if grant.sees_payloads() != Grant::new(grant.roles()).sees_payloads() {
+            uri.push_str(if grant.sees_payloads() { "&payloads=yes" } else { "&payloads=no" });
+        }
+        uri
+    }
+}
+
+/// Things as one text, with commas between them.
+fn listed(things: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let things: Vec<String> = things.into_iter().map(|thing| thing.to_string()).collect();
+    things.join(",")
 }
 
 impl FromStr for Identity {
@@ -99,12 +165,16 @@ impl FromStr for Identity {
 
     fn from_str(uri: &str) -> Result<Self, IdentityError> {
         let malformed = || IdentityError::Malformed(shorten(uri));
-        let (role, name) = uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).ok_or_else(malformed)?;
-        match role {
-            "client" => Self::client(name),
+        let (kind, rest) = uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).ok_or_else(malformed)?;
+        match kind {
+            "client" => match rest.split_once('?') {
+                Some((name, parameters)) => Self::client(name, grant(parameters)?),
+                // Of no role: whoever wrote it before there were roles is told so at each request.
+                None => Self::client(rest, Grant::new([])),
+            },
             // One spelling for each id: what u64 parses beyond it ("+1", "01") is not it.
-            "node" => match name.parse::<u64>() {
-                Ok(id) if id.to_string() == name => Self::node(NodeId(id)),
+            "node" => match rest.parse::<u64>() {
+                Ok(id) if id.to_string() == rest => Self::node(NodeId(id)),
                 _ => Err(malformed()),
             },
             _ => Err(malformed()),
@@ -112,11 +182,39 @@ impl FromStr for Identity {
     }
 }
 
+/// Reads `roles=producer,worker&queues=mail,shop/*&payloads=no`, in any order, each at most once.
+fn grant(parameters: &str) -> Result<Grant, IdentityError> {
+    let (mut roles, mut queues, mut payloads) = (None, None, None);
+    for parameter in parameters.split('&') {
+        let wrong = || IdentityError::Parameter(shorten(parameter));
+        match parameter.split_once('=') {
+            Some(("roles", listed)) if roles.is_none() => {
+                roles = Some(listed.split(',').map(str::parse).collect::<Result<Vec<ClientRole>, _>>()?);
+            }
+            Some(("queues", listed)) if queues.is_none() => {
+                let patterns = listed.split(',').map(|pattern| pattern.parse().map_err(GrantError::Pattern));
+                queues = Some(patterns.collect::<Result<Vec<QueuePattern>, _>>()?);
+            }
+            Some(("payloads", "yes")) if payloads.is_none() => payloads = Some(true),
+            Some(("payloads", "no")) if payloads.is_none() => payloads = Some(false),
+            _ => return Err(wrong()),
+        }
+    }
+    let mut grant = Grant::new(roles.unwrap_or_default());
+    if let Some(queues) = queues {
+        grant = grant.for_queues(queues)?;
+    }
+    Ok(match payloads {
+        Some(payloads) => grant.with_payloads(payloads),
+        None => grant,
+    })
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(node) => write!(f, "node {node}"),
-            Self::Client(name) => write!(f, "client {name}"),
+            Self::Client { name, .. } => write!(f, "client {name}"),
         }
     }
 }
@@ -128,14 +226,64 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn grant_of(roles: &[ClientRole], queues: &[&str]) -> Grant {
+        let grant = Grant::new(roles.iter().copied());
+        let queues = queues.iter().map(|queue| queue.parse().unwrap()).collect();
+        grant.for_queues(queues).unwrap()
+    }
+
     #[test]
-    fn a_role_survives_its_uri() {
-        for identity in
-            [Identity::Node(NodeId(1)), Identity::Node(NodeId(u64::MAX)), Identity::Client("a.b-c_9".into())]
-        {
+    fn an_identity_survives_its_uri() {
+        use ClientRole::{Admin, Producer, Worker};
+        for (grant, said) in [
+            (Grant::new([Admin]), "roles=admin"),
+            (grant_of(&[Worker, Producer], &["mail", "shop/*"]), "roles=producer,worker&queues=mail,shop/*"),
+            (Grant::new([Producer]).with_payloads(false), "roles=producer&payloads=no"),
+            (Grant::new([Worker]).with_payloads(true), "roles=worker&payloads=yes"),
+        ] {
+            let identity = Identity::client("a.b-c_9", grant).unwrap();
+            assert_eq!(identity.uri(), format!("jobraft://client/a.b-c_9?{said}"));
             assert_eq!(identity.uri().parse(), Ok(identity));
+        }
+        for identity in [Identity::Node(NodeId(1)), Identity::Node(NodeId(u64::MAX))] {
+            assert_eq!(identity.uri().parse(), Ok(identity));
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_roles_is_of_a_client_that_may_do_nothing() {
+        for uri in ["jobraft://client/alice", "jobraft://client/alice?payloads=no"] {
+            let Ok(Identity::Client { name, grant }) = uri.parse() else { panic!("{uri}") };
+            assert_eq!((name.as_str(), grant), ("alice", Grant::new([])));
+        }
+    }
+
+    #[test]
+    fn what_a_client_may_do_is_said_well_or_not_at_all() {
+        let many = format!("queues={}", vec!["a"; 33].join(","));
+        for parameters in [
+            "",
+            "roles",
+            "roles=",
+            "roles=root",
+            "roles=admin,",
+            "roles=Admin",
+            "roles=admin&roles=worker",
+            "role=admin",
+            "roles=worker&queues=",
+            "roles=worker&queues=a b",
+            "roles=worker&queues=a*b",
+            "roles=worker&queues=a&queues=b",
+            "roles=worker&payloads=1",
+            "roles=worker&",
+            "roles=worker;queues=a",
+            many.as_str(),
+        ] {
+            let uri = format!("jobraft://client/alice?{parameters}");
+            assert!(uri.parse::<Identity>().is_err(), "{uri}");
         }
     }
 
@@ -156,6 +304,9 @@ mod tests {
             "jobraft://Node/1",
             "jobraft://admin/1",
             "jobraft://client/",
+            "jobraft://client/?roles=admin",
+            "jobraft://client/alice/?roles=admin",
+            "jobraft://node/1?roles=admin",
             "jobraft://client/a/b",
             "jobraft://client/a b",
             "jobraft://client/ä",

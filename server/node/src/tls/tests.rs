@@ -6,7 +6,7 @@ use super::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, Credentials, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
     TlsError, TlsFiles, Validity, describe,
 };
-use jobraft_protocol::{ALPN_CLIENT, NodeId};
+use jobraft_protocol::{ALPN_CLIENT, Grant, NodeId};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -42,9 +42,13 @@ fn what_the_authority_issues_can_be_loaded() {
     assert_eq!(node.identity(), &Identity::Node(NodeId(1)));
     // The authority as a later run of the program finds it.
     let again = CertificateAuthority::load(directory.path()).unwrap();
-    again.issue_client("alice", DAYS).unwrap().write(directory.path(), "alice", Overwrite::Refuse).unwrap();
+    again
+        .issue_client("alice", Grant::admin(), DAYS)
+        .unwrap()
+        .write(directory.path(), "alice", Overwrite::Refuse)
+        .unwrap();
     let client = load(&TlsFiles::in_directory(directory.path(), "alice")).unwrap();
-    assert_eq!(client.identity(), &Identity::Client("alice".into()));
+    assert_eq!(client.identity(), &Identity::admin("alice"));
     let server = node.server_config(&[ALPN_CLIENT]).unwrap();
     assert_eq!((server.max_early_data_size, server.send_tls13_tickets), (0, 0));
     assert!(!client.client_config(ALPN_CLIENT).unwrap().enable_early_data);
@@ -60,14 +64,14 @@ fn keys_are_private_and_nothing_is_overwritten_unasked() {
 
     let error = CertificateAuthority::create(directory.path(), 1).err().unwrap();
     assert!(matches!(error, TlsError::Exists { .. }), "{error}");
-    let pair = authority.issue_client("bob", DAYS).unwrap();
+    let pair = authority.issue_client("bob", Grant::admin(), DAYS).unwrap();
     let error = pair.write(directory.path(), "node-1", Overwrite::Refuse).unwrap_err();
     assert!(matches!(error, TlsError::Exists { .. }), "{error}");
     let after = (fs::read(&files.ca).unwrap(), fs::read(&files.cert).unwrap(), fs::read(&files.key).unwrap());
     assert!(before == after, "a file was changed");
 
     pair.write(directory.path(), "node-1", Overwrite::Replace).unwrap();
-    assert_eq!(load(&files).unwrap().identity(), &Identity::Client("bob".into()));
+    assert_eq!(load(&files).unwrap().identity(), &Identity::admin("bob"));
     let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(left.len(), 4, "temporary files are left: {left:?}");
 }
@@ -95,7 +99,7 @@ fn a_certificate_outside_its_time_is_refused() {
     let (directory, authority) = authority();
     let now = OffsetDateTime::now_utc();
     let issue = |stem: &str, at: OffsetDateTime| {
-        let pair = authority.issue(&Identity::Node(NodeId(1)), &[], 1, at).unwrap();
+        let pair = authority.issue_at(&Identity::Node(NodeId(1)), &[], 1, at).unwrap();
         pair.write(directory.path(), stem, Overwrite::Refuse).unwrap();
         TlsFiles::in_directory(directory.path(), stem)
     };
@@ -123,8 +127,11 @@ fn a_certificate_of_another_authority_is_refused() {
 fn a_key_of_another_certificate_is_refused() {
     let (directory, authority) = authority();
     let node = node_files(directory.path(), &authority);
-    let (_, key) =
-        authority.issue_client("alice", DAYS).unwrap().write(directory.path(), "alice", Overwrite::Refuse).unwrap();
+    let (_, key) = authority
+        .issue_client("alice", Grant::admin(), DAYS)
+        .unwrap()
+        .write(directory.path(), "alice", Overwrite::Refuse)
+        .unwrap();
     let error = load(&TlsFiles { key, ..node }).err().unwrap();
     assert!(matches!(error, TlsError::KeyMismatch { .. }), "{error}");
 }
@@ -162,13 +169,13 @@ fn a_file_that_is_not_what_it_should_be_is_named() {
 fn what_cannot_stand_in_a_certificate_is_refused() {
     let (_directory, authority) = authority();
     assert!(matches!(authority.issue_node(NodeId(0), &[], DAYS), Err(TlsError::Role(_))));
-    assert!(matches!(authority.issue_client("a/b", DAYS), Err(TlsError::Role(_))));
+    assert!(matches!(authority.issue_client("a/b", Grant::admin(), DAYS), Err(TlsError::Role(_))));
     for host in ["", "a b", "-", "a..b", "ä.example", "http://a"] {
         let issued = authority.issue_node(NodeId(1), &[host.to_owned()], DAYS);
         assert!(matches!(issued, Err(TlsError::InvalidHost { .. })), "{host}");
     }
     for days in [0, 36_501, u32::MAX] {
-        assert!(matches!(authority.issue_client("a", days), Err(TlsError::InvalidValidity { .. })));
+        assert!(matches!(authority.issue_client("a", Grant::admin(), days), Err(TlsError::InvalidValidity { .. })));
     }
 }
 

@@ -86,7 +86,7 @@ impl Acceptor {
             _ => return Err((CloseCode::Protocol, "no known protocol (ALPN) was agreed".to_owned())),
         };
         let places = match (protocol, &identity) {
-            (Protocol::Peer, Identity::Client(name)) => {
+            (Protocol::Peer, Identity::Client { name, .. }) => {
                 let reason = format!("the certificate of client {name} may not be used on the protocol of the nodes");
                 return Err((CloseCode::Identity, reason));
             }

@@ -164,7 +164,7 @@ impl Endpoint {
             Ok(identity @ Identity::Node(_)) => {
                 return Ok(Connection::new(quic, identity, protocol, Arc::clone(&self.0.refusals), None));
             }
-            Ok(Identity::Client(name)) => {
+            Ok(Identity::Client { name, .. }) => {
                 TransportError::WrongRole(format!("client {name} answers at {remote}, not a node"))
             }
             Err(error) => error.into(),

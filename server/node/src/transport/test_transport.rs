@@ -45,7 +45,7 @@ async fn serves(authority: &Authority, node: &Endpoint) {
     let client = authority.client("honest");
     let _connection = soon(client.connect(&address(node), Protocol::Client)).await.unwrap();
     let Accepted { identity, protocol, .. } = soon(node.accept()).await.unwrap();
-    assert_eq!((identity, protocol), (Identity::Client("honest".into()), Protocol::Client));
+    assert_eq!((identity, protocol), (Identity::admin("honest"), Protocol::Client));
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn both_sides_prove_their_roles() {
     let connection = soon(client.connect(&address(&one), Protocol::Client)).await.unwrap();
     assert_eq!(connection.identity(), &Identity::Node(NodeId(1)));
     let accepted = soon(one.accept()).await.unwrap();
-    assert_eq!((accepted.identity, accepted.protocol), (Identity::Client("alice".into()), Protocol::Client));
+    assert_eq!((accepted.identity, accepted.protocol), (Identity::admin("alice"), Protocol::Client));
 
     let by_name = format!("localhost:{}", one.local_addr().port()).parse().unwrap();
     let _connection = soon(two.connect(&by_name, Protocol::Peer)).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_certificate_of_another_authority_is_refused() {
     assert!(matches!(error, TransportError::Handshake(_)), "{error}");
     // It trusts the node, but the node does not trust it.
     let now = OffsetDateTime::now_utc();
-    let (ours, theirs) = (Identity::Client("ours".into()), Identity::Node(NodeId(2)));
+    let (ours, theirs) = (Identity::admin("ours"), Identity::Node(NodeId(2)));
     let (ours, theirs) = (authority.files(&ours, now, 1), foreign.files(&theirs, now, 1));
     for alpn in [ALPN_PEER, ALPN_CLIENT] {
         let error = intrude(&node, &ours, Some(&theirs), &[alpn]).await;
@@ -101,7 +101,7 @@ async fn a_certificate_of_another_authority_is_refused() {
 async fn no_certificate_and_no_known_protocol_are_refused() {
     let authority = Authority::new();
     let node = authority.node(1);
-    let files = authority.files(&Identity::Client("ours".into()), OffsetDateTime::now_utc(), 1);
+    let files = authority.files(&Identity::admin("ours"), OffsetDateTime::now_utc(), 1);
     for (pair, alpns) in
         [(None, &[ALPN_CLIENT][..]), (Some(&files), &[&b"h3"[..]][..]), (Some(&files), &[][..]), (None, &[][..])]
     {
@@ -116,8 +116,8 @@ async fn an_expired_certificate_is_refused_in_the_handshake() {
     let authority = Authority::new();
     let node = authority.node(1);
     let then = OffsetDateTime::now_utc() - time::Duration::minutes(100 * 24 * 60);
-    let valid = authority.files(&Identity::Client("valid".into()), OffsetDateTime::now_utc(), 1);
-    let expired = authority.files(&Identity::Client("expired".into()), then, 1);
+    let valid = authority.files(&Identity::admin("valid"), OffsetDateTime::now_utc(), 1);
+    let expired = authority.files(&Identity::admin("expired"), then, 1);
     let error = intrude(&node, &valid, Some(&expired), &[ALPN_CLIENT]).await;
     assert!(matches!(error, TransportError::Handshake(_)), "{error}");
     serves(&authority, &node).await;

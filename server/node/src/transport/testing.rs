@@ -42,7 +42,7 @@ impl Authority {
 
     pub(super) fn files(&self, identity: &Identity, issued_at: OffsetDateTime, days: u32) -> TlsFiles {
         let stem = identity.to_string().replace(' ', "-");
-        let pair = self.ca.issue(identity, &["127.0.0.1".into(), "localhost".into()], days, issued_at).unwrap();
+        let pair = self.ca.issue_at(identity, &["127.0.0.1".into(), "localhost".into()], days, issued_at).unwrap();
         pair.write(self.directory.path(), &stem, Overwrite::Replace).unwrap();
         TlsFiles::in_directory(self.directory.path(), &stem)
     }
@@ -63,7 +63,7 @@ impl Authority {
     }
 
     pub(super) fn client(&self, name: &str) -> Endpoint {
-        Endpoint::bind(loopback(), &self.credentials(&Identity::Client(name.into()))).unwrap()
+        Endpoint::bind(loopback(), &self.credentials(&Identity::admin(name))).unwrap()
     }
 }
 

@@ -7,7 +7,9 @@ use jobraft_node::transport::limits::SEND_WINDOW_BYTES;
 use jobraft_protocol::limits::{
     CLIENT_FRAME_BYTES_MAX, CONNECTION_ANSWER_BYTES_MAX, CONNECTION_FETCHES_MAX, CREDITS_MAX, LIST_JOBS_MAX,
 };
-use jobraft_protocol::{ClientFrame, Consistency, ErrorCode, JobFilter, Request, Response, ServerFrame, WorkerId};
+use jobraft_protocol::{
+    ClientFrame, Consistency, ErrorCode, JobFilter, Request, Response, ServerFrame, WorkerId, WorkerInfo,
+};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -89,8 +91,13 @@ async fn leases_that_wait_are_bounded_and_keep_nobody_out() {
     const EACH: usize = CONNECTION_FETCHES_MAX / SESSIONS + 100;
     let mut target = Target::start();
     let mut honest = target.honest().await;
-    let worker = honest.register().await;
     let attacker = Attacker::new(&target, "mallory").connect().await;
+    let mut first = session(&attacker).await;
+    first.send(0, Request::RegisterWorker { info: WorkerInfo::default() }).await;
+    let worker = match first.answer().await {
+        ServerFrame::Reply { result: Ok(Response::Registered(worker)), .. } => worker,
+        other => panic!("{other:?}"),
+    };
     target.begin();
     let queues: Vec<_> = (0..64).map(|n| format!("{:0>120}", n).parse().unwrap()).collect();
     let wait = |worker: WorkerId| Request::Lease {

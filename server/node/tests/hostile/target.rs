@@ -7,7 +7,7 @@ use jobraft_node::Node;
 use jobraft_node::config::{LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use jobraft_node::transport::Endpoint;
-use jobraft_protocol::{NodeAddress, NodeId};
+use jobraft_protocol::{Grant, NodeAddress, NodeId};
 use std::collections::BTreeMap;
 use std::env;
 use std::future::Future;
@@ -110,7 +110,7 @@ impl Target {
 
     /// The credentials of a client.
     pub(crate) fn credentials(&self, name: &str) -> Credentials {
-        let pair = self.authority.issue_client(name, 1).unwrap();
+        let pair = self.authority.issue_client(name, Grant::admin(), 1).unwrap();
         self.keep(&pair, name)
     }
 

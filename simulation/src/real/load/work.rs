@@ -28,6 +28,7 @@ impl Shared {
                     agent: "simulation".to_owned(),
                     queues: vec![self.queue.clone()],
                     concurrency: LEASED_MAX,
+                    ..WorkerInfo::default()
                 };
                 worker = client.register_worker(info).await.ok();
                 if worker.is_none() {

@@ -1,0 +1,81 @@
+//! Whose things are, and what belongs to which queue: asked by a node before it proposes what a client may not be
+//! permitted to do. Nothing here changes anything, and nothing that `apply` does depends on it.
+
+use crate::Core;
+use crate::job::Job;
+use jobraft_protocol::{JobId, LeaseRef, QueueName, ScheduleName, WorkerId};
+
+/// Whose a lease is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseOwner<'a> {
+    /// It is held, by a worker that this owner registered.
+    Held(&'a str),
+    /// It is over, for good: a report under it changes nothing that somebody holds.
+    Past,
+    /// No such lease was granted as far as is known here. It may be yet.
+    Unknown,
+}
+
+/// What somebody who works has to do with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkOn {
+    /// A worker of theirs has leased it.
+    Leased,
+    /// A job that a worker of theirs has leased came after it.
+    Predecessor,
+}
+
+impl Core {
+    /// Who registered a worker; `None` if it is not known.
+    #[must_use]
+    pub fn worker_owner(&self, worker: WorkerId) -> Option<&str> {
+        self.workers.get(worker).map(|worker| worker.info.owner.as_str())
+    }
+
+    /// The queues that a worker says it serves; `None` if it is not known.
+    #[must_use]
+    pub fn worker_queues(&self, worker: WorkerId) -> Option<&[QueueName]> {
+        self.workers.get(worker).map(|worker| worker.info.queues.as_slice())
+    }
+
+    /// Whose a lease is.
+    #[must_use]
+    pub fn lease_owner(&self, lease: LeaseRef) -> LeaseOwner<'_> {
+        let held = self.jobs.get(&lease.job).and_then(|job| job.lease.as_deref());
+        match held.filter(|held| held.token == lease.token) {
+            // Its worker disconnected after the lease had run out: nobody's report counts any more.
+            Some(held) => self.worker_owner(held.worker).map_or(LeaseOwner::Past, LeaseOwner::Held),
+            // Tokens only increase: one that was granted and is not held will never be held again.
+            None if lease.token.0 <= self.counters.token => LeaseOwner::Past,
+            None => LeaseOwner::Unknown,
+        }
+    }
+
+    /// What the workers that `owner` registered have to do with a job; `None` if nothing.
+    #[must_use]
+    pub fn work_on(&self, owner: &str, job: JobId) -> Option<WorkOn> {
+        let is_theirs = |worker: WorkerId| self.worker_owner(worker) == Some(owner);
+        let lease = self.jobs.get(&job).and_then(|job| job.lease.as_deref());
+        if lease.is_some_and(|lease| is_theirs(lease.worker)) {
+            return Some(WorkOn::Leased);
+        }
+        let held = self.index.held.iter().filter(|(worker, _)| is_theirs(**worker)).flat_map(|(_, held)| held);
+        held.filter_map(|id| self.jobs.get(id)).any(|held| comes_after(held, job)).then_some(WorkOn::Predecessor)
+    }
+
+    /// The queue of a live job.
+    #[must_use]
+    pub fn queue_of(&self, job: JobId) -> Option<&QueueName> {
+        self.jobs.get(&job).map(|job| &self.index.queues.get(job.queue).stats.queue)
+    }
+
+    /// The queue into which a schedule puts its jobs; `None` if there is no such schedule.
+    #[must_use]
+    pub fn schedule_queue(&self, name: &ScheduleName) -> Option<&QueueName> {
+        self.schedules.records().get(name).map(|record| &record.schedule.job.queue)
+    }
+}
+
+fn comes_after(job: &Job, other: JobId) -> bool {
+    job.waits().is_some_and(|waits| waits.jobs().iter().any(|predecessor| predecessor.job == other))
+}

@@ -1,0 +1,54 @@
+//! What a client gets to see of what it may read: payloads, results and logs are a permission of their own.
+
+use super::Api;
+use crate::auth;
+use crate::tls::Identity;
+use bytes::Bytes;
+use jobraft_core::WorkOn;
+use jobraft_protocol::{ClientRole, Error, ErrorCode, JobView, ScheduleView, Withheld};
+
+/// Refuses a job that is not the client's to read, and takes out of it what it does not get to see.
+pub(super) fn job(api: &Api, identity: &Identity, view: &mut JobView) -> Result<(), Error> {
+    let Identity::Client { name, grant } = identity else { return Ok(()) };
+    let reads_all = grant.roles().any(|role| role != ClientRole::Worker);
+    if reads_all && grant.covers(view.queue.as_str()) && grant.sees_payloads() {
+        return Ok(());
+    }
+    let work = if grant.is(ClientRole::Worker) { api.consensus.read(|core| core.work_on(name, view.id)) } else { None };
+    match work {
+        Some(WorkOn::Leased) => {}
+        Some(WorkOn::Predecessor) => withhold(view, Withheld::AllButResult),
+        None if !reads_all => {
+            let id = view.id;
+            let message = format!("{identity} may not read job {id}: it works, and has not leased it");
+            return Err(Error::new(ErrorCode::Forbidden, message));
+        }
+        None => {
+            let id = view.id;
+            auth::covered(identity, view.queue.as_str(), || format!("job {id}"))?;
+            withhold(view, Withheld::All);
+        }
+    }
+    Ok(())
+}
+
+/// Takes the payload out of a schedule for those who neither see payloads nor set schedules.
+pub(super) fn schedule(identity: &Identity, view: &mut ScheduleView) {
+    let sets = match identity {
+        Identity::Client { grant, .. } => grant.is(ClientRole::Operator),
+        Identity::Node(_) => true,
+    };
+    if !sets && !auth::sees_payloads(identity) {
+        view.schedule.job.payload = Bytes::new();
+        view.withheld = true;
+    }
+}
+
+fn withhold(view: &mut JobView, withheld: Withheld) {
+    view.payload = Bytes::new();
+    view.log = Bytes::new();
+    if withheld == Withheld::All {
+        view.result = Bytes::new();
+    }
+    view.withheld = withheld;
+}
