@@ -150,7 +150,9 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::ModuleUnknown => {
             "list what is there with `jobraft module list`; upload with `jobraft module push FILE --name NAME`"
         }
-        ErrorCode::Forbidden => "this certificate may not do that; another one is given with --cert and --key",
+        ErrorCode::Forbidden => {
+            "`jobraft certs show` says what a certificate permits; another one is given with --cert and --key"
+        }
         ErrorCode::Protocol | ErrorCode::Unknown => {
             "client and nodes may be of different versions: `jobraft --version`"
         }

@@ -43,6 +43,7 @@ pages! {
     limits,
     workflows,
     schedules,
+    access,
     wasm,
     operations,
 }

@@ -2,6 +2,7 @@
 //!
 //! What stands between `ANCHOR` and `ANCHOR_END` is what readers see.
 
+mod access;
 mod atomic;
 mod backpressure;
 mod control;

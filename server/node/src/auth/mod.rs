@@ -81,7 +81,7 @@ fn no_permission(identity: &Identity, grant: &Grant, permission: Permission) -> 
         [role] => format!("its role is {role}"),
         roles => format!("its roles are {}", roles.join(" and ")),
     };
-    forbidden(format!("{identity} may not {}: {has}; issue it one that may with --role", permission.verb()))
+    forbidden(format!("{identity} may not {}: {has}", permission.verb()))
 }
 
 fn not_covered(identity: &Identity, grant: &Grant, what: &str) -> Error {
