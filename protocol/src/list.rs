@@ -165,3 +165,17 @@ pub enum JobAction {
         priority: u8,
     },
 }
+
+impl JobAction {
+    /// The name as it stands on the wire and in the audit log.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cancel { .. } => "cancel",
+            Self::Delete => "delete",
+            Self::Retry => "retry",
+            Self::Move { .. } => "move",
+            Self::Prioritize { .. } => "prioritize",
+        }
+    }
+}

@@ -460,6 +460,52 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The name as it stands on the wire and in the audit log.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Enqueue { .. } => "enqueue",
+            Self::CreateBatch { .. } => "create_batch",
+            Self::SealBatch { .. } => "seal_batch",
+            Self::GetBatch { .. } => "get_batch",
+            Self::ListBatches { .. } => "list_batches",
+            Self::ListGroups { .. } => "list_groups",
+            Self::ListSchedules { .. } => "list_schedules",
+            Self::GetSchedule { .. } => "get_schedule",
+            Self::RunSchedule { .. } => "run_schedule",
+            Self::RegisterWorker { .. } => "register_worker",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Lease { .. } => "lease",
+            Self::Subscribe { .. } => "subscribe",
+            Self::AddCredits { .. } => "add_credits",
+            Self::Unsubscribe { .. } => "unsubscribe",
+            Self::Extend { .. } => "extend",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::Complete { .. } => "complete",
+            Self::Fail { .. } => "fail",
+            Self::Release { .. } => "release",
+            Self::Disconnect { .. } => "disconnect",
+            Self::Act { .. } => "act",
+            Self::ListJobs { .. } => "list_jobs",
+            Self::Configure { .. } => "configure",
+            Self::GetSettings { .. } => "get_settings",
+            Self::ListWorkers { .. } => "list_workers",
+            Self::OrderWorker { .. } => "order_worker",
+            Self::GetState { .. } => "get_state",
+            Self::ListState { .. } => "list_state",
+            Self::GetJob { .. } => "get_job",
+            Self::ListQueues { .. } => "list_queues",
+            Self::ListModules { .. } => "list_modules",
+            Self::ResolveModule { .. } => "resolve_module",
+            Self::ClusterStatus => "cluster_status",
+            Self::AddNode { .. } => "add_node",
+            Self::RemoveNode { .. } => "remove_node",
+            Self::TransferLeader { .. } => "transfer_leader",
+        }
+    }
+}
+
 /// The answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,7 @@
 //! A whole node: its parts, wired.
 
 use crate::api::{Api, observer};
+use crate::audit::{Audit, AuditError};
 use crate::config::NodeConfig;
 use crate::consensus::{Consensus, ConsensusError, ConsensusOptions};
 use crate::dispatch::Dispatcher;
@@ -49,6 +50,9 @@ pub enum NodeError {
     /// Consensus.
     #[error(transparent)]
     Consensus(#[from] ConsensusError),
+    /// Its audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A defect.
     #[error("a task of the node ended unexpectedly: {0}; this is a defect of Jobraft")]
     Task(String),
@@ -62,6 +66,7 @@ pub struct Node {
     /// Why forming the cluster failed, if it did.
     formation: watch::Receiver<Option<Arc<ConsensusError>>>,
     tasks: Vec<AbortOnDropHandle<()>>,
+    audit: Audit,
     /// Held until the node is gone.
     _data: DataDir,
 }
@@ -80,6 +85,8 @@ impl Node {
         // The address first: a port in use must not leave a new data directory behind.
         let endpoint = Endpoint::bind(config.listen, &credentials)?;
         let data = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
+        let audit = Audit::start(&config.audit, config.node_id)?;
+        endpoint.audit_to(audit.clone());
         let store = ModuleStore::open(&data.modules()?)?;
         let local = LocalPeer {
             cluster: config.cluster.clone(),
@@ -105,6 +112,7 @@ impl Node {
             modules.clone(),
             config.cluster.clone(),
             config.node_id,
+            audit.clone(),
         ));
         let (formed, formation) = watch::channel(None);
         let instance = data.instance();
@@ -125,7 +133,7 @@ impl Node {
                 }
             })),
         ];
-        Ok(Self { endpoint, consensus, formation, tasks, _data: data })
+        Ok(Self { endpoint, consensus, formation, tasks, audit, _data: data })
     }
 
     /// Where it listens.
@@ -138,6 +146,12 @@ impl Node {
     #[must_use]
     pub const fn consensus(&self) -> &Consensus {
         &self.consensus
+    }
+
+    /// Its audit log, for whoever embeds a node.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Resolves when the node can go on no longer.
@@ -170,6 +184,7 @@ impl Node {
         drop(self.tasks);
         self.endpoint.close().await;
         self.consensus.stop().await;
+        self.audit.flush().await;
     }
 }
 

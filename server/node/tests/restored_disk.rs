@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use jobraft_core::command::Command;
-use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::node::Node;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_protocol::{JobId, LogTime, NewJob, NodeAddress, NodeId, Task};
@@ -38,6 +38,7 @@ fn configurations(directory: &Path) -> Vec<NodeConfig> {
             initial_members: members.clone(),
             tls: TlsFiles::in_directory(directory, &name),
             log: LogConfig::default(),
+            audit: AuditConfig::off(),
         }
     };
     members.keys().copied().zip(addresses).map(configuration).collect()

@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::network::HostId;
 use super::world::World;
 use crate::disk::{Chooser, Disk, Fate};
-use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::consensus::Consensus;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_node::{Node, NodeError};
@@ -104,6 +104,7 @@ impl Cluster {
             initial_members: BTreeMap::new(),
             tls: TlsFiles::in_directory(&self.home, &stem),
             log: LogConfig::default(),
+            audit: AuditConfig::off(),
         };
         let disk = Disk::new(&config.data_dir).map_err(|error| error.to_string())?;
         let life = Arc::default();

@@ -5,7 +5,7 @@ use super::requests::{Made, made};
 use super::*;
 use crate::history::{Call, Demands, Outcome, Recorder, Verdict, judge};
 use jobraft_node::Node;
-use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use jobraft_protocol::{ALPN_CLIENT, Grant, JobId, LogTime, NodeId, Request};
 use std::collections::BTreeMap;
@@ -32,6 +32,7 @@ async fn node() -> (Node, Site, TempDir) {
         initial_members: BTreeMap::from([(NodeId(1), advertise)]),
         tls: TlsFiles::in_directory(path, "node-1"),
         log: LogConfig::default(),
+        audit: AuditConfig::off(),
     };
     let node = Node::start(config).await.unwrap();
     node.consensus().leadership().wait_for(|now| now.is_leader).await.unwrap();

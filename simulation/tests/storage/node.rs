@@ -1,7 +1,7 @@
 //! A whole node on a disk that fails.
 
 use jobraft_core::command::Command;
-use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::node::Node;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_protocol::{JobId, LogTime, NewJob, NodeId, Task};
@@ -30,6 +30,7 @@ fn configuration(directory: &Path, data: &Path) -> NodeConfig {
         initial_members: BTreeMap::from([(NodeId(1), advertise)]),
         tls: TlsFiles::in_directory(directory, "node-1"),
         log: LogConfig::default(),
+        audit: AuditConfig::off(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::connection::{Connection, Context};
 use crate::failure::Failure;
-use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::tls::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, CertificateInfo, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
     TlsError, TlsFiles, Validity, describe,
@@ -113,6 +113,7 @@ impl Home {
             initial_members: BTreeMap::from([(NODE, advertise)]),
             tls: TlsFiles::in_directory(&self.certs(), NODE_STEM),
             log: LogConfig::default(),
+            audit: AuditConfig::in_directory(&self.directory.join("node")),
         }
     }
 

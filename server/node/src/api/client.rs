@@ -1,8 +1,10 @@
 //! A client's connection: who it is, and what its sessions share, so that many of them may ask for no more than one.
 
 use super::room::Rooms;
+use crate::audit::{Event, Outcome};
 use crate::tls::Identity;
 use jobraft_protocol::limits::{CONNECTION_FETCHES_MAX, CONNECTION_REQUESTS_MAX};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -10,6 +12,8 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) identity: Arc<Identity>,
+    /// Where it connected from.
+    pub(super) remote: SocketAddr,
     /// Places of requests under way.
     pub(super) places: Arc<Semaphore>,
     /// Places of leases that wait.
@@ -18,10 +22,16 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// What the audit log is told of something that it asked for.
+    pub(super) fn asked(&self, request: &'static str, on: Vec<String>, outcome: Outcome) -> Event {
+        Event::Asked { who: Arc::clone(&self.identity), from: self.remote, request, on, outcome }
+    }
+
     /// One whose answers take room of `answer_bytes` as well.
-    pub(super) fn new(identity: Identity, answer_bytes: &Arc<Semaphore>) -> Self {
+    pub(super) fn new(identity: Identity, remote: SocketAddr, answer_bytes: &Arc<Semaphore>) -> Self {
         Self {
             identity: Arc::new(identity),
+            remote,
             places: Arc::new(Semaphore::new(CONNECTION_REQUESTS_MAX)),
             fetches: Arc::new(Semaphore::new(CONNECTION_FETCHES_MAX)),
             rooms: Rooms::new(Arc::clone(answer_bytes)),

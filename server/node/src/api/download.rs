@@ -1,17 +1,26 @@
 //! Giving a module to a client. Any node does: one that lacks the bytes gets them first.
 
+use super::client::Client;
 use super::{Api, module};
+use crate::audit::Outcome;
 use crate::auth::{self, Need};
 use crate::machine::File;
 use crate::modules::{ModuleError, give};
 use crate::tls::Identity;
 use crate::transport::{CloseCode, FrameSender};
-use jobraft_protocol::{Error, ModuleManifest, ModuleRef};
+use jobraft_protocol::{Error, ErrorCode, ModuleManifest, ModuleRef};
 
 /// Serves a download.
-pub(super) async fn run(api: &Api, identity: &Identity, module: ModuleRef, mut sender: FrameSender) {
+pub(super) async fn run(api: &Api, client: &Client, module: ModuleRef, mut sender: FrameSender) {
     let result: Result<(), ModuleError> = async {
-        match open(api, identity, &module).await {
+        let opened = open(api, &client.identity, &module).await;
+        if let Err(error) = &opened
+            && error.code == ErrorCode::Forbidden
+        {
+            let on = vec![format!("module {module}")];
+            api.audit.tell(client.asked("download", on, Outcome::Failed(error.clone()))).await;
+        }
+        match opened {
             Ok((manifest, file)) => {
                 sender.send(&Ok::<ModuleManifest, Error>(manifest)).await?;
                 give(&mut sender, file).await?;

@@ -28,6 +28,7 @@ mod schedule;
 mod session;
 mod settings;
 mod state;
+mod trail;
 mod upload;
 mod visible;
 mod wait;
@@ -35,6 +36,8 @@ mod writer;
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod bad_input_tests;
 #[cfg(test)]
@@ -52,6 +55,7 @@ mod tests;
 #[cfg(test)]
 mod workflow_tests;
 
+use crate::audit::{self, Audit};
 use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;
 use crate::modules::{ModuleExchange, ModuleStore};
@@ -86,6 +90,7 @@ pub struct Api {
     answer_bytes: Arc<Semaphore>,
     uploads: Semaphore,
     uploaders: Shares,
+    audit: Audit,
 }
 
 impl Api {
@@ -97,16 +102,19 @@ impl Api {
         modules: ModuleExchange,
         cluster: String,
         node: NodeId,
+        audit: Audit,
     ) -> Self {
         let request_bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX / REQUEST_BYTES_UNIT));
         let answer_bytes = room::of_all();
         let (uploads, uploaders) = (Semaphore::new(UPLOADS_MAX), Shares::new(limits::UPLOADS_PER_NAME_MAX));
-        Self { consensus, dispatcher, modules, cluster, node, request_bytes, answer_bytes, uploads, uploaders }
+        Self { consensus, dispatcher, modules, cluster, node, request_bytes, answer_bytes, uploads, uploaders, audit }
     }
 
     /// Serves a client's connection until it is closed. `identity` is what its certificate proved.
     pub async fn serve(self: Arc<Self>, connection: Connection, identity: Identity) {
-        let client = Client::new(identity, &self.answer_bytes);
+        let client = Client::new(identity, connection.remote_address(), &self.answer_bytes);
+        let (who, from) = (Arc::clone(&client.identity), client.remote);
+        self.audit.tell(audit::Event::Connected { who, from }).await;
         // How many there are at once is bounded by what the connection grants.
         while let Some((sender, receiver)) = connection.accept().await {
             tokio::spawn(Arc::clone(&self).serve_stream(client.clone(), sender, receiver));
@@ -118,10 +126,10 @@ impl Api {
             Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, client, hello, sender, receiver).await,
             Ok(Ok(Some(StreamOpen::Upload { digest, size, name }))) => {
                 let announced = upload::Announced { digest, size, name };
-                upload::run(&self, &client.identity, announced, sender, receiver).await;
+                upload::run(&self, &client, announced, sender, receiver).await;
             }
             Ok(Ok(Some(StreamOpen::Download(module)))) => {
-                download::run(&self, &client.identity, module, sender).await;
+                download::run(&self, &client, module, sender).await;
             }
             Ok(Ok(None)) => {}
             // What was malformed is logged where it was found.

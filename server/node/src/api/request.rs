@@ -2,6 +2,7 @@
 
 use super::room::Room;
 use super::session::Session;
+use super::trail::Trail;
 use super::{
     act, batch, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, reach, report, schedule,
     settings, state,
@@ -33,8 +34,19 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
 /// Answers everything else, once what it names is known to be the client's to touch. The reader has authorized the rest: see
 /// [`at_once`].
 pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
-    reach::check(&session.api, &session.client.identity, Need::of(&request).stored).await?;
-    handle(session, request, room).await
+    if let Err(refused) = reach::check(&session.api, &session.client.identity, Need::of(&request).stored).await {
+        let answer = Err(refused);
+        if let Some(trail) = Trail::of_refused(session, &request) {
+            trail.end(session, &answer).await;
+        }
+        return answer;
+    }
+    let trail = Trail::of(session, &request);
+    let answer = handle(session, request, room).await;
+    if let Some(trail) = trail {
+        trail.end(session, &answer).await;
+    }
+    answer
 }
 
 /// Hands a request to its handler. What may be answered by much takes `room` first.

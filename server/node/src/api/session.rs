@@ -1,6 +1,7 @@
 //! A session: many requests under way on one stream, each handled on its own, all answered through one writer.
 
 use super::request::{Answer, answer, at_once, weight_bytes};
+use super::trail::Trail;
 use super::{Api, Client, REQUEST_BYTES_UNIT, writer};
 use crate::dispatch::{DemandId, Outgoing, RoomHeld};
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
@@ -68,6 +69,9 @@ impl Session {
     async fn read(self: &Arc<Self>, receiver: &mut FrameReceiver) -> Result<(), TransportError> {
         while let Some(ClientFrame { id, request }) = receiver.recv().await? {
             if let Some(result) = at_once(self, &request) {
+                if let Some(trail) = Trail::of_refused(self, &request) {
+                    trail.end(self, &result).await;
+                }
                 self.reply(id, result, None).await;
                 continue;
             }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::config::{LogConfig, NodeConfig};
+use crate::config::{AuditConfig, LogConfig, NodeConfig};
 use crate::node::Node;
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
@@ -36,6 +36,11 @@ pub(super) struct Bench {
 impl Bench {
     /// A node that leads.
     pub(super) async fn start() -> Self {
+        Self::start_as(|_| ()).await
+    }
+
+    /// A node that leads, and whose configuration `change` changes.
+    pub(super) async fn start_as(change: impl FnOnce(&mut NodeConfig)) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path();
         let ca = CertificateAuthority::create(path, 1).unwrap();
@@ -45,7 +50,7 @@ impl Bench {
         ca.issue_client("tester", Grant::admin(), 1).unwrap().write(path, "tester", Overwrite::Replace).unwrap();
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let advertise: jobraft_protocol::NodeAddress = "127.0.0.1:1".parse().unwrap();
-        let config = NodeConfig {
+        let mut config = NodeConfig {
             node_id: NodeId(1),
             listen: loopback,
             advertise: advertise.clone(),
@@ -54,7 +59,9 @@ impl Bench {
             initial_members: BTreeMap::from([(NodeId(1), advertise)]),
             tls: TlsFiles::in_directory(path, "node-1"),
             log: LogConfig::default(),
+            audit: AuditConfig::off(),
         };
+        change(&mut config);
         let node = leader(config.clone()).await;
         let credentials = Credentials::load(&TlsFiles::in_directory(path, "tester")).unwrap();
         let client = Endpoint::bind(loopback, &credentials).unwrap();

@@ -1,7 +1,9 @@
 //! Receiving a module: to this node's disk, to a majority of the voters, then into the log.
 
 use super::Api;
+use super::client::Client;
 use super::request::mismatch;
+use crate::audit;
 use crate::auth::{self, Need};
 use crate::modules::{ModuleError, moving, take};
 use crate::tls::Identity;
@@ -25,18 +27,21 @@ pub(super) struct Announced {
 /// Serves an upload.
 pub(super) async fn run(
     api: &Api,
-    identity: &Identity,
+    client: &Client,
     announced: Announced,
     mut sender: FrameSender,
     mut receiver: FrameReceiver,
 ) {
-    let digest = announced.digest;
+    let (digest, identity) = (announced.digest, &*client.identity);
+    let on = announced.name.iter().map(|name| format!("name {name}")).chain([format!("module sha256:{digest}")]);
+    let on = on.collect();
     let result = upload(api, identity, announced, &mut receiver).await;
     match &result {
         Ok(manifest) => tracing::info!(%digest, bytes = manifest.size, %identity, "module uploaded"),
         // Which may be said again and again.
         Err(error) => receiver.report("a module", &format_args!("{identity}: {error}")),
     }
+    api.audit.tell(client.asked("upload", on, audit::Outcome::of(&result))).await;
     let answer = async {
         sender.send(&result).await?;
         sender.finish().await

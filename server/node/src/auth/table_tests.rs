@@ -97,20 +97,9 @@ fn requests(queue: &str) -> Vec<Request> {
 
 /// `lease`, `act cancel`: the name on the wire, and of an action which.
 fn name(request: &Request) -> String {
-    let snake = |debug: String| {
-        let camel = debug.split([' ', '(']).next().unwrap().to_owned();
-        let mut snake = String::new();
-        for character in camel.chars() {
-            if character.is_uppercase() && !snake.is_empty() {
-                snake.push('_');
-            }
-            snake.extend(character.to_lowercase());
-        }
-        snake
-    };
     match request {
-        Request::Act { action, .. } => format!("act {}", snake(format!("{action:?}"))),
-        _ => snake(format!("{request:?}")),
+        Request::Act { action, .. } => format!("act {}", action.as_str()),
+        _ => request.name().to_owned(),
     }
 }
 

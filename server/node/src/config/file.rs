@@ -1,8 +1,8 @@
 //! The configuration file as it is written, and what must hold before it is believed.
 
 use super::{
-    CLUSTER_NAME_BYTES_MAX, CLUSTER_NAME_DEFAULT, ConfigError, INITIAL_MEMBERS_MAX, LogConfig, LogFormat, NodeConfig,
-    Source,
+    AUDIT_FILES_MAX, AuditConfig, AuditScope, AuditTarget, CLUSTER_NAME_BYTES_MAX, CLUSTER_NAME_DEFAULT, ConfigError,
+    INITIAL_MEMBERS_MAX, LogConfig, LogFormat, NodeConfig, Source,
 };
 use crate::tls::TlsFiles;
 use jobraft_protocol::{NodeAddress, NodeId};
@@ -21,6 +21,8 @@ pub(super) struct NodeFile {
     tls: TlsSection,
     #[serde(default)]
     log: LogSection,
+    #[serde(default)]
+    audit: AuditSection,
 }
 
 #[derive(Deserialize)]
@@ -56,13 +58,23 @@ struct LogSection {
     format: LogFormat,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditSection {
+    to: Option<PathBuf>,
+    #[serde(default)]
+    record: AuditScope,
+    file_bytes_max: Option<NonZeroU64>,
+    files_max: Option<usize>,
+}
+
 impl NodeFile {
     pub(super) fn check(source: &Source) -> Result<NodeConfig, ConfigError> {
         let file: Self = source.parse()?;
         let node_id = NodeId(file.node.id.get());
         let advertise = advertise(source, &file.node)?;
         let initial_members = initial_members(source, &file.cluster, node_id, &advertise)?;
-        let log = LogConfig::default();
+        let (log, audit) = (LogConfig::default(), audit(source, &file)?);
         Ok(NodeConfig {
             node_id,
             listen: file.node.listen,
@@ -76,6 +88,7 @@ impl NodeFile {
                 key: source.resolve(&file.tls.key),
             },
             log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
+            audit,
         })
     }
 }
@@ -104,6 +117,24 @@ fn directory(source: &Source, node: &NodeSection) -> Result<PathBuf, ConfigError
         return Err(source.invalid(&["node", "data_dir"], "may not be empty"));
     }
     Ok(source.resolve(&node.data_dir))
+}
+
+fn audit(source: &Source, file: &NodeFile) -> Result<AuditConfig, ConfigError> {
+    let AuditSection { to, record, file_bytes_max, files_max } = &file.audit;
+    let default = AuditConfig::in_directory(&directory(source, &file.node)?);
+    let to = match to.as_ref().map(|to| (to, to.to_str())) {
+        None => default.to,
+        Some((_, Some(""))) => return Err(source.invalid(&["audit", "to"], "may not be empty; \"off\" turns it off")),
+        Some((_, Some("off"))) => AuditTarget::Off,
+        Some((_, Some("-"))) => AuditTarget::Stdout,
+        Some((path, _)) => AuditTarget::File(source.resolve(path)),
+    };
+    let files_max = files_max.unwrap_or(default.files_max);
+    if !(1..=AUDIT_FILES_MAX).contains(&files_max) {
+        return Err(source.invalid(&["audit", "files_max"], format!("must be 1 to {AUDIT_FILES_MAX}, not {files_max}")));
+    }
+    let file_bytes_max = file_bytes_max.map_or(default.file_bytes_max, NonZeroU64::get);
+    Ok(AuditConfig { to, record: *record, file_bytes_max, files_max })
 }
 
 fn cluster_name(source: &Source, cluster: &ClusterSection) -> Result<String, ConfigError> {

@@ -28,6 +28,12 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024;
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 /// A cluster's name unless the file says otherwise.
 pub const CLUSTER_NAME_DEFAULT: &str = "jobraft";
+/// Bytes of one file of the audit log, unless the configuration says otherwise.
+pub const AUDIT_FILE_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+/// Files of the audit log, unless the configuration says otherwise.
+pub const AUDIT_FILES_DEFAULT: usize = 8;
+/// The most files of the audit log.
+pub const AUDIT_FILES_MAX: usize = 1_000;
 /// The most nodes that can form a cluster at its first start.
 pub const INITIAL_MEMBERS_MAX: usize = 9;
 
@@ -50,6 +56,61 @@ pub struct NodeConfig {
     pub tls: TlsFiles,
     /// What it logs, and how.
     pub log: LogConfig,
+    /// What its audit log has, and where that is.
+    pub audit: AuditConfig,
+}
+
+/// What the audit log has, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Where.
+    pub to: AuditTarget,
+    /// What.
+    pub record: AuditScope,
+    /// Bytes of one file; then the next one is begun.
+    pub file_bytes_max: u64,
+    /// Files that are kept, the one that is written included.
+    pub files_max: usize,
+}
+
+impl AuditConfig {
+    /// The name of the file in the data directory, unless said otherwise.
+    pub const FILE: &'static str = "audit.log";
+
+    /// None.
+    #[must_use]
+    pub const fn off() -> Self {
+        let (file_bytes_max, files_max) = (AUDIT_FILE_BYTES_DEFAULT, AUDIT_FILES_DEFAULT);
+        Self { to: AuditTarget::Off, record: AuditScope::Changes, file_bytes_max, files_max }
+    }
+
+    /// Changes and refusals, in a data directory.
+    #[must_use]
+    pub fn in_directory(data_dir: &Path) -> Self {
+        Self { to: AuditTarget::File(data_dir.join(Self::FILE)), ..Self::off() }
+    }
+}
+
+/// Where the audit log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Nowhere.
+    Off,
+    /// To the process's stdout, for those who collect that.
+    Stdout,
+    /// To a file, which is rotated.
+    File(PathBuf),
+}
+
+/// What the audit log has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditScope {
+    /// Connections, changes to anything but the course of jobs, and all that was refused.
+    #[default]
+    Changes,
+    /// Every request.
+    All,
 }
 
 /// What is logged, and how.

@@ -5,6 +5,7 @@ use super::connection::identity_of;
 use super::limits::{ACCEPTED_WAITING_MAX, ADDRESSES_MAX, CLOSE_TIMEOUT, CONNECT_TIMEOUT};
 use super::refusals::Refusals;
 use super::{CloseCode, Connection, TransportError, quic};
+use crate::audit::Audit;
 use crate::machine;
 use crate::tls::{Credentials, Identity};
 use jobraft_protocol::NodeAddress;
@@ -115,6 +116,11 @@ impl Endpoint {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// Has the audit log told of what is refused from now on.
+    pub(crate) fn audit_to(&self, audit: Audit) {
+        self.0.refusals.audit_to(audit);
     }
 
     /// How many connections and streams were refused since the start.

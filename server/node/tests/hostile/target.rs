@@ -4,7 +4,7 @@ use crate::MIB;
 use crate::allocations;
 use crate::honest::Honest;
 use jobraft_node::Node;
-use jobraft_node::config::{LogConfig, NodeConfig};
+use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use jobraft_node::transport::Endpoint;
 use jobraft_protocol::{Grant, NodeAddress, NodeId};
@@ -174,6 +174,7 @@ fn the_node() {
         initial_members: BTreeMap::from([(NodeId(1), advertise)]),
         tls: TlsFiles::in_directory(&home, "node-1"),
         log: LogConfig::default(),
+        audit: AuditConfig::off(),
     };
     let node = runtime.block_on(async {
         let node = Node::start(config).await.unwrap();
