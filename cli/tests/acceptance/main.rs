@@ -16,6 +16,7 @@ mod cli;
 mod cluster_faults;
 mod fleet;
 mod hostile_jobs;
+mod intruder;
 mod life;
 mod limits;
 mod membership;

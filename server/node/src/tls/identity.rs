@@ -143,14 +143,18 @@ impl Identity {
             Self::Node(node) => return format!("{SCHEME}node/{node}"),
             Self::Client { name, grant } => (name, grant),
         };
-        let mut uri = format!("{SCHEME}client/{name}?roles={}", listed(grant.roles()));
+        let mut parameters = Vec::new();
+        if grant.roles().next().is_some() {
+            parameters.push(format!("roles={}", listed(grant.roles())));
+        }
         if !grant.covers_all() {
-            let _ = write!(uri, "&queues={}", listed(grant.queues()));
+            parameters.push(format!("queues={}", listed(grant.queues())));
         }
         if grant.sees_payloads() != Grant::new(grant.roles()).sees_payloads() {
-            uri.push_str(if grant.sees_payloads() { "&payloads=yes" } else { "&payloads=no" });
+            parameters.push(format!("payloads={}", if grant.sees_payloads() { "yes" } else { "no" }));
         }
-        uri
+        let parameters = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
+        format!("{SCHEME}client/{name}{parameters}")
     }
 }
 
@@ -239,13 +243,16 @@ mod tests {
     fn an_identity_survives_its_uri() {
         use ClientRole::{Admin, Producer, Worker};
         for (grant, said) in [
-            (Grant::new([Admin]), "roles=admin"),
-            (grant_of(&[Worker, Producer], &["mail", "shop/*"]), "roles=producer,worker&queues=mail,shop/*"),
-            (Grant::new([Producer]).with_payloads(false), "roles=producer&payloads=no"),
-            (Grant::new([Worker]).with_payloads(true), "roles=worker&payloads=yes"),
+            (Grant::new([Admin]), "?roles=admin"),
+            (grant_of(&[Worker, Producer], &["mail", "shop/*"]), "?roles=producer,worker&queues=mail,shop/*"),
+            (Grant::new([Producer]).with_payloads(false), "?roles=producer&payloads=no"),
+            (Grant::new([Worker]).with_payloads(true), "?roles=worker&payloads=yes"),
+            (Grant::new([]), ""),
+            (Grant::new([]).with_payloads(true), "?payloads=yes"),
+            (grant_of(&[], &["mail"]), "?queues=mail"),
         ] {
             let identity = Identity::client("a.b-c_9", grant).unwrap();
-            assert_eq!(identity.uri(), format!("jobraft://client/a.b-c_9?{said}"));
+            assert_eq!(identity.uri(), format!("jobraft://client/a.b-c_9{said}"));
             assert_eq!(identity.uri().parse(), Ok(identity));
         }
         for identity in [Identity::Node(NodeId(1)), Identity::Node(NodeId(u64::MAX))] {
