@@ -10,7 +10,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`Client::connect`](crate::Client::connect) looks for a node unless told otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// PEM text: a file, read anew for each connection so that renewed certificates are picked up, or the bytes.
+/// PEM text: a file, read anew for each connection so that renewed certificates are picked up, or the bytes. Files that do
+/// not fit together, such as in the middle of a renewal, are passed over: the connection is opened with what fitted last.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     /// The file.
@@ -40,7 +41,7 @@ impl<P: Into<PathBuf>> From<P> for Pem {
 pub struct ClientConfig {
     /// Nodes of the cluster; one suffices, more survive the loss of one. The leader is found from there.
     pub endpoints: Vec<NodeAddress>,
-    /// The cluster's CA certificates.
+    /// The cluster's CA certificates; during a change of CAs those of both.
     pub ca: Pem,
     /// This client's certificate, and those between it and the CA.
     pub cert: Pem,

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod auth;
+mod certificates;
 pub mod config;
 pub mod consensus;
 pub mod cron;
@@ -17,4 +18,5 @@ pub mod storage;
 pub mod tls;
 pub mod transport;
 
+pub use certificates::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use node::{Node, NodeError};

@@ -113,6 +113,12 @@ impl Session {
         self.connection.closed().await
     }
 
+    /// The client's certificate.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        let chain = self.connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'static>>>().unwrap();
+        chain[0].clone()
+    }
+
     /// Cuts the connection.
     pub(crate) fn cut(&self) {
         self.connection.close(0u8.into(), b"cut");

@@ -95,7 +95,8 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     chain_of(path, &files::read(path)?)
 }
 
-fn chain_of(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// All certificates in a PEM file's bytes: at least one, at most [`CHAIN_MAX`].
+pub(super) fn chain_of(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let malformed =
         |reason: String| TlsError::Malformed { path: path.to_owned(), expected: "a PEM certificate", reason };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)

@@ -1,7 +1,8 @@
-//! A certificate, its key and the authority that it trusts: checked once, then turned into TLS configurations.
+//! A certificate, its key and the authorities that it trusts: checked once, then turned into TLS configurations.
 
-use super::certificate::{check_time, parse, read_chain};
-use super::{Identity, TlsError, files};
+use super::certificate::{chain_of, check_time, parse};
+use super::contents::{Contents, ContentsDigest};
+use super::{Identity, TlsError};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -19,7 +20,7 @@ use time::OffsetDateTime;
 /// Where a node's or client's certificate, key and authority lie, all in PEM form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The authority's certificate.
+    /// The authority's certificate; during a change of authorities those of both.
     pub ca: PathBuf,
     /// The own certificate, perhaps followed by intermediates.
     pub cert: PathBuf,
@@ -47,6 +48,8 @@ pub struct Credentials {
     verifier: Arc<dyn ClientCertVerifier>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    not_after: OffsetDateTime,
+    digest: ContentsDigest,
 }
 
 impl Credentials {
@@ -61,21 +64,27 @@ impl Credentials {
 
     /// Reads and checks the files as if it were `now`.
     pub(crate) fn load_at(files: &TlsFiles, now: OffsetDateTime) -> Result<Self, TlsError> {
+        Self::check(files, &Contents::read(files)?, now)
+    }
+
+    /// Checks what was read from `files`, which errors name.
+    pub(super) fn check(files: &TlsFiles, contents: &Contents, now: OffsetDateTime) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let roots = Arc::new(load_roots(&files.ca, now)?);
+        let roots = Arc::new(roots(&files.ca, &contents.ca, now)?);
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .build()
             .map_err(|error| TlsError::Cryptography(error.to_string()))?;
 
-        let chain = read_chain(&files.cert)?;
-        check_time(&files.cert, &parse(&files.cert, &chain[0])?, now)?;
+        let chain = chain_of(&files.cert, &contents.cert)?;
+        let certificate = parse(&files.cert, &chain[0])?;
+        check_time(&files.cert, &certificate, now)?;
+        let not_after = certificate.validity().not_after.to_datetime();
         verify(files, verifier.as_ref(), &chain, now)?;
         let identity = Identity::of_certificate(&chain[0])
             .map_err(|source| TlsError::Identity { path: files.cert.clone(), source })?;
 
         let malformed = |reason| TlsError::Malformed { path: files.key.clone(), expected: "a PEM private key", reason };
-        let key = PrivateKeyDer::from_pem_slice(&files::read_key(&files.key)?)
-            .map_err(|error| malformed(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| malformed(error.to_string()))?;
         match CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider) {
             Ok(_) => {}
             Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
@@ -83,13 +92,24 @@ impl Credentials {
             }
             Err(error) => return Err(malformed(error.to_string())),
         }
-        Ok(Self { identity, provider, roots, verifier, chain, key })
+        Ok(Self { identity, provider, roots, verifier, chain, key, not_after, digest: contents.digest() })
     }
 
     /// Whose certificate it is.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The last moment of the certificate.
+    #[must_use]
+    pub const fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    /// Of what it was loaded from.
+    pub(super) const fn digest(&self) -> ContentsDigest {
+        self.digest
     }
 
     /// The configuration of a server: TLS 1.3 only, a certificate of our authority required from whoever connects, one
@@ -124,7 +144,8 @@ impl Credentials {
         Ok(config)
     }
 
-    /// A secret that only the holder of the key can derive, the same at each start and different for each `purpose`.
+    /// A secret that only the holder of the key can derive, the same at each start with the same key and different for
+    /// each `purpose`.
     #[must_use]
     pub(crate) fn derive_secret(&self, purpose: &str) -> [u8; 32] {
         let hash = Sha256::new().chain_update(purpose).chain_update([0]).chain_update(self.key.secret_der());
@@ -132,9 +153,11 @@ impl Credentials {
     }
 }
 
-fn load_roots(path: &Path, now: OffsetDateTime) -> Result<RootCertStore, TlsError> {
+/// The authorities in `path`. Each of them is trusted like the others: while one takes the place of another, the file
+/// holds both.
+fn roots(path: &Path, bytes: &[u8], now: OffsetDateTime) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for der in read_chain(path)? {
+    for der in chain_of(path, bytes)? {
         let certificate = parse(path, &der)?;
         if !certificate.is_ca() {
             return Err(TlsError::NotAuthority { path: path.to_owned() });

@@ -1,6 +1,6 @@
 //! What can be wrong with certificates and keys. None of it is retryable: each message names the file and the way out.
 
-use super::IdentityError;
+use super::{Identity, IdentityError};
 use std::io;
 use std::path::PathBuf;
 
@@ -100,6 +100,18 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong.
         source: IdentityError,
+    },
+    /// The certificate is good, but that of another node.
+    #[error(
+        "the certificate {} is that of {found}, but this is {expected}; put the certificate of {expected} there", path.display()
+    )]
+    OtherIdentity {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Whom it names.
+        found: Identity,
+        /// Who looks.
+        expected: Identity,
     },
     /// A role that cannot stand in a certificate.
     #[error(transparent)]

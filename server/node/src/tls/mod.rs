@@ -9,12 +9,14 @@
 
 pub mod authority;
 pub mod certificate;
+mod contents;
 pub mod credentials;
 pub mod error;
 mod files;
 pub mod identity;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use authority::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
@@ -24,3 +26,4 @@ pub use certificate::{CertificateInfo, Validity, describe, describe_pem};
 pub use credentials::{Credentials, TlsFiles};
 pub use error::TlsError;
 pub use identity::{Identity, IdentityError};
+pub(crate) use watch::{Look, Watch};

@@ -8,10 +8,10 @@ use super::{CloseCode, Connection, TransportError, quic};
 use crate::machine;
 use crate::tls::{Credentials, Identity};
 use jobraft_protocol::NodeAddress;
-use quinn::{ClientConfig, TokioRuntime};
+use quinn::{ClientConfig, ServerConfig, TokioRuntime};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
@@ -45,10 +45,17 @@ struct Inner {
     quic: quinn::Endpoint,
     local: SocketAddr,
     identity: Identity,
-    peer: ClientConfig,
-    client: ClientConfig,
+    /// For handshakes that begin; connections keep what they began with.
+    configs: RwLock<Configs>,
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     refusals: Arc<Refusals>,
+}
+
+/// What handshakes are made with.
+struct Configs {
+    server: ServerConfig,
+    peer: ClientConfig,
+    client: ClientConfig,
 }
 
 impl Drop for Inner {
@@ -67,9 +74,8 @@ impl Endpoint {
             io::ErrorKind::AddrInUse => TransportError::AddressInUse { address: listen },
             _ => TransportError::Bind { address: listen, source },
         };
-        let server = quic::server_config(credentials)?;
-        let (peer, client) =
-            (quic::client_config(credentials, Protocol::Peer)?, quic::client_config(credentials, Protocol::Client)?);
+        let configs = Configs::new(quic::server_config(credentials)?, credentials)?;
+        let server = configs.server.clone();
         let config = quic::endpoint_config(credentials);
         let quic = match machine::simulated() {
             None => UdpSocket::bind(listen)
@@ -85,7 +91,21 @@ impl Endpoint {
         let (sender, accepted) = mpsc::channel(ACCEPTED_WAITING_MAX);
         tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals)).run(quic.clone()));
         let identity = credentials.identity().clone();
-        Ok(Self(Arc::new(Inner { quic, local, identity, peer, client, accepted: Mutex::new(accepted), refusals })))
+        let (configs, accepted) = (RwLock::new(configs), Mutex::new(accepted));
+        Ok(Self(Arc::new(Inner { quic, local, identity, configs, accepted, refusals })))
+    }
+
+    /// From now on, handshakes in both directions are made with `credentials`, which must be of the same identity.
+    /// Connections that are open, or are being opened, stay as they are.
+    ///
+    /// # Errors
+    /// [`TransportError::Tls`] for a defect; nothing has changed then.
+    pub fn renew(&self, credentials: &Credentials) -> Result<(), TransportError> {
+        assert_eq!(credentials.identity(), &self.0.identity, "an endpoint does not become another's");
+        let mut configs = self.0.configs.write().unwrap_or_else(PoisonError::into_inner);
+        *configs = Configs::new(quic::renewed(&configs.server, credentials)?, credentials)?;
+        self.0.quic.set_server_config(Some(configs.server.clone()));
+        Ok(())
     }
 
     /// The next connection that came in and proved its role; `None` once the endpoint is closed. Handshakes go on
@@ -154,9 +174,12 @@ impl Endpoint {
         host: &str,
         protocol: Protocol,
     ) -> Result<Connection, TransportError> {
-        let config = match protocol {
-            Protocol::Peer => self.0.peer.clone(),
-            Protocol::Client => self.0.client.clone(),
+        let config = {
+            let configs = self.0.configs.read().unwrap_or_else(PoisonError::into_inner);
+            match protocol {
+                Protocol::Peer => configs.peer.clone(),
+                Protocol::Client => configs.client.clone(),
+            }
         };
         let connecting = self.0.quic.connect_with(config, remote, host);
         let quic = connecting.map_err(|error| TransportError::Handshake(error.to_string()))?.await?;
@@ -171,5 +194,13 @@ impl Endpoint {
         };
         quic.close(refusal.close_code().var_int(), refusal.to_string().as_bytes());
         Err(refusal)
+    }
+}
+
+impl Configs {
+    fn new(server: ServerConfig, credentials: &Credentials) -> Result<Self, TransportError> {
+        let peer = quic::client_config(credentials, Protocol::Peer)?;
+        let client = quic::client_config(credentials, Protocol::Client)?;
+        Ok(Self { server, peer, client })
     }
 }

@@ -27,6 +27,8 @@ mod refusals;
 #[cfg(test)]
 mod test_link;
 #[cfg(test)]
+mod test_renewal;
+#[cfg(test)]
 mod test_transport;
 #[cfg(test)]
 mod testing;
