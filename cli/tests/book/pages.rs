@@ -45,6 +45,7 @@ pages! {
     schedules,
     wasm,
     operations,
+    certificates,
 }
 
 fn read(page: &str) -> String {

@@ -132,7 +132,7 @@ impl Node {
         ];
         if !machine::is_simulated() {
             let watch = Watch::new(config.tls, &credentials);
-            tasks.push(spawn(tokio::spawn(certificates::keep_current(endpoint.clone(), watch, looks))));
+            tasks.push(spawn(tokio::spawn(certificates::keep_current(endpoint.clone(), credentials, watch, looks))));
         }
         Ok(Self { endpoint, consensus, formation, look, tasks, _data: data })
     }

@@ -161,6 +161,7 @@ async fn ids_are_of_the_clusters_time_also_after_it_leapt_ahead() {
         time: leapt,
         version: "0".to_owned(),
         log_commits: None,
+        certificate_ends_at: None,
         members: Vec::new(),
     };
     asked.answer(Ok(Response::Cluster(status)));
@@ -381,4 +382,31 @@ async fn certificate_of_a_connection(client: &Client, node: &mut Node) -> Certif
     session.cut();
     session.ended().await;
     session.certificate()
+}
+
+#[tokio::test]
+async fn a_node_whose_certificate_is_revoked_is_not_spoken_to() {
+    let authority = Authority::new();
+    let one = Node::start(&authority, 1);
+    let certificate = authority.issue("jobraft://node/2", |_| {});
+    let list = |authority: &Authority| authority.revoke(&certificate.0);
+    let two = Node::with_certificate(&authority, 2, certificate.clone(), ALPN_CLIENT);
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let config = |node: &Node| {
+        let mut config = authority.config(&[node]);
+        config.ca = ca.clone().into();
+        config
+    };
+    Client::connect(config(&two)).await.unwrap();
+    // Beside the CA, where it is looked for.
+    std::fs::write(directory.path().join("ca.crl"), list(&authority)).unwrap();
+    let failure = refusal(config(&two)).await;
+    assert!(matches!(failure, ConnectFailure::NodeCertificate(_)), "{failure}");
+    Client::connect(config(&one)).await.unwrap();
+    // A list that another has signed under the CA's name is none.
+    std::fs::write(directory.path().join("ca.crl"), list(&Authority::new())).unwrap();
+    let error = Client::connect(config(&one)).await.unwrap_err();
+    assert!(matches!(error, SdkError::Tls(TlsError::Malformed { .. })), "{error}");
 }

@@ -113,6 +113,47 @@ pub enum TlsError {
         /// Who looks.
         expected: Identity,
     },
+    /// The own certificate is on a list.
+    #[error("the certificate {} is revoked; issue a new one with: jobraft certs issue --replace", path.display())]
+    Revoked {
+        /// The certificate's file.
+        path: PathBuf,
+    },
+    /// A list of revoked certificates that is of no use.
+    #[error("the list of revoked certificates {} cannot be used: {reason}; put back the ca.crl that `jobraft certs revoke` wrote", path.display())]
+    RevocationList {
+        /// The list's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A list was there and is no longer, so that what was revoked would be valid again.
+    #[error(
+        "the list of {authority} is gone from {}, though that authority is still trusted; put it back, or restart the \
+         node if its certificates shall count again", path.display()
+    )]
+    RevocationListGone {
+        /// The list's file.
+        path: PathBuf,
+        /// Whose list it was.
+        authority: String,
+    },
+    /// A certificate that cannot be put on the list.
+    #[error("the certificate {} cannot be revoked: {reason}", path.display())]
+    NotRevocable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate that cannot be issued once more.
+    #[error("the certificate {} cannot be renewed: {reason}", path.display())]
+    NotRenewable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A role that cannot stand in a certificate.
     #[error(transparent)]
     Role(#[from] IdentityError),

@@ -5,8 +5,10 @@
 //! check out entirely.
 
 use super::contents::{Contents, ContentsDigest};
-use super::{Credentials, Identity, TlsError, TlsFiles};
+use super::{Credentials, Identity, Revocations, TlsError, TlsFiles};
+use std::sync::Arc;
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Name};
 
 /// The files of a node, and which contents of them it uses.
 pub(crate) struct Watch {
@@ -14,6 +16,8 @@ pub(crate) struct Watch {
     /// Whose certificate it must be: a node does not become another one.
     identity: Identity,
     in_use: ContentsDigest,
+    /// Whose lists of revoked certificates are in use.
+    lists: Arc<Revocations>,
     fault: Option<Fault>,
 }
 
@@ -38,7 +42,13 @@ pub(crate) enum Look {
 impl Watch {
     /// Watches the files from which `in_use` was loaded.
     pub(crate) fn new(files: TlsFiles, in_use: &Credentials) -> Self {
-        Self { files, identity: in_use.identity().clone(), in_use: in_use.digest(), fault: None }
+        Self {
+            files,
+            identity: in_use.identity().clone(),
+            in_use: in_use.digest(),
+            lists: Arc::clone(in_use.revocations()),
+            fault: None,
+        }
     }
 
     /// Looks at the files. It reads them: not for where others wait.
@@ -52,6 +62,7 @@ impl Watch {
                 self.fault = None;
                 found.map_or(Look::Unchanged, |credentials| {
                     self.in_use = credentials.digest();
+                    self.lists = Arc::clone(credentials.revocations());
                     Look::Renewed(Box::new(credentials))
                 })
             }
@@ -83,8 +94,18 @@ impl Watch {
             let (found, expected) = (found.identity().clone(), self.identity.clone());
             return Err(TlsError::OtherIdentity { path: self.files.cert.clone(), found, expected });
         }
+        // Who loses a file must not pardon anybody by it.
+        let gone = self.lists.authorities().difference(found.revocations().authorities());
+        if let Some(name) = gone.into_iter().find(|name| found.trusts(name)) {
+            return Err(TlsError::RevocationListGone { path: self.files.crl_file(), authority: readable(name) });
+        }
         Ok(Some(found))
     }
+}
+
+/// An encoded name as people read it.
+fn readable(name: &[u8]) -> String {
+    X509Name::from_der(name).map_or_else(|_| "an authority".to_owned(), |(_, name)| name.to_string())
 }
 
 #[cfg(test)]
@@ -132,6 +153,27 @@ mod tests {
         fs::write(&files.key, old_key).unwrap();
         assert!(matches!(watch.look(), Look::Unfit));
         fs::write(&files.key, new_key).unwrap();
+        assert!(matches!(watch.look(), Look::Renewed(_)));
+    }
+
+    #[test]
+    fn a_list_that_is_lost_pardons_nobody_while_its_authority_is_trusted() {
+        let (directory, authority, files, mut watch) = watched();
+        let pair = authority.issue_client("mallory", 10).unwrap();
+        let (mallory, _) = pair.write(directory.path(), "mallory", Overwrite::Replace).unwrap();
+        authority.revoke(directory.path(), &[mallory]).unwrap();
+        assert!(matches!(watch.look(), Look::Renewed(_)));
+        fs::remove_file(files.crl_file()).unwrap();
+        assert!(matches!(watch.look(), Look::Unfit));
+        let Look::Refused(error) = watch.look() else { panic!("it was not told") };
+        assert!(matches!(error, TlsError::RevocationListGone { .. }), "{error}");
+        assert!(error.to_string().contains("Jobraft CA"), "{error}");
+
+        // With the authority goes its list.
+        let other = TempDir::new().unwrap();
+        let authority = CertificateAuthority::create(other.path(), 100).unwrap();
+        issue(&authority, directory.path(), 1);
+        fs::copy(other.path().join("ca.crt"), &files.ca).unwrap();
         assert!(matches!(watch.look(), Look::Renewed(_)));
     }
 

@@ -3,6 +3,7 @@
 use super::accept::Acceptor;
 use super::connection::identity_of;
 use super::limits::{ACCEPTED_WAITING_MAX, ADDRESSES_MAX, CLOSE_TIMEOUT, CONNECT_TIMEOUT};
+use super::live::Live;
 use super::refusals::Refusals;
 use super::{CloseCode, Connection, TransportError, quic};
 use crate::machine;
@@ -49,6 +50,7 @@ struct Inner {
     configs: RwLock<Configs>,
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     refusals: Arc<Refusals>,
+    live: Arc<Live>,
 }
 
 /// What handshakes are made with.
@@ -56,6 +58,8 @@ struct Configs {
     server: ServerConfig,
     peer: ClientConfig,
     client: ClientConfig,
+    /// When the own certificate ends, in milliseconds since the Unix epoch.
+    ends_at_ms: u64,
 }
 
 impl Drop for Inner {
@@ -88,24 +92,33 @@ impl Endpoint {
         let local = quic.local_addr().map_err(failed)?;
 
         let refusals = Arc::new(Refusals::default());
+        let live = Arc::new(Live::new(Arc::clone(credentials.revocations())));
         let (sender, accepted) = mpsc::channel(ACCEPTED_WAITING_MAX);
-        tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals)).run(quic.clone()));
+        tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals), Arc::clone(&live)).run(quic.clone()));
         let identity = credentials.identity().clone();
         let (configs, accepted) = (RwLock::new(configs), Mutex::new(accepted));
-        Ok(Self(Arc::new(Inner { quic, local, identity, configs, accepted, refusals })))
+        Ok(Self(Arc::new(Inner { quic, local, identity, configs, accepted, refusals, live })))
     }
 
     /// From now on, handshakes in both directions are made with `credentials`, which must be of the same identity.
-    /// Connections that are open, or are being opened, stay as they are.
+    /// Connections that are open, or are being opened, stay as they are, but for those whose certificate is revoked now: they
+    /// are closed, and this says how many.
     ///
     /// # Errors
     /// [`TransportError::Tls`] for a defect; nothing has changed then.
-    pub fn renew(&self, credentials: &Credentials) -> Result<(), TransportError> {
+    pub fn renew(&self, credentials: &Credentials) -> Result<usize, TransportError> {
         assert_eq!(credentials.identity(), &self.0.identity, "an endpoint does not become another's");
         let mut configs = self.0.configs.write().unwrap_or_else(PoisonError::into_inner);
         *configs = Configs::new(quic::renewed(&configs.server, credentials)?, credentials)?;
         self.0.quic.set_server_config(Some(configs.server.clone()));
-        Ok(())
+        drop(configs);
+        Ok(self.0.live.revoke(credentials.revocations()))
+    }
+
+    /// When the certificate that is shown to others ends, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn certificate_ends_at_ms(&self) -> u64 {
+        self.0.configs.read().unwrap_or_else(PoisonError::into_inner).ends_at_ms
     }
 
     /// The next connection that came in and proved its role; `None` once the endpoint is closed. Handshakes go on
@@ -185,7 +198,11 @@ impl Endpoint {
         let quic = connecting.map_err(|error| TransportError::Handshake(error.to_string()))?.await?;
         let refusal = match identity_of(&quic) {
             Ok(identity @ Identity::Node(_)) => {
-                return Ok(Connection::new(quic, identity, protocol, Arc::clone(&self.0.refusals), None));
+                let known = (Arc::clone(&self.0.refusals), Arc::clone(&self.0.live));
+                match Connection::new(quic.clone(), identity, protocol, known, None) {
+                    Ok(connection) => return Ok(connection),
+                    Err(refusal) => refusal,
+                }
             }
             Ok(Identity::Client(name)) => {
                 TransportError::WrongRole(format!("client {name} answers at {remote}, not a node"))
@@ -201,6 +218,8 @@ impl Configs {
     fn new(server: ServerConfig, credentials: &Credentials) -> Result<Self, TransportError> {
         let peer = quic::client_config(credentials, Protocol::Peer)?;
         let client = quic::client_config(credentials, Protocol::Client)?;
-        Ok(Self { server, peer, client })
+        let ends_at = credentials.not_after().unix_timestamp();
+        let ends_at_ms = u64::try_from(ends_at).unwrap_or(0).saturating_mul(1_000);
+        Ok(Self { server, peer, client, ends_at_ms })
     }
 }

@@ -20,6 +20,7 @@ mod frame_room;
 mod hello;
 pub mod limits;
 pub mod link;
+mod live;
 pub mod peer;
 mod quic;
 mod refusals;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::testing::{Authority, address, intrude, soon};
-use super::{Accepted, Connection, Endpoint, FrameReceiver, FrameSender, Protocol, TransportError};
+use super::{Accepted, CloseCode, Connection, Endpoint, FrameReceiver, FrameSender, Protocol, TransportError};
 use crate::tls::{Credentials, Identity};
 use jobraft_protocol::{ALPN_CLIENT, NodeId};
 use time::OffsetDateTime;
@@ -89,4 +89,61 @@ async fn a_node_that_trusts_two_authorities_takes_peers_and_clients_of_both() {
     let third = Authority::new();
     third.trust(&both);
     assert!(Credentials::load(&third.files(&NODE, OffsetDateTime::now_utc(), 1)).is_err());
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_loses_its_connections_and_gets_no_more() {
+    let authority = Authority::new();
+    let (node, alice) = (authority.node(1), authority.client("alice"));
+    let two = Identity::Node(NodeId(2));
+    let mallory = Identity::Client("mallory".into());
+    let (mallorys, peer) = (authority.client("mallory"), authority.node(2));
+    let mut honest = Open::new(&alice, &node).await.unwrap();
+    let Open { connection, accepted, mut here, .. } = Open::new(&mallorys, &node).await.unwrap();
+    // What the node has opened itself counts as well.
+    let outgoing = soon(node.connect(&address(&peer), Protocol::Peer)).await.unwrap();
+    // Only a stream is left of the last one, and it keeps the connection open.
+    let half = Open::new(&mallorys, &node).await.unwrap();
+    let (kept, (sender, receiver)) = (half.connection, half.there);
+    drop((half.accepted, receiver));
+
+    authority.revoke(&mallory);
+    authority.revoke(&two);
+    // Two of mallory's and the one to node 2.
+    assert_eq!(node.renew(&authority.load(&NODE)).unwrap(), 3);
+    for connection in [&connection, &kept] {
+        let reason = soon(connection.closed()).await;
+        let TransportError::Closed { code, reason } = &reason else { panic!("{reason}") };
+        assert_eq!((*code, reason.as_str()), (CloseCode::Revoked as u64, "the certificate is revoked"));
+    }
+    assert!(accepted.connection.is_closed() && outgoing.is_closed());
+    assert!(here.0.send(&1_u32).await.is_err());
+    drop(sender);
+    honest.carries().await;
+
+    // In the handshake, in both directions.
+    let refused = match soon(mallorys.connect(&address(&node), Protocol::Client)).await {
+        Ok(connection) => soon(connection.closed()).await,
+        Err(error) => error,
+    };
+    assert!(matches!(refused, TransportError::Handshake(_)), "{refused}");
+    let error = soon(node.connect(&address(&peer), Protocol::Peer)).await.err().unwrap();
+    assert!(matches!(error, TransportError::Handshake(_)), "{error}");
+    Open::new(&alice, &node).await.unwrap().carries().await;
+}
+
+#[tokio::test]
+async fn an_authority_without_a_list_has_revoked_nothing() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let both = [old.certificate(), new.certificate()];
+    new.trust(&[both[0].as_str(), both[1].as_str()]);
+    old.trust(&[both[0].as_str(), both[1].as_str()]);
+    let mallory = Identity::Client("mallory".into());
+    let revoked = new.files(&mallory, OffsetDateTime::now_utc(), 1);
+    new.revoke(&mallory);
+    let node = new.node(1);
+    let alice = old.client("alice");
+    Open::new(&alice, &node).await.unwrap().carries().await;
+    let error = intrude(&node, &revoked, Some(&revoked), &[ALPN_CLIENT]).await;
+    assert!(matches!(error, TransportError::Handshake(_)), "{error}");
 }

@@ -58,6 +58,13 @@ impl Authority {
         Credentials::load(&TlsFiles::in_directory(self.directory.path(), &stem)).unwrap()
     }
 
+    /// Puts what was issued to `identity` last on the authority's list.
+    pub(super) fn revoke(&self, identity: &Identity) {
+        let stem = identity.to_string().replace(' ', "-");
+        let directory = self.directory.path();
+        self.ca.revoke(directory, &[directory.join(format!("{stem}.crt"))]).unwrap();
+    }
+
     /// The authority's own certificate, in PEM form.
     pub(super) fn certificate(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("ca.crt")).unwrap()
