@@ -147,6 +147,10 @@ pub struct ClusterStatus {
     /// Transactions of its log since it started: an fsync each. Absent: an earlier version does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_commits: Option<u64>,
+    /// When the certificate of the node that answers ends, in milliseconds since the Unix epoch. Absent: an earlier version
+    /// does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends_at: Option<u64>,
     /// All members, by id.
     pub members: Vec<MemberStatus>,
 }

@@ -10,7 +10,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`Client::connect`](crate::Client::connect) looks for a node unless told otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// PEM text: a file, read anew for each connection so that renewed certificates are picked up, or the bytes.
+/// PEM text: a file, read anew for each connection so that renewed certificates are picked up, or the bytes. Files that do
+/// not fit together, such as in the middle of a renewal, are passed over: the connection is opened with what fitted last.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     /// The file.
@@ -40,8 +41,11 @@ impl<P: Into<PathBuf>> From<P> for Pem {
 pub struct ClientConfig {
     /// Nodes of the cluster; one suffices, more survive the loss of one. The leader is found from there.
     pub endpoints: Vec<NodeAddress>,
-    /// The cluster's CA certificates.
+    /// The cluster's CA certificates; during a change of CAs those of both.
     pub ca: Pem,
+    /// Lists of certificates that the CAs have revoked. `None`: `ca.crl` beside the file of the CA certificates, if there is
+    /// such a file. A node with a revoked certificate is not spoken to.
+    pub crl: Option<Pem>,
     /// This client's certificate, and those between it and the CA.
     pub cert: Pem,
     /// Its private key; a file must be readable by its owner only.
@@ -66,12 +70,20 @@ impl ClientConfig {
         Self {
             endpoints: endpoints.into_iter().collect(),
             ca: ca.into(),
+            crl: None,
             cert: cert.into(),
             key: key.into(),
             agent: concat!("jobraft-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_timeout: REQUEST_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
         }
+    }
+
+    /// The same, with the lists of revoked certificates in another place than beside the CA certificates.
+    #[must_use]
+    pub fn crl(mut self, crl: impl Into<Pem>) -> Self {
+        self.crl = Some(crl.into());
+        self
     }
 
     /// The same, under another agent name.

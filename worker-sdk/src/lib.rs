@@ -91,6 +91,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod context;
+mod credentials;
 mod dial;
 mod doubt;
 pub mod error;

@@ -6,12 +6,12 @@
 
 use crate::clock::ClockAnchor;
 use crate::config::ClientConfig;
+use crate::credentials::Credentials;
 use crate::dial::Dialer;
 use crate::error::{ConnectFailure, FailedAttempt, SdkError};
 use crate::io_thread::IoThread;
 use crate::session::{Session, Subscribers};
 use crate::sync::lock;
-use crate::tls;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress};
@@ -34,6 +34,7 @@ const STRIKES_MAX: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Router {
     config: ClientConfig,
+    credentials: Credentials,
     io: IoThread,
     pub(crate) subscribers: Arc<Subscribers>,
     state: Mutex<State>,
@@ -58,9 +59,8 @@ impl Router {
         if config.endpoints.is_empty() {
             return Err(SdkError::NoEndpoint);
         }
-        // A mistake in the files is told before anything is sent.
-        tls::client_config(&config)?;
         Ok(Self {
+            credentials: Credentials::load(&config)?,
             config,
             io: IoThread::start()?,
             subscribers: Arc::default(),
@@ -193,7 +193,7 @@ impl Router {
     }
 
     fn dialer(&self) -> Result<Dialer, ConnectFailure> {
-        let tls = tls::client_config(&self.config).map_err(|error| ConnectFailure::Tls(error.to_string()))?;
+        let tls = self.credentials.current(&self.config);
         Dialer::new(tls, self.config.agent.clone(), Arc::clone(&self.subscribers), self.io.handle().clone())
     }
 

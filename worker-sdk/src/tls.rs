@@ -5,12 +5,14 @@
 use crate::config::{ClientConfig, Pem};
 use jobraft_protocol::{ALPN_CLIENT, NodeId};
 use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 
 /// Why the client's certificates or key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,20 +75,67 @@ pub enum TlsError {
 /// The configuration of a connection to a node; reads the files anew.
 pub(crate) fn client_config(config: &ClientConfig) -> Result<rustls::ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
-    for ca in certificates("CA certificate", &config.ca)? {
-        roots.add(ca).map_err(|error| malformed("CA certificate", &config.ca, &error))?;
+    let cas = certificates("CA certificate", &config.ca)?;
+    for ca in &cas {
+        roots.add(ca.clone()).map_err(|error| malformed("CA certificate", &config.ca, &error))?;
     }
     let chain = certificates("client certificate", &config.cert)?;
     check_validity(&chain[0], &config.cert)?;
     let key = private_key(&config.key)?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| TlsError::Rejected { origin: origin(&config.cert), source })?
-        .with_root_certificates(roots)
+        .with_webpki_verifier(verifier(config, roots, &cas, &provider)?)
         .with_client_auth_cert(chain, key)
         .map_err(|source| TlsError::Rejected { origin: origin(&config.cert), source })?;
     tls.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
     Ok(tls)
+}
+
+/// What verifies nodes: by the CAs, and by the lists of what these have revoked. A CA without a list has revoked nothing.
+fn verifier(
+    config: &ClientConfig,
+    roots: RootCertStore,
+    cas: &[CertificateDer<'_>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    let beside = match (&config.crl, &config.ca) {
+        (Some(crl), _) => Some(crl.clone()),
+        (None, Pem::File(ca)) => Some(ca.with_file_name("ca.crl")).filter(|path| path.exists()).map(Pem::File),
+        (None, Pem::Bytes(_)) => None,
+    };
+    let mut lists = Vec::new();
+    if let Some(crl) = &beside {
+        let what = "list of revoked certificates";
+        let text = read(what, crl)?;
+        for list in CertificateRevocationListDer::pem_slice_iter(&text) {
+            let list = list.map_err(|error| malformed(what, crl, &error))?;
+            check_signature(&list, cas).map_err(|reason| malformed(what, crl, &reason))?;
+            lists.push(list);
+        }
+        if lists.is_empty() {
+            return Err(malformed(what, crl, &"there is no BEGIN X509 CRL in it"));
+        }
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(lists)
+        .allow_unknown_revocation_status()
+        .only_check_end_entity_revocation()
+        .build()
+        .map_err(|error| malformed("list of revoked certificates", beside.as_ref().unwrap_or(&config.ca), &error))
+}
+
+/// Refuses a list that says it is of one of `cas` and is not. That of another concerns nobody who is trusted.
+fn check_signature(list: &[u8], cas: &[CertificateDer<'_>]) -> Result<(), String> {
+    let (_, list) = CertificateRevocationList::from_der(list).map_err(|error| error.to_string())?;
+    let named = cas.iter().filter_map(|ca| X509Certificate::from_der(ca).ok());
+    let mut named = named.filter(|(_, ca)| ca.subject().as_raw() == list.issuer().as_raw()).peekable();
+    if named.peek().is_none() || named.any(|(_, ca)| list.verify_signature(ca.public_key()).is_ok()) {
+        Ok(())
+    } else {
+        Err(format!("it is not signed by {}", list.issuer()))
+    }
 }
 
 /// The node that a certificate names, in its SAN URI `jobraft://node/ID`.

@@ -9,12 +9,16 @@ use clap::Args;
 use jobraft_node::Node;
 use jobraft_node::config::NodeConfig;
 use jobraft_node::tls::Credentials;
+use std::convert::Infallible;
 use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run a node of a cluster
 ///
 /// SIGTERM or Ctrl-C stops it in order: it hands leadership over, finishes what is under way and writes a checkpoint.
 /// A second one stops it at once; nothing acknowledged is lost either way.
+///
+/// Certificates that were replaced are used within ten seconds, or at once after SIGHUP; no restart is needed.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -62,6 +66,7 @@ fn check(args: &NodeArgs, config: &NodeConfig) -> Result<(), Failure> {
 
 async fn serve(config: NodeConfig, exit_with_stdin: bool) -> Result<(), Failure> {
     let mut shutdown = Shutdown::listen()?;
+    let hang_up = signal(SignalKind::hangup()).map_err(|error| Failure::new("listen for signals", error))?;
     if exit_with_stdin {
         shutdown = shutdown.with_stdin();
     }
@@ -77,6 +82,7 @@ async fn serve(config: NodeConfig, exit_with_stdin: bool) -> Result<(), Failure>
             return ended.map_err(|error| Failure::from_error(format!("keep node {id} running"), &error));
         }
         reason = shutdown.requested() => reason,
+        never = obey(hang_up, &node) => match never {},
     };
     tracing::info!(node = %id, reason, "stopping; once more to stop at once");
     tokio::select! {
@@ -84,4 +90,13 @@ async fn serve(config: NodeConfig, exit_with_stdin: bool) -> Result<(), Failure>
         reason = shutdown.requested() => tracing::warn!(node = %id, reason, "stopped at once"),
     }
     Ok(())
+}
+
+/// Has the node look at its certificates at each SIGHUP.
+async fn obey(mut hang_up: Signal, node: &Node) -> Infallible {
+    while hang_up.recv().await.is_some() {
+        node.look_at_certificates();
+    }
+    // No more will come; the node runs on.
+    std::future::pending().await
 }

@@ -12,6 +12,7 @@ mod bad_start;
 mod batches;
 mod bench;
 mod bulk;
+mod certificates;
 mod cli;
 mod cluster_faults;
 mod fleet;

@@ -46,6 +46,7 @@ pages! {
     access,
     wasm,
     operations,
+    certificates,
 }
 
 fn read(page: &str) -> String {

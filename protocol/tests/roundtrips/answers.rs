@@ -271,6 +271,7 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         time: draw.time(),
         version: draw.text(),
         log_commits: draw.maybe(Draw::number),
+        certificate_ends_at: draw.maybe(Draw::number),
         members: draw.some(member),
     };
     vec![

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod audit;
 pub mod auth;
+mod certificates;
 pub mod config;
 pub mod consensus;
 pub mod cron;
@@ -18,4 +19,5 @@ pub mod storage;
 pub mod tls;
 pub mod transport;
 
+pub use certificates::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use node::{Node, NodeError};

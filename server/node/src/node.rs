@@ -2,12 +2,14 @@
 
 use crate::api::{Api, observer};
 use crate::audit::{Audit, AuditError};
+use crate::certificates;
 use crate::config::NodeConfig;
 use crate::consensus::{Consensus, ConsensusError, ConsensusOptions};
 use crate::dispatch::Dispatcher;
+use crate::machine;
 use crate::modules::{ModuleError, ModuleExchange, ModuleStore};
 use crate::storage::{DataDir, StorageError};
-use crate::tls::{Credentials, Identity, TlsError};
+use crate::tls::{Credentials, Identity, TlsError, Watch};
 use crate::transport::{
     Accepted, Endpoint, LocalPeer, PeerConnection, PeerGate, PeerHello, PeerStream, PeerWelcome, Peers, Protocol,
     TransportError,
@@ -15,7 +17,7 @@ use crate::transport::{
 use jobraft_protocol::{Error, ErrorCode, NodeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 /// The Raft group: one for now. It is part of every path and frame, so that there can be more.
@@ -65,6 +67,8 @@ pub struct Node {
     consensus: Consensus,
     /// Why forming the cluster failed, if it did.
     formation: watch::Receiver<Option<Arc<ConsensusError>>>,
+    /// Asks for a look at the certificates; one that waits is as good as many.
+    look: mpsc::Sender<()>,
     tasks: Vec<AbortOnDropHandle<()>>,
     audit: Audit,
     /// Held until the node is gone.
@@ -117,7 +121,8 @@ impl Node {
         let (formed, formation) = watch::channel(None);
         let instance = data.instance();
         let spawn = |task| AbortOnDropHandle::new(task);
-        let tasks = vec![
+        let (look, looks) = mpsc::channel(1);
+        let mut tasks = vec![
             spawn(tokio::spawn(accept(endpoint.clone(), api, peers, modules.clone(), consensus.clone(), local))),
             spawn(tokio::spawn({
                 let consensus = consensus.clone();
@@ -133,7 +138,18 @@ impl Node {
                 }
             })),
         ];
-        Ok(Self { endpoint, consensus, formation, tasks, audit, _data: data })
+        if !machine::is_simulated() {
+            let watch = Watch::new(config.tls, &credentials);
+            tasks.push(spawn(tokio::spawn(certificates::keep_current(endpoint.clone(), credentials, watch, looks))));
+        }
+        Ok(Self { endpoint, consensus, formation, look, tasks, audit, _data: data })
+    }
+
+    /// Looks at the files of the certificates now, not only at the next of its regular looks; the log says what came of
+    /// it.
+    pub fn look_at_certificates(&self) {
+        // Full: a look is asked for already, and is still to come.
+        let _ = self.look.try_send(());
     }
 
     /// Where it listens.

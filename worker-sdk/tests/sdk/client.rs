@@ -1,6 +1,6 @@
 //! The client against nodes that misbehave.
 
-use crate::node::{Authority, Node, WORKER, now};
+use crate::node::{Asked, Authority, Node, WORKER, now};
 use bytes::Bytes;
 use jobraft_protocol::limits::WORKER_LIST_MAX;
 use jobraft_protocol::{
@@ -9,6 +9,8 @@ use jobraft_protocol::{
     WorkerView,
 };
 use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,6 +161,7 @@ async fn ids_are_of_the_clusters_time_also_after_it_leapt_ahead() {
         time: leapt,
         version: "0".to_owned(),
         log_commits: None,
+        certificate_ends_at: None,
         members: Vec::new(),
     };
     asked.answer(Ok(Response::Cluster(status)));
@@ -339,4 +342,71 @@ async fn a_module_comes_back_as_it_went_and_not_otherwise() {
     node.modules.lock().unwrap().get_mut(&sent.digest).unwrap()[7] ^= 1;
     let error = client.download_module(wanted).await.unwrap_err();
     assert!(matches!(error, SdkError::DigestMismatch { expected, .. } if expected == sent.digest), "{error}");
+}
+
+#[tokio::test]
+async fn a_new_connection_is_made_with_the_files_as_they_are_or_else_as_they_last_fitted() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let write_key = |key: &[u8]| {
+        std::fs::write(file("key"), key).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(file("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    let [old, new] = [(); 2].map(|()| authority.issue("jobraft://client/test", |_| {}));
+    std::fs::write(file("ca"), authority.pem()).unwrap();
+    std::fs::write(file("cert"), &old.0).unwrap();
+    write_key(&old.1);
+    let config = ClientConfig::new([node.address.clone()], file("ca"), file("cert"), file("key"));
+    let client = Client::connect(config).await.unwrap();
+    let certificate = |pem: &[u8]| CertificateDer::from_pem_slice(pem).unwrap();
+
+    assert_eq!(certificate_of_a_connection(&client, &mut node).await, certificate(&old.0));
+    // Half of a renewal, which nobody can use.
+    std::fs::write(file("cert"), &new.0).unwrap();
+    assert_eq!(certificate_of_a_connection(&client, &mut node).await, certificate(&old.0));
+    write_key(&new.1);
+    assert_eq!(certificate_of_a_connection(&client, &mut node).await, certificate(&new.0));
+}
+
+/// The certificate that the client shows on its connection, which is cut then.
+async fn certificate_of_a_connection(client: &Client, node: &mut Node) -> CertificateDer<'static> {
+    let asking = {
+        let client = client.clone();
+        tokio::spawn(async move { client.cluster_status(None).await })
+    };
+    let Asked { session, .. } = node.next().await;
+    asking.abort();
+    session.cut();
+    session.ended().await;
+    session.certificate()
+}
+
+#[tokio::test]
+async fn a_node_whose_certificate_is_revoked_is_not_spoken_to() {
+    let authority = Authority::new();
+    let one = Node::start(&authority, 1);
+    let certificate = authority.issue("jobraft://node/2", |_| {});
+    let list = |authority: &Authority| authority.revoke(&certificate.0);
+    let two = Node::with_certificate(&authority, 2, certificate.clone(), ALPN_CLIENT);
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let config = |node: &Node| {
+        let mut config = authority.config(&[node]);
+        config.ca = ca.clone().into();
+        config
+    };
+    Client::connect(config(&two)).await.unwrap();
+    // Beside the CA, where it is looked for.
+    std::fs::write(directory.path().join("ca.crl"), list(&authority)).unwrap();
+    let failure = refusal(config(&two)).await;
+    assert!(matches!(failure, ConnectFailure::NodeCertificate(_)), "{failure}");
+    Client::connect(config(&one)).await.unwrap();
+    // A list that another has signed under the CA's name is none.
+    std::fs::write(directory.path().join("ca.crl"), list(&Authority::new())).unwrap();
+    let error = Client::connect(config(&one)).await.unwrap_err();
+    assert!(matches!(error, SdkError::Tls(TlsError::Malformed { .. })), "{error}");
 }

@@ -8,7 +8,10 @@ use jobraft_protocol::{
     ServerFrame, ServerHello, StreamOpen, Task, TaskName, WorkerId, WorkerOrder,
 };
 use jobraft_sdk::{Client, ClientConfig, Pem};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    RevokedCertParams, SanType, SerialNumber,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Serialize;
@@ -17,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Longer than any pause of a worker, and long enough for a busy machine; a test that gets there has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(2 * WORKER_SEEN_MS);
@@ -43,6 +47,27 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem().into_bytes(), key.serialize_pem().into_bytes())
+    }
+
+    /// A list, as PEM, of one revoked certificate.
+    pub(crate) fn revoke(&self, certificate: &[u8]) -> Vec<u8> {
+        let der = CertificateDer::from_pem_slice(certificate).unwrap();
+        let serial = X509Certificate::from_der(&der).unwrap().1.serial.to_bytes_be();
+        let (this_update, next_update) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2100, 1, 1));
+        let list = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: this_update,
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap().into_bytes()
     }
 
     /// A client's configuration with short patience.
@@ -111,6 +136,12 @@ impl Session {
     /// How the connection ended.
     pub(crate) async fn ended(&self) -> quinn::ConnectionError {
         self.connection.closed().await
+    }
+
+    /// The client's certificate.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        let chain = self.connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'static>>>().unwrap();
+        chain[0].clone()
     }
 
     /// Cuts the connection.

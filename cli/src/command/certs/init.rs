@@ -12,7 +12,8 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   jobraft certs init
-  jobraft certs init --dir /etc/jobraft/certs --days 1825")]
+  jobraft certs init --dir /etc/jobraft/certs --days 1825
+  jobraft certs init --dir new-certs    (to take the place of the one in certs)")]
 pub(super) struct InitArgs {
     /// Where to write
     #[arg(long, default_value = DIRECTORY)]

@@ -1,15 +1,12 @@
 //! `jobraft certs show`: what certificates say.
 
-use super::{DIRECTORY, failed};
-use crate::failure::{Exit, Failure};
+use super::{DIRECTORY, certificates, failed};
+use crate::failure::Failure;
 use crate::output::{Mood, Output, Table};
 use clap::Args;
-use jobraft_node::tls::{CertificateInfo, Validity, describe};
+use jobraft_node::tls::{CertificateInfo, Revocations, Validity, describe_by};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// The most certificates listed of one directory; what is beyond is not shown.
-const CERTIFICATES_MAX: usize = 10_000;
 
 /// Show what certificates say: all of a directory, or one file
 #[derive(Args, Debug)]
@@ -41,9 +38,16 @@ impl ShowArgs {
             Some(file) => vec![file.clone()],
             None => certificates(&self.dir)?,
         };
+        // What counts as revoked is what the list beside the certificates says.
+        let directory = match &self.file {
+            Some(file) => file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            None => &self.dir,
+        };
+        let revocations = Revocations::in_directory(directory)
+            .map_err(|error| failed("read which certificates are revoked", &error))?;
         let mut shown = Vec::new();
         for file in files {
-            let info = describe(&file).map_err(|error| failed("read a certificate", &error))?;
+            let info = describe_by(&file, &revocations).map_err(|error| failed("read a certificate", &error))?;
             shown.push(CertificateJson { file, info });
         }
         let output = Output::new();
@@ -53,23 +57,6 @@ impl ShowArgs {
             _ => output.table(overview(&shown), &format!("no certificates in {}", self.dir.display())),
         }
     }
-}
-
-fn certificates(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error| {
-        Failure::usage(format!("list {}", directory.display()), error)
-            .exit(Exit::NotFound)
-            .hint("make certificates with `jobraft certs init`, or say where they are with --dir")
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)?.take(CERTIFICATES_MAX) {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "crt") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn overview(shown: &[CertificateJson]) -> Table {
@@ -111,5 +98,6 @@ fn state(validity: Validity) -> (String, Mood) {
         Validity::Valid => ("valid".to_owned(), Mood::Good),
         Validity::Expired => ("expired".to_owned(), Mood::Bad),
         Validity::NotYetValid => ("not yet valid".to_owned(), Mood::Bad),
+        Validity::Revoked => ("revoked".to_owned(), Mood::Bad),
     }
 }

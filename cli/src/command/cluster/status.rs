@@ -5,8 +5,10 @@ use crate::connection::ConnectionArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::{Mood, Output, Table, human};
 use clap::Args;
+use jobraft_node::tls::ENDS_SOON;
 use jobraft_protocol::{ClusterStatus, Role};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 /// Show every node: its role, and how far it has come
 ///
@@ -21,6 +23,8 @@ pub(super) struct StatusArgs {
     #[arg(long)]
     json: bool,
 }
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 #[derive(Serialize)]
 struct NodeJson<'a> {
@@ -78,7 +82,31 @@ fn show(output: &Output, answers: &[Answer]) -> Result<(), Failure> {
             output.line(output.paint().faint(format!("{}: {error}", answer.address)))?;
         }
     }
+    let now_ms = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0) * 1_000;
+    for ending in endings(answers, now_ms) {
+        output.line(output.paint().bad(ending))?;
+    }
     Ok(())
+}
+
+/// A line for each node whose certificate ends soon.
+fn endings(answers: &[Answer], now_ms: u64) -> Vec<String> {
+    let soon_ms = u64::try_from(ENDS_SOON.whole_milliseconds()).unwrap_or(u64::MAX);
+    let statuses = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
+    let ending = statuses.filter_map(|status| status.certificate_ends_at.map(|ends_at| (status.node, ends_at)));
+    ending
+        .filter(|(_, ends_at)| ends_at.saturating_sub(now_ms) < soon_ms)
+        .map(|(node, ends_at)| {
+            let when = match ends_at.saturating_sub(now_ms) {
+                0 => "has ended".to_owned(),
+                left if left < DAY_MS => "ends within a day".to_owned(),
+                left => {
+                    format!("ends in {}", human::count(usize::try_from(left / DAY_MS).unwrap_or(usize::MAX), "day"))
+                }
+            };
+            format!("the certificate of node {node} {when}; renew it with: jobraft certs renew node-{node}")
+        })
+        .collect()
 }
 
 /// The nodes in a table.
@@ -132,6 +160,7 @@ mod tests {
             time: LogTime::ZERO,
             version: "0.1.0".to_owned(),
             log_commits: None,
+            certificate_ends_at: Some(1_900_000_000_000),
             members: Vec::new(),
         };
         let address = |port| format!("127.0.0.1:{port}").parse().unwrap();
@@ -150,10 +179,23 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_told_of_from_thirty_days_before_its_end_on() {
+        let answers = answers();
+        let ends_at = 1_900_000_000_000;
+        let lines = |days: u64| endings(&answers, ends_at - days * DAY_MS);
+        assert!(lines(31).is_empty() && lines(30).is_empty());
+        assert!(lines(29)[0].contains("node 1 ends in 29 days"), "{:?}", lines(29));
+        assert!(lines(29)[0].contains("certs renew node-1"));
+        assert!(lines(0)[0].contains("has ended"));
+        assert!(endings(&answers, ends_at + DAY_MS)[0].contains("has ended"));
+    }
+
+    #[test]
     fn json_says_who_is_reachable() {
         let answers = answers();
         let json = serde_json::to_value(answers.iter().map(NodeJson::from).collect::<Vec<_>>()).unwrap();
         assert_eq!(json[0]["status"]["role"], "leader");
+        assert_eq!(json[0]["status"]["certificate_ends_at"], 1_900_000_000_000_u64);
         assert_eq!(json[1]["reachable"], false);
         assert_eq!(json[1]["error"], "no answer");
     }

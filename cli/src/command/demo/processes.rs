@@ -87,7 +87,7 @@ impl Processes {
 
     /// How clients reach the cluster.
     pub(in crate::command) fn connection(&self) -> Connection {
-        let TlsFiles { ca, cert, key } = TlsFiles::in_directory(&self.path("certs"), CLIENT);
+        let TlsFiles { ca, cert, key, .. } = TlsFiles::in_directory(&self.path("certs"), CLIENT);
         Connection { endpoints: self.addresses.values().cloned().collect(), ca, cert, key }
     }
 

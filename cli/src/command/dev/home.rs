@@ -119,7 +119,7 @@ impl Home {
 
     /// How the worker inside reaches it.
     pub(super) fn connection(&self) -> Connection {
-        let TlsFiles { ca, cert, key } = TlsFiles::in_directory(&self.certs(), CLIENT);
+        let TlsFiles { ca, cert, key, .. } = TlsFiles::in_directory(&self.certs(), CLIENT);
         Connection { endpoints: vec![self.listen.into()], ca, cert, key }
     }
 

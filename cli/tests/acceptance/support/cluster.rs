@@ -122,6 +122,11 @@ impl TestCluster {
         nodes.into_iter().for_each(Process::kill);
     }
 
+    /// Any signal that does not end it.
+    pub(crate) fn signal_node(&self, id: u64, signal: Signal) {
+        self.nodes[&id].signal(signal);
+    }
+
     /// SIGTERM, and the wait for its end.
     pub(crate) fn terminate_node(&mut self, id: u64) -> ExitStatus {
         self.nodes.remove(&id).unwrap().signal_and_wait(Signal::TERM)

@@ -48,6 +48,7 @@ struct TlsSection {
     ca: PathBuf,
     cert: PathBuf,
     key: PathBuf,
+    crl: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -86,6 +87,7 @@ impl NodeFile {
                 ca: source.resolve(&file.tls.ca),
                 cert: source.resolve(&file.tls.cert),
                 key: source.resolve(&file.tls.key),
+                crl: file.tls.crl.as_deref().map(|crl| source.resolve(crl)),
             },
             log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
             audit,

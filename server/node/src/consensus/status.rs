@@ -101,6 +101,7 @@ impl Consensus {
             time: self.log_time(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             log_commits: Some(self.inner.log.commits()),
+            certificate_ends_at: Some(self.inner.peers.endpoint().certificate_ends_at_ms()),
             members: metrics.membership_config.nodes().filter_map(member).collect(),
         }
     }

@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
+use rustls::pki_types::CertificateDer;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ pub const LEAF_VALIDITY_DAYS_DEFAULT: u32 = 825;
 /// The longest validity; a longer wish is refused.
 pub const VALIDITY_DAYS_MAX: u32 = 36_500;
 /// Certificates begin this long ago, for machines whose clocks are behind.
-const BACKDATE: Duration = Duration::HOUR;
+pub(super) const BACKDATE: Duration = Duration::HOUR;
 
 const CERTIFICATE_FILE: &str = "ca.crt";
 const KEY_FILE: &str = "ca.key";
@@ -37,6 +38,7 @@ pub enum Overwrite {
 /// An authority, able to issue certificates (ECDSA P-256).
 pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
     not_after: OffsetDateTime,
 }
 
@@ -68,7 +70,11 @@ impl CertificateAuthority {
         fs::create_dir_all(directory).map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
         let pair = IssuedPair { certificate: certificate.pem(), key: key.serialize_pem() };
         pair.write(directory, "ca", Overwrite::Refuse)?;
-        Ok(Self { not_after: params.not_after, issuer: Issuer::new(params, key) })
+        Ok(Self {
+            not_after: params.not_after,
+            issuer: Issuer::new(params, key),
+            certificate: certificate.der().clone(),
+        })
     }
 
     /// Loads the authority that [`CertificateAuthority::create`] wrote into `directory`.
@@ -77,7 +83,7 @@ impl CertificateAuthority {
     /// When a file is missing, damaged, or exposed, or the authority has expired.
     pub fn load(directory: &Path) -> Result<Self, TlsError> {
         let (path, key_path) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
-        let chain = read_chain(&path)?;
+        let mut chain = read_chain(&path)?;
         let certificate = parse(&path, &chain[0])?;
         if !certificate.is_ca() {
             return Err(TlsError::NotAuthority { path });
@@ -90,7 +96,22 @@ impl CertificateAuthority {
             return Err(TlsError::KeyMismatch { key: key_path, certificate: path });
         }
         let not_after = certificate.validity().not_after.to_datetime();
-        Ok(Self { issuer: Issuer::from_ca_cert_der(&chain[0], key)?, not_after })
+        let issuer = Issuer::from_ca_cert_der(&chain[0], key)?;
+        Ok(Self { issuer, not_after, certificate: chain.swap_remove(0) })
+    }
+
+    /// Its last moment: nothing that it issues outlives it.
+    #[must_use]
+    pub const fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    pub(super) const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    pub(super) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     /// Issues a node's certificate, for use as server and as client. `hosts` are the IP addresses and DNS names under
@@ -126,11 +147,8 @@ impl CertificateAuthority {
         validity_days: u32,
         now: OffsetDateTime,
     ) -> Result<IssuedPair, TlsError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let not_after = (now + validity(validity_days)?).min(self.not_after);
         let mut params = params(&format!("jobraft {identity}"), now, not_after);
-        params.use_authority_key_identifier_extension = true;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match identity {
             Identity::Node(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             Identity::Client { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
@@ -141,6 +159,14 @@ impl CertificateAuthority {
         for host in hosts {
             params.subject_alt_names.push(alternative_name(host)?);
         }
+        self.sign(params)
+    }
+
+    /// Signs a certificate that is no authority, for a new key.
+    pub(super) fn sign(&self, mut params: CertificateParams) -> Result<IssuedPair, TlsError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(IssuedPair { certificate: certificate.pem(), key: key.serialize_pem() })
     }
@@ -171,7 +197,8 @@ impl IssuedPair {
     }
 }
 
-fn params(name: &str, now: OffsetDateTime, not_after: OffsetDateTime) -> CertificateParams {
+/// A certificate of this name from `now` on, with nothing else in it yet.
+pub(super) fn params(name: &str, now: OffsetDateTime, not_after: OffsetDateTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -180,7 +207,8 @@ fn params(name: &str, now: OffsetDateTime, not_after: OffsetDateTime) -> Certifi
     params
 }
 
-fn validity(days: u32) -> Result<Duration, TlsError> {
+/// So many days, if they make sense.
+pub(super) fn validity(days: u32) -> Result<Duration, TlsError> {
     if (1..=VALIDITY_DAYS_MAX).contains(&days) {
         Ok(Duration::days(i64::from(days)))
     } else {

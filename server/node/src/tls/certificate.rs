@@ -1,6 +1,6 @@
 //! A certificate as people read it: whose it is, who signed it, until when.
 
-use super::{Identity, TlsError, files};
+use super::{Identity, Revocations, TlsError, files};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
@@ -25,6 +25,8 @@ pub enum Validity {
     Expired,
     /// It will.
     NotYetValid,
+    /// Its authority has taken it back.
+    Revoked,
 }
 
 /// A certificate, described.
@@ -42,6 +44,9 @@ pub struct CertificateInfo {
     pub not_before: String,
     /// Its last moment (RFC 3339).
     pub not_after: String,
+    /// The same.
+    #[serde(skip)]
+    pub ends_at: OffsetDateTime,
     /// Whether it can be used now.
     pub validity: Validity,
     /// SHA-256 of the certificate, in hexadecimal.
@@ -54,6 +59,19 @@ pub struct CertificateInfo {
 /// When the file cannot be read or holds no certificate.
 pub fn describe(path: &Path) -> Result<CertificateInfo, TlsError> {
     describe_pem(path, &files::read(path)?)
+}
+
+/// The same, and it counts as revoked if it is on one of the lists.
+///
+/// # Errors
+/// As for [`describe`].
+pub fn describe_by(path: &Path, revocations: &Revocations) -> Result<CertificateInfo, TlsError> {
+    let bytes = files::read(path)?;
+    let mut info = describe_pem(path, &bytes)?;
+    if revocations.revokes(&chain_of(path, &bytes)?[0]) {
+        info.validity = Validity::Revoked;
+    }
+    Ok(info)
 }
 
 /// Describes the first certificate of a PEM file's bytes; `path` is what errors name.
@@ -79,6 +97,7 @@ pub fn describe_pem(path: &Path, bytes: &[u8]) -> Result<CertificateInfo, TlsErr
         issuer: certificate.issuer().to_string(),
         not_before: text(validity.not_before.to_datetime()),
         not_after: text(validity.not_after.to_datetime()),
+        ends_at: validity.not_after.to_datetime(),
         validity: if now > validity.not_after.to_datetime() {
             Validity::Expired
         } else if now < validity.not_before.to_datetime() {
@@ -95,7 +114,8 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     chain_of(path, &files::read(path)?)
 }
 
-fn chain_of(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// All certificates in a PEM file's bytes: at least one, at most [`CHAIN_MAX`].
+pub(super) fn chain_of(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let malformed =
         |reason: String| TlsError::Malformed { path: path.to_owned(), expected: "a PEM certificate", reason };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
@@ -133,7 +153,8 @@ pub(super) fn check_time(path: &Path, certificate: &X509Certificate<'_>, now: Of
     Ok(())
 }
 
-fn text(time: OffsetDateTime) -> String {
+/// A time as people read it.
+pub(super) fn text(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with certificates and keys. None of it is retryable: each message names the file and the way out.
 
-use super::IdentityError;
+use super::{Identity, IdentityError};
 use std::io;
 use std::path::PathBuf;
 
@@ -100,6 +100,59 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong.
         source: IdentityError,
+    },
+    /// The certificate is good, but that of another node.
+    #[error(
+        "the certificate {} is that of {found}, but this is {expected}; put the certificate of {expected} there", path.display()
+    )]
+    OtherIdentity {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Whom it names.
+        found: Identity,
+        /// Who looks.
+        expected: Identity,
+    },
+    /// The own certificate is on a list.
+    #[error("the certificate {} is revoked; issue a new one with: jobraft certs issue --replace", path.display())]
+    Revoked {
+        /// The certificate's file.
+        path: PathBuf,
+    },
+    /// A list of revoked certificates that is of no use.
+    #[error("the list of revoked certificates {} cannot be used: {reason}; put back the ca.crl that `jobraft certs revoke` wrote", path.display())]
+    RevocationList {
+        /// The list's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A list was there and is no longer, so that what was revoked would be valid again.
+    #[error(
+        "the list of {authority} is gone from {}, though that authority is still trusted; put it back, or restart the \
+         node if its certificates shall count again", path.display()
+    )]
+    RevocationListGone {
+        /// The list's file.
+        path: PathBuf,
+        /// Whose list it was.
+        authority: String,
+    },
+    /// A certificate that cannot be put on the list.
+    #[error("the certificate {} cannot be revoked: {reason}", path.display())]
+    NotRevocable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate that cannot be issued once more.
+    #[error("the certificate {} cannot be renewed: {reason}", path.display())]
+    NotRenewable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// A role that cannot stand in a certificate.
     #[error(transparent)]

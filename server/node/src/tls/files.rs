@@ -3,7 +3,7 @@
 use super::TlsError;
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// The largest file that is read as PEM; a longer one is refused.
@@ -17,6 +17,15 @@ pub(super) const KEY_MODE: u32 = 0o600;
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let failed = |source| TlsError::Read { path: path.to_owned(), source };
     read_open(File::open(path).map_err(failed)?, path)
+}
+
+/// Reads a whole file, if there is one.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
+    match File::open(path) {
+        Ok(file) => read_open(file, path).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TlsError::Read { path: path.to_owned(), source }),
+    }
 }
 
 /// Reads a private key, if nobody but its owner can.
@@ -52,6 +61,14 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, replace: bool) -> Resu
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(parent)
         .map_err(failed)?;
+    // Whoever renews may be another user than the one who reads: what is replaced stays the owner's.
+    if replace
+        && let Ok(old) = path.metadata()
+        && let Ok(new) = file.as_file().metadata()
+        && old.uid() != new.uid()
+    {
+        fchown(file.as_file(), Some(old.uid()), Some(old.gid())).map_err(failed)?;
+    }
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     let persisted = if replace { file.persist(path) } else { file.persist_noclobber(path) };
     persisted.map_err(|error| match error.error.kind() {

@@ -9,18 +9,30 @@
 
 pub mod authority;
 pub mod certificate;
+mod contents;
 pub mod credentials;
 pub mod error;
+pub mod expiry;
 mod files;
 pub mod identity;
+mod renewal;
+pub mod revocation;
+#[cfg(test)]
+mod revocation_tests;
+mod revoke;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use authority::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
     VALIDITY_DAYS_MAX,
 };
-pub use certificate::{CertificateInfo, Validity, describe, describe_pem};
+pub use certificate::{CertificateInfo, Validity, describe, describe_by, describe_pem};
 pub use credentials::{Credentials, TlsFiles};
 pub use error::TlsError;
+pub use expiry::{ENDS_SOON, ENDS_VERY_SOON};
 pub use identity::{Identity, IdentityError};
+pub use revocation::Revocations;
+pub use revoke::Revoked;
+pub(crate) use watch::{Look, Watch};

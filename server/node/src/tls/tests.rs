@@ -160,7 +160,7 @@ fn a_file_that_is_not_what_it_should_be_is_named() {
     let error = load(&TlsFiles { cert: directory.path().join("none"), ..good.clone() }).err().unwrap();
     assert!(matches!(error, TlsError::Read { .. }), "{error}");
     // The authority's own certificate says nobody's role.
-    let ca = TlsFiles { cert: good.ca.clone(), key: directory.path().join("ca.key"), ca: good.ca };
+    let ca = TlsFiles { cert: good.ca.clone(), key: directory.path().join("ca.key"), ca: good.ca, crl: None };
     let error = load(&ca).err().unwrap();
     assert!(matches!(error, TlsError::Identity { .. } | TlsError::Unfit { .. }), "{error}");
 }

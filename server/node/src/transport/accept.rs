@@ -4,6 +4,7 @@ use super::connection::{Guest, identity_of};
 use super::endpoint::{Accepted, Protocol};
 use super::frame_room::FrameRooms;
 use super::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, PEER_CONNECTIONS_MAX};
+use super::live::{Live, REVOKED};
 use super::refusals::Refusals;
 use super::{CloseCode, Connection, TransportError, quic};
 use crate::shares::Shares;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 pub(super) struct Acceptor {
     accepted: mpsc::Sender<Accepted>,
     refusals: Arc<Refusals>,
+    live: Arc<Live>,
     handshakes: Arc<Semaphore>,
     peers: Arc<Semaphore>,
     clients: Arc<Semaphore>,
@@ -29,10 +31,11 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(accepted: mpsc::Sender<Accepted>, refusals: Arc<Refusals>) -> Self {
+    pub(super) fn new(accepted: mpsc::Sender<Accepted>, refusals: Arc<Refusals>, live: Arc<Live>) -> Self {
         Self {
             accepted,
             refusals,
+            live,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             peers: Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX)),
             clients: Arc::new(Semaphore::new(CLIENT_CONNECTIONS_MAX)),
@@ -108,8 +111,9 @@ impl Acceptor {
                 Guest { place, share: Some(share), room: Some(self.frames.of_connection()) }
             }
         };
-        let refusals = Arc::clone(&self.refusals);
-        let connection = Connection::new(quic.clone(), identity.clone(), protocol, refusals, Some(guest));
+        let known = (Arc::clone(&self.refusals), Arc::clone(&self.live));
+        let connection = Connection::new(quic.clone(), identity.clone(), protocol, known, Some(guest));
+        let connection = connection.map_err(|_| (CloseCode::Revoked, REVOKED.to_owned()))?;
         Ok(Accepted { connection, identity, protocol })
     }
 }

@@ -3,6 +3,7 @@
 use super::endpoint::Protocol;
 use super::frame_room::FrameRoom;
 use super::limits::{CLIENT_BUFFER_KEPT_BYTES, PEER_BUFFER_KEPT_BYTES, STREAM_OPEN_TIMEOUT, WRITE_STALL_TIMEOUT};
+use super::live::Live;
 use super::refusals::Refusals;
 use super::{CloseCode, FrameReceiver, FrameSender, TransportError};
 use crate::tls::{Identity, IdentityError};
@@ -17,7 +18,11 @@ use tokio::time::timeout;
 
 /// Where a connection's streams come from: what they need to report, and what lives as long as any of them.
 pub(super) struct Origin {
+    quic: quinn::Connection,
     remote: SocketAddr,
+    /// Where it is known by this number.
+    live: Arc<Live>,
+    number: u64,
     refusals: Arc<Refusals>,
     /// `None` for a connection that this side opened.
     guest: Option<Guest>,
@@ -35,7 +40,25 @@ pub(super) struct Guest {
     pub(super) room: Option<FrameRoom>,
 }
 
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.live.leave(self.number);
+    }
+}
+
 impl Origin {
+    pub(super) const fn quic(&self) -> &quinn::Connection {
+        &self.quic
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.quic.close_reason().is_some()
+    }
+
+    pub(super) fn close(&self, code: CloseCode, reason: &str) {
+        self.quic.close(code.var_int(), reason.as_bytes());
+    }
+
     pub(super) fn refuse(&self, kind: &'static str, reason: &dyn Display) {
         self.refusals.record(self.remote, kind, reason);
     }
@@ -57,15 +80,25 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A connection that has been made. It counts as open until its last handle is gone.
+    ///
+    /// # Errors
+    /// [`TransportError::Revoked`] if the other side's certificate was revoked meanwhile; closing it is left to the caller.
     pub(super) fn new(
         quic: quinn::Connection,
         identity: Identity,
         protocol: Protocol,
-        refusals: Arc<Refusals>,
+        (refusals, live): (Arc<Refusals>, Arc<Live>),
         guest: Option<Guest>,
-    ) -> Self {
-        let origin = Arc::new(Origin { remote: quic.remote_address(), refusals, guest });
-        Self { quic, identity, protocol, origin }
+    ) -> Result<Self, TransportError> {
+        let (remote, number) = (quic.remote_address(), live.number());
+        let origin = Origin { quic: quic.clone(), remote, live: Arc::clone(&live), number, refusals, guest };
+        let origin = Arc::new(origin);
+        if live.enter(number, &origin) {
+            Ok(Self { quic, identity, protocol, origin })
+        } else {
+            Err(TransportError::Revoked)
+        }
     }
 
     /// Opens a stream. The other side learns of it with the first bytes that are flushed.
@@ -105,7 +138,7 @@ impl Connection {
 
     /// Closes the connection at once, with all its streams; the other side learns `code` and `reason`.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.quic.close(code.var_int(), reason.as_bytes());
+        self.origin.close(code, reason);
     }
 
     /// Waits until the connection is closed and says why.
@@ -116,7 +149,7 @@ impl Connection {
     /// Whether the connection is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.quic.close_reason().is_some()
+        self.origin.is_closed()
     }
 
     pub(super) fn refuse(&self, kind: &'static str, reason: &dyn Display) {
@@ -129,13 +162,18 @@ impl Connection {
             Protocol::Client => (CLIENT_FRAME_BYTES_MAX, CLIENT_BUFFER_KEPT_BYTES),
         };
         let stall = self.origin.frame_room().map(|_| WRITE_STALL_TIMEOUT);
-        (FrameSender::new(send, frame_max, stall), FrameReceiver::new(recv, Arc::clone(&self.origin), frame_max, kept))
+        let sender = FrameSender::new(send, Arc::clone(&self.origin), frame_max, stall);
+        (sender, FrameReceiver::new(recv, Arc::clone(&self.origin), frame_max, kept))
     }
 }
 
 /// The role that the other side's certificate proves.
 pub(super) fn identity_of(connection: &quinn::Connection) -> Result<Identity, IdentityError> {
+    Identity::of_certificate(&leaf_of(connection)?)
+}
+
+/// The other side's own certificate.
+pub(super) fn leaf_of(connection: &quinn::Connection) -> Result<CertificateDer<'static>, IdentityError> {
     let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let chain = chain.ok_or(IdentityError::NotCertificate)?;
-    Identity::of_certificate(chain.first().ok_or(IdentityError::NotCertificate)?)
+    chain.and_then(|chain| chain.into_iter().next()).ok_or(IdentityError::NotCertificate)
 }

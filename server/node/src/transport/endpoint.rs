@@ -3,16 +3,17 @@
 use super::accept::Acceptor;
 use super::connection::identity_of;
 use super::limits::{ACCEPTED_WAITING_MAX, ADDRESSES_MAX, CLOSE_TIMEOUT, CONNECT_TIMEOUT};
+use super::live::Live;
 use super::refusals::Refusals;
 use super::{CloseCode, Connection, TransportError, quic};
 use crate::audit::Audit;
 use crate::machine;
 use crate::tls::{Credentials, Identity};
 use jobraft_protocol::NodeAddress;
-use quinn::{ClientConfig, TokioRuntime};
+use quinn::{ClientConfig, ServerConfig, TokioRuntime};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
@@ -46,10 +47,20 @@ struct Inner {
     quic: quinn::Endpoint,
     local: SocketAddr,
     identity: Identity,
-    peer: ClientConfig,
-    client: ClientConfig,
+    /// For handshakes that begin; connections keep what they began with.
+    configs: RwLock<Configs>,
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     refusals: Arc<Refusals>,
+    live: Arc<Live>,
+}
+
+/// What handshakes are made with.
+struct Configs {
+    server: ServerConfig,
+    peer: ClientConfig,
+    client: ClientConfig,
+    /// When the own certificate ends, in milliseconds since the Unix epoch.
+    ends_at_ms: u64,
 }
 
 impl Drop for Inner {
@@ -68,9 +79,8 @@ impl Endpoint {
             io::ErrorKind::AddrInUse => TransportError::AddressInUse { address: listen },
             _ => TransportError::Bind { address: listen, source },
         };
-        let server = quic::server_config(credentials)?;
-        let (peer, client) =
-            (quic::client_config(credentials, Protocol::Peer)?, quic::client_config(credentials, Protocol::Client)?);
+        let configs = Configs::new(quic::server_config(credentials)?, credentials)?;
+        let server = configs.server.clone();
         let config = quic::endpoint_config(credentials);
         let quic = match machine::simulated() {
             None => UdpSocket::bind(listen)
@@ -83,10 +93,33 @@ impl Endpoint {
         let local = quic.local_addr().map_err(failed)?;
 
         let refusals = Arc::new(Refusals::default());
+        let live = Arc::new(Live::new(Arc::clone(credentials.revocations())));
         let (sender, accepted) = mpsc::channel(ACCEPTED_WAITING_MAX);
-        tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals)).run(quic.clone()));
+        tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals), Arc::clone(&live)).run(quic.clone()));
         let identity = credentials.identity().clone();
-        Ok(Self(Arc::new(Inner { quic, local, identity, peer, client, accepted: Mutex::new(accepted), refusals })))
+        let (configs, accepted) = (RwLock::new(configs), Mutex::new(accepted));
+        Ok(Self(Arc::new(Inner { quic, local, identity, configs, accepted, refusals, live })))
+    }
+
+    /// From now on, handshakes in both directions are made with `credentials`, which must be of the same identity.
+    /// Connections that are open, or are being opened, stay as they are, but for those whose certificate is revoked now: they
+    /// are closed, and this says how many.
+    ///
+    /// # Errors
+    /// [`TransportError::Tls`] for a defect; nothing has changed then.
+    pub fn renew(&self, credentials: &Credentials) -> Result<usize, TransportError> {
+        assert_eq!(credentials.identity(), &self.0.identity, "an endpoint does not become another's");
+        let mut configs = self.0.configs.write().unwrap_or_else(PoisonError::into_inner);
+        *configs = Configs::new(quic::renewed(&configs.server, credentials)?, credentials)?;
+        self.0.quic.set_server_config(Some(configs.server.clone()));
+        drop(configs);
+        Ok(self.0.live.revoke(credentials.revocations()))
+    }
+
+    /// When the certificate that is shown to others ends, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn certificate_ends_at_ms(&self) -> u64 {
+        self.0.configs.read().unwrap_or_else(PoisonError::into_inner).ends_at_ms
     }
 
     /// The next connection that came in and proved its role; `None` once the endpoint is closed. Handshakes go on
@@ -160,15 +193,22 @@ impl Endpoint {
         host: &str,
         protocol: Protocol,
     ) -> Result<Connection, TransportError> {
-        let config = match protocol {
-            Protocol::Peer => self.0.peer.clone(),
-            Protocol::Client => self.0.client.clone(),
+        let config = {
+            let configs = self.0.configs.read().unwrap_or_else(PoisonError::into_inner);
+            match protocol {
+                Protocol::Peer => configs.peer.clone(),
+                Protocol::Client => configs.client.clone(),
+            }
         };
         let connecting = self.0.quic.connect_with(config, remote, host);
         let quic = connecting.map_err(|error| TransportError::Handshake(error.to_string()))?.await?;
         let refusal = match identity_of(&quic) {
             Ok(identity @ Identity::Node(_)) => {
-                return Ok(Connection::new(quic, identity, protocol, Arc::clone(&self.0.refusals), None));
+                let known = (Arc::clone(&self.0.refusals), Arc::clone(&self.0.live));
+                match Connection::new(quic.clone(), identity, protocol, known, None) {
+                    Ok(connection) => return Ok(connection),
+                    Err(refusal) => refusal,
+                }
             }
             Ok(Identity::Client { name, .. }) => {
                 TransportError::WrongRole(format!("client {name} answers at {remote}, not a node"))
@@ -177,5 +217,15 @@ impl Endpoint {
         };
         quic.close(refusal.close_code().var_int(), refusal.to_string().as_bytes());
         Err(refusal)
+    }
+}
+
+impl Configs {
+    fn new(server: ServerConfig, credentials: &Credentials) -> Result<Self, TransportError> {
+        let peer = quic::client_config(credentials, Protocol::Peer)?;
+        let client = quic::client_config(credentials, Protocol::Client)?;
+        let ends_at = credentials.not_after().unix_timestamp();
+        let ends_at_ms = u64::try_from(ends_at).unwrap_or(0).saturating_mul(1_000);
+        Ok(Self { server, peer, client, ends_at_ms })
     }
 }

@@ -30,6 +30,8 @@ pub enum CloseCode {
     FrameTooLarge = 6,
     /// A frame is not what was expected.
     FrameMalformed = 7,
+    /// The certificate was revoked.
+    Revoked = 8,
 }
 
 impl CloseCode {
@@ -112,6 +114,9 @@ pub enum TransportError {
     /// The other side's certificate names no role.
     #[error("the other side's certificate is of no use: {0}")]
     Identity(#[from] IdentityError),
+    /// The other side's certificate is on the list of its authority.
+    #[error("the other side's certificate is revoked")]
+    Revoked,
     /// The other side's certificate has the wrong role.
     #[error("{0}")]
     WrongRole(String),
@@ -172,6 +177,7 @@ impl TransportError {
             | Self::StreamEnded
             | Self::Frame(_)
             | Self::Identity(_)
+            | Self::Revoked
             | Self::WrongRole(_)
             | Self::WrongNode { .. }
             | Self::WrongInstance { .. }
@@ -185,6 +191,7 @@ impl TransportError {
             Self::Frame(FrameError::TooLarge { .. }) => CloseCode::FrameTooLarge,
             Self::Frame(_) | Self::Truncated => CloseCode::FrameMalformed,
             Self::Identity(_) | Self::WrongRole(_) => CloseCode::Identity,
+            Self::Revoked => CloseCode::Revoked,
             Self::Refused(_) | Self::WrongNode { .. } | Self::WrongInstance { .. } => CloseCode::Refused,
             _ => CloseCode::Protocol,
         }

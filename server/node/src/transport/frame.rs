@@ -24,6 +24,8 @@ const FIRST_BUFFER_BYTES: usize = 512;
 /// The sending half of a stream. Dropping it ends the stream cleanly after what was flushed; what is queued is lost.
 pub struct FrameSender {
     stream: SendStream,
+    /// Held, not read: its connection counts as open while this can write.
+    _origin: Arc<Origin>,
     frame_bytes_max: usize,
     queued: Vec<u8>,
     /// What a flush has begun to write: kept here, so that a dropped flush tears no frame.
@@ -34,8 +36,21 @@ pub struct FrameSender {
 }
 
 impl FrameSender {
-    pub(super) const fn new(stream: SendStream, frame_bytes_max: usize, stall: Option<Duration>) -> Self {
-        Self { stream, frame_bytes_max, queued: Vec::new(), writing: Bytes::new(), capacity: FIRST_BUFFER_BYTES, stall }
+    pub(super) const fn new(
+        stream: SendStream,
+        origin: Arc<Origin>,
+        frame_bytes_max: usize,
+        stall: Option<Duration>,
+    ) -> Self {
+        Self {
+            stream,
+            _origin: origin,
+            frame_bytes_max,
+            queued: Vec::new(),
+            writing: Bytes::new(),
+            capacity: FIRST_BUFFER_BYTES,
+            stall,
+        }
     }
 
     /// Encodes a frame behind those that wait for [`FrameSender::flush`]. Whoever queues in a loop flushes when

@@ -46,6 +46,12 @@ impl Peers {
         Self { endpoint, local, links: Mutex::new(BTreeMap::new()) }
     }
 
+    /// What the links are made from.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// The link to `target` at `address`; everybody who asks for the same gets the same. If the address or the
     /// expected instance is another than before, the link is a new one, and the old one's connection is closed when
     /// the last who holds it lets go. Nothing is connected yet.

@@ -20,12 +20,15 @@ mod frame_room;
 mod hello;
 pub mod limits;
 pub mod link;
+mod live;
 pub mod peer;
 mod quic;
 mod refusals;
 
 #[cfg(test)]
 mod test_link;
+#[cfg(test)]
+mod test_renewal;
 #[cfg(test)]
 mod test_transport;
 #[cfg(test)]

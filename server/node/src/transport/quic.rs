@@ -22,15 +22,26 @@ const CONNECTION_ID_BYTES: usize = 8;
 
 /// What a server grants before it knows who connects: a client's share.
 pub(super) fn server_config(credentials: &Credentials) -> Result<ServerConfig, TransportError> {
-    let tls = credentials.server_config(&[ALPN_PEER, ALPN_CLIENT])?;
-    let tls = QuicServerConfig::try_from(tls).map_err(|error| TlsError::Cryptography(error.to_string()))?;
-    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    let mut config = ServerConfig::with_crypto(server_tls(credentials)?);
     config
         .transport_config(Arc::new(transport(CLIENT_IDLE_TIMEOUT, None, CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES)))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)
         .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
     Ok(config)
+}
+
+/// The same with other credentials. Also the key of the Retry tokens stays: whoever was just told to come back with one is
+/// let in.
+pub(super) fn renewed(config: &ServerConfig, credentials: &Credentials) -> Result<ServerConfig, TransportError> {
+    let mut config = config.clone();
+    config.crypto = server_tls(credentials)?;
+    Ok(config)
+}
+
+fn server_tls(credentials: &Credentials) -> Result<Arc<QuicServerConfig>, TransportError> {
+    let tls = credentials.server_config(&[ALPN_PEER, ALPN_CLIENT])?;
+    Ok(Arc::new(QuicServerConfig::try_from(tls).map_err(|error| TlsError::Cryptography(error.to_string()))?))
 }
 
 /// What a connection asks for and grants that this node opens.
@@ -59,6 +70,12 @@ pub(super) fn grant_peer(connection: &quinn::Connection) {
 
 /// Reset tokens that are the same after a restart: a node that was killed can then tell its peers at once that their
 /// connections are gone (RFC 9000, section 10.3), instead of leaving them to the idle timeout.
+///
+/// They follow from the key that the node started with and stay when that is renewed, for peers were told the tokens of
+/// the connections that are open: under another key this node would send resets that nobody recognizes. The price is paid by a node
+/// that is killed after its key was renewed: its new tokens are not the old ones, and its peers learn of its restart by the idle
+/// timeout. That an old key, once it is out, also tells the tokens is no loss: who can forge a reset must see the
+/// connection's ids, and ends that connection only.
 pub(super) fn endpoint_config(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ResetKey(credentials.derive_secret("jobraft stateless reset"))));
     config.cid_generator(|| Box::new(RandomIds));

@@ -58,6 +58,23 @@ impl Authority {
         Credentials::load(&TlsFiles::in_directory(self.directory.path(), &stem)).unwrap()
     }
 
+    /// Puts what was issued to `identity` last on the authority's list.
+    pub(super) fn revoke(&self, identity: &Identity) {
+        let stem = identity.to_string().replace(' ', "-");
+        let directory = self.directory.path();
+        self.ca.revoke(directory, &[directory.join(format!("{stem}.crt"))]).unwrap();
+    }
+
+    /// The authority's own certificate, in PEM form.
+    pub(super) fn certificate(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("ca.crt")).unwrap()
+    }
+
+    /// Has whoever loads credentials from here on trust `authorities`, by their certificates.
+    pub(super) fn trust(&self, authorities: &[&str]) {
+        std::fs::write(self.directory.path().join("ca.crt"), authorities.concat()).unwrap();
+    }
+
     pub(super) fn node(&self, id: u64) -> Endpoint {
         Endpoint::bind(loopback(), &self.credentials(&Identity::Node(NodeId(id)))).unwrap()
     }
