@@ -55,7 +55,7 @@ mod workers;
 pub use crate::checkpoint::TakenChanges;
 pub use crate::core::Core;
 pub use command::*;
-pub use ownership::{LeaseOwner, WorkOn};
+pub use ownership::{LeaseOwner, WorkOn, WorkerOwner};
 pub use record::identity;
 pub use resting::RestingJob;
 pub use restore::{Restore, RestoreError};

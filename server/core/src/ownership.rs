@@ -2,7 +2,6 @@
 //! permitted to do. Nothing here changes anything, and nothing that `apply` does depends on it.
 
 use crate::Core;
-use crate::job::Job;
 use jobraft_protocol::{JobId, LeaseRef, QueueName, ScheduleName, WorkerId};
 
 /// Whose a lease is.
@@ -16,6 +15,17 @@ pub enum LeaseOwner<'a> {
     Unknown,
 }
 
+/// Whose a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerOwner<'a> {
+    /// It is known, and was registered by this owner.
+    Of(&'a str),
+    /// It is gone, for good: numbers are not given twice.
+    Past,
+    /// No such worker registered as far as is known here. It may yet.
+    Unknown,
+}
+
 /// What somebody who works has to do with a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkOn {
@@ -26,10 +36,14 @@ pub enum WorkOn {
 }
 
 impl Core {
-    /// Who registered a worker; `None` if it is not known.
+    /// Who registered a worker.
     #[must_use]
-    pub fn worker_owner(&self, worker: WorkerId) -> Option<&str> {
-        self.workers.get(worker).map(|worker| worker.info.owner.as_str())
+    pub fn worker_owner(&self, worker: WorkerId) -> WorkerOwner<'_> {
+        match self.workers.get(worker) {
+            Some(worker) => WorkerOwner::Of(&worker.info.owner),
+            None if (1..=self.counters.worker).contains(&worker.0) => WorkerOwner::Past,
+            None => WorkerOwner::Unknown,
+        }
     }
 
     /// The queues that a worker says it serves; `None` if it is not known.
@@ -43,8 +57,11 @@ impl Core {
     pub fn lease_owner(&self, lease: LeaseRef) -> LeaseOwner<'_> {
         let held = self.jobs.get(&lease.job).and_then(|job| job.lease.as_deref());
         match held.filter(|held| held.token == lease.token) {
-            // Its worker disconnected after the lease had run out: nobody's report counts any more.
-            Some(held) => self.worker_owner(held.worker).map_or(LeaseOwner::Past, LeaseOwner::Held),
+            Some(held) => match self.worker_owner(held.worker) {
+                WorkerOwner::Of(owner) => LeaseOwner::Held(owner),
+                // It disconnected after the lease had run out: nobody's report counts any more.
+                WorkerOwner::Past | WorkerOwner::Unknown => LeaseOwner::Past,
+            },
             // Tokens only increase: one that was granted and is not held will never be held again.
             None if lease.token.0 <= self.counters.token => LeaseOwner::Past,
             None => LeaseOwner::Unknown,
@@ -54,13 +71,15 @@ impl Core {
     /// What the workers that `owner` registered have to do with a job; `None` if nothing.
     #[must_use]
     pub fn work_on(&self, owner: &str, job: JobId) -> Option<WorkOn> {
-        let is_theirs = |worker: WorkerId| self.worker_owner(worker) == Some(owner);
-        let lease = self.jobs.get(&job).and_then(|job| job.lease.as_deref());
-        if lease.is_some_and(|lease| is_theirs(lease.worker)) {
+        let is_theirs = |job: &JobId| {
+            let lease = self.jobs.get(job).and_then(|job| job.lease.as_deref());
+            lease.is_some_and(|lease| self.worker_owner(lease.worker) == WorkerOwner::Of(owner))
+        };
+        if is_theirs(&job) {
             return Some(WorkOn::Leased);
         }
-        let held = self.index.held.iter().filter(|(worker, _)| is_theirs(**worker)).flat_map(|(_, held)| held);
-        held.filter_map(|id| self.jobs.get(id)).any(|held| comes_after(held, job)).then_some(WorkOn::Predecessor)
+        let dependents = self.index.dependents.get(&job).into_iter().flat_map(|dependents| dependents.keys());
+        dependents.into_iter().any(is_theirs).then_some(WorkOn::Predecessor)
     }
 
     /// The queue of a live job.
@@ -74,8 +93,4 @@ impl Core {
     pub fn schedule_queue(&self, name: &ScheduleName) -> Option<&QueueName> {
         self.schedules.records().get(name).map(|record| &record.schedule.job.queue)
     }
-}
-
-fn comes_after(job: &Job, other: JobId) -> bool {
-    job.waits().is_some_and(|waits| waits.jobs().iter().any(|predecessor| predecessor.job == other))
 }

@@ -4,9 +4,9 @@
 
 use super::testing::{Bench, MINUTE_MS, Session, code, info};
 use jobraft_protocol::{
-    ClientRole, Completion, Consistency, ErrorCode, Failure, FailureKind, Grant, JobAction, JobFilter, JobId,
-    JobTemplate, LeaseRef, NewJob, Progress, QueueMode, QueueSetting, Request, Response, Schedule, Setting, Start,
-    Task, Withheld, WorkerId, WorkerInfo, WorkerOrder,
+    After, BatchId, ClientRole, Completion, Consistency, Error, ErrorCode, Failure, FailureKind, FencingToken, Grant,
+    JobAction, JobFilter, JobId, JobTemplate, LeaseRef, NewBatch, NewJob, Progress, QueueMode, QueueSetting, Request,
+    Response, Schedule, Setting, Start, Task, Withheld, WorkerId, WorkerInfo, WorkerOrder,
 };
 
 const FRESH: Consistency = Consistency::Linearizable;
@@ -116,7 +116,7 @@ async fn a_lease_that_was_never_granted_is_refused_before_it_could_be() {
     let mut session = bench.session().await;
     let worker = session.register().await;
     let lease = session.hold(worker).await;
-    let guessed = LeaseRef { token: jobraft_protocol::FencingToken(lease.token.0 + 1), ..lease };
+    let guessed = LeaseRef { token: FencingToken(lease.token.0 + 1), ..lease };
     for request in reports(guessed) {
         let name = format!("{request:?}");
         assert_eq!(code(session.ask(request).await), ErrorCode::LeaseLost, "{name}");
@@ -131,7 +131,7 @@ async fn a_worker_reads_what_it_leased_and_the_results_of_what_came_before_and_n
     let mut worker = bench.session_as("w", Grant::new([ClientRole::Worker]), 0).await;
     let id = worker.register_in("q").await;
     let first = admin.enqueue_in("q").await;
-    let after = Some(jobraft_protocol::After { jobs: vec![first], ..Default::default() });
+    let after = Some(After { jobs: vec![first], ..Default::default() });
     let second = NewJob { after, ..admin.job(Start::Now) };
     let (second_id, others) = (second.id, admin.enqueue_in("q2").await);
     admin.ask(Request::Enqueue { jobs: vec![second], all_or_none: false }).await.unwrap();
@@ -167,7 +167,7 @@ async fn what_jobs_carry_is_seen_with_that_permission_alone() {
         (ClientRole::Viewer, true, true, true),
         (ClientRole::Operator, false, false, true),
         (ClientRole::Producer, true, true, true),
-        (ClientRole::Admin, false, false, false),
+        (ClientRole::Admin, false, false, true),
     ] {
         let grant = Grant::new([role]).with_payloads(payloads);
         let mut reader = bench.session_as("reader", grant, 0).await;
@@ -256,4 +256,98 @@ async fn who_covers_some_queues_neither_sees_nor_touches_the_others() {
     limited.done(Request::Configure { settings: vec![Setting::PutSchedule(schedule("ours", "a/y"))] }).await;
     assert_eq!(limited.act(&[ours], JobAction::Move { queue: "a/y".parse().unwrap() }).await, [Ok(())]);
     assert_eq!(limited.act(&[ours], cancel()).await, [Ok(())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_nobody_registered_yet_is_nobodys() {
+    let bench = Bench::start().await;
+    let mut session = bench.session_as("early", Grant::new([ClientRole::Worker]), 0).await;
+    let own = session.register_in("q").await;
+    // The number that whoever registers next will get.
+    let next = WorkerId(own.0 + 1);
+    let queues = || vec!["q".parse().unwrap()];
+    for request in [
+        Request::Disconnect { worker: next },
+        Request::Heartbeat { worker: next },
+        Request::Subscribe { worker: next, queues: queues(), weights: vec![], lease_ms: MINUTE_MS, credits: 1 },
+        Request::Lease { worker: next, queues: queues(), weights: vec![], max: 1, lease_ms: MINUTE_MS, wait_ms: 0 },
+    ] {
+        let name = format!("{request:?}");
+        assert_eq!(code(session.ask(request).await), ErrorCode::NotFound, "{name}");
+    }
+    let mut limited = bench.session_as("limited", grant(ClientRole::Operator, "q"), 0).await;
+    let order = Request::OrderWorker { worker: next, order: WorkerOrder::Stop };
+    assert_eq!(code(limited.ask(order).await), ErrorCode::NotFound);
+    // One that is gone is gone for good: what is said of it again does no harm, and is answered as before.
+    session.done(Request::Disconnect { worker: own }).await;
+    session.done(Request::Disconnect { worker: own }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_comes_after_jobs_of_covered_queues_alone() {
+    let bench = Bench::start().await;
+    let mut admin = bench.session().await;
+    let (ours, theirs) = (admin.enqueue_in("a/x").await, admin.enqueue_in("b/x").await);
+    let ended = admin.enqueue_in("b/y").await;
+    let cancel = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
+    assert_eq!(admin.act(&[ended], cancel).await, [Ok(())]);
+    let both = Grant::new([ClientRole::Producer, ClientRole::Worker]);
+    let mut limited = bench.session_as("limited", both.for_queues(vec!["a/*".parse().unwrap()]).unwrap(), 150).await;
+    let worker = limited.register_in("a/x").await;
+    let lease = limited.lease_from(worker, "a/x").await;
+    let unknown = limited.job(Start::Now).id;
+    for (before, allowed) in [(theirs, false), (ended, false), (ours, true), (unknown, true)] {
+        let after = Some(After { jobs: vec![before], ..After::default() });
+        let job = |session: &mut Session| NewJob {
+            after: after.clone(),
+            queue: "a/x".parse().unwrap(),
+            ..session.job(Start::Now)
+        };
+        let refusal = |answer: Result<Response, Error>| answer.err().map(|error| error.code);
+        let expected = if allowed { None } else { Some(ErrorCode::Forbidden) };
+        let alone = job(&mut limited);
+        let answer = limited.ask(Request::Enqueue { jobs: vec![alone], all_or_none: false }).await;
+        assert_eq!(refusal(answer), expected);
+        if allowed {
+            continue;
+        }
+        let first = job(&mut limited);
+        let batch = NewBatch::new(BatchId(first.id), vec![first]);
+        assert_eq!(refusal(limited.ask(Request::CreateBatch { batch: Box::new(batch) }).await), expected);
+        let completion = Completion { jobs: vec![job(&mut limited)], ..Completion::default() };
+        assert_eq!(limited.complete(lease, completion).await.map_err(|error| error.code), Err(ErrorCode::Forbidden));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_is_counted_before_it_is_looked_up() {
+    let bench = Bench::start().await;
+    let mut limited = bench.session_as("limited", grant(ClientRole::Admin, "a/*"), 0).await;
+    let id = limited.job(Start::Now).id;
+    let lease = LeaseRef { job: id, token: FencingToken(9) };
+    let cancel = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
+    let prefix = "x".repeat(5_000_000);
+    for (request, expected) in [
+        (Request::Act { jobs: vec![id; 1_001], action: cancel, only_in: vec![] }, ErrorCode::TooMany),
+        (Request::Extend { leases: vec![lease; 4_097], lease_ms: 1, progress: vec![] }, ErrorCode::TooLarge),
+        (Request::ListState { prefix, after: None, limit: 1, consistency: FRESH }, ErrorCode::TooLarge),
+    ] {
+        assert_eq!(code(limited.ask(request).await), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_says_no_queue_is_shown_to_those_who_cover_all() {
+    let bench = Bench::start().await;
+    let mut admin = bench.session().await;
+    let silent = admin.register().await;
+    let busy = admin.register_in("a/x").await;
+    let theirs = admin.enqueue_in("b/x").await;
+    assert_eq!(admin.lease_from(busy, "b/x").await.job, theirs);
+    let mut limited = bench.session_as("limited", grant(ClientRole::Operator, "a/*"), 0).await;
+    let list = Request::ListWorkers { after: None, limit: 9, consistency: FRESH };
+    let Ok(Response::Workers(shown)) = limited.ask(list).await else { panic!() };
+    assert_eq!(shown.iter().map(|view| (view.id, view.jobs.len())).collect::<Vec<_>>(), [(busy, 0)]);
+    let order = Request::OrderWorker { worker: silent, order: WorkerOrder::Stop };
+    assert_eq!(code(limited.ask(order).await), ErrorCode::Forbidden);
 }

@@ -1,7 +1,8 @@
 //! The bounds of requests, checked before anything is proposed, so that what is refused costs no place in the log.
 
+use jobraft_protocol::key::KEY_BYTES_MAX;
 use jobraft_protocol::name::NAME_BYTES_MAX;
-use jobraft_protocol::{Error, ErrorCode, LeaseRef, NewJob, Progress, QueueName, StateWrite, limits};
+use jobraft_protocol::{Error, ErrorCode, LeaseRef, NewJob, Progress, QueueName, Request, StateWrite, limits};
 
 type Checked = Result<(), Error>;
 
@@ -32,6 +33,22 @@ pub(super) fn count(what: &str, count: usize, max: usize) -> Checked {
         return Ok(());
     }
     Err(Error::new(ErrorCode::TooMany, format!("{count} {what}, at most {max} at once; split them")))
+}
+
+/// How much a request names for each of which something is looked up before its handler has it.
+pub(super) fn counts(request: &Request) -> Checked {
+    match request {
+        Request::Act { jobs, .. } => count("jobs", jobs.len(), limits::ACTION_JOBS_MAX),
+        Request::Configure { settings } => count("settings", settings.len(), limits::SETTINGS_MAX),
+        Request::Enqueue { jobs, .. } => bulk("jobs", jobs.len(), limits::BULK_JOBS_MAX),
+        Request::Complete { completions } => bulk("completions", completions.len(), limits::COMPLETIONS_MAX),
+        Request::Extend { leases, progress, .. } => {
+            bulk("leases", leases.len(), limits::EXTEND_LEASES_MAX)?;
+            bulk("notes of progress", progress.len(), limits::EXTEND_LEASES_MAX)
+        }
+        Request::ListState { prefix, .. } => size("prefix", prefix.len(), KEY_BYTES_MAX),
+        _ => Ok(()),
+    }
 }
 
 /// A length of time.
@@ -100,7 +117,6 @@ pub(super) fn weights(queues: &[QueueName], weights: &[u32]) -> Checked {
 
 /// How far a job says it is.
 pub(super) fn progress(told: &mut [(LeaseRef, Progress)]) -> Checked {
-    bulk("notes of progress", told.len(), limits::EXTEND_LEASES_MAX)?;
     for (lease, progress) in told {
         if progress.percent > 100 {
             let message = format!("progress.percent {} of job {} is not in 0..=100", progress.percent, lease.job);

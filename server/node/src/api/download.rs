@@ -14,11 +14,10 @@ use jobraft_protocol::{Error, ErrorCode, ModuleManifest, ModuleRef};
 pub(super) async fn run(api: &Api, client: &Client, module: ModuleRef, mut sender: FrameSender) {
     let result: Result<(), ModuleError> = async {
         let opened = open(api, &client.identity, &module).await;
-        if let Err(error) = &opened
-            && error.code == ErrorCode::Forbidden
-        {
+        let is_refused = matches!(&opened, Err(error) if error.code == ErrorCode::Forbidden);
+        if is_refused || api.audit.has_all() {
             let on = vec![format!("module {module}")];
-            api.audit.tell(client.asked("download", on, Outcome::Failed(error.clone()))).await;
+            api.audit.tell(client.asked("download", on, Outcome::of(&opened))).await;
         }
         match opened {
             Ok((manifest, file)) => {

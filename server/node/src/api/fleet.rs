@@ -2,12 +2,12 @@
 
 use super::request::{Answer, mismatch};
 use super::room::{PAGE_BYTES_MAX, Room, page, worker_bytes};
-use super::{Api, bounds, report};
+use super::{Api, bounds, reach, report};
 use crate::auth;
 use crate::tls::Identity;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{
-    Consistency, Error, ErrorCode, Response, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
+    Consistency, Error, ErrorCode, JobId, Response, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
 };
 
 /// The most that a worker takes in a list, about: the names of its queues, and the jobs that are shown.
@@ -68,11 +68,17 @@ pub(super) async fn list(
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + WORKER_BYTES_MAX).await;
     let limited = auth::limited(identity);
-    let is_shown = |worker: &WorkerView| {
-        limited.is_none_or(|grant| worker.info.queues.iter().all(|queue| grant.covers(queue.as_str())))
-    };
+    let is_shown = |worker: &WorkerView| limited.is_none_or(|grant| reach::covers_worker(grant, &worker.info.queues));
     let workers = api.consensus.read(|core| {
-        let shown = core.workers(after).filter(is_shown).take(limit);
+        let is_covered = |job: &JobId| {
+            let queue = core.queue_of(*job);
+            limited.is_none_or(|grant| queue.is_some_and(|queue| grant.covers(queue.as_str())))
+        };
+        let shown = core.workers(after).filter(is_shown).take(limit).map(|mut worker| {
+            // It may lease from others than it said.
+            worker.jobs.retain(is_covered);
+            worker
+        });
         page(shown, worker_bytes, PAGE_BYTES_MAX)
     });
     Ok(Response::Workers(workers))

@@ -114,7 +114,8 @@ impl Api {
     pub async fn serve(self: Arc<Self>, connection: Connection, identity: Identity) {
         let client = Client::new(identity, connection.remote_address(), &self.answer_bytes);
         let (who, from) = (Arc::clone(&client.identity), client.remote);
-        self.audit.tell(audit::Event::Connected { who, from }).await;
+        let owner = who.owner();
+        self.audit.tell_seldom(&owner, "connected", audit::Event::Connected { who, from }).await;
         // How many there are at once is bounded by what the connection grants.
         while let Some((sender, receiver)) = connection.accept().await {
             tokio::spawn(Arc::clone(&self).serve_stream(client.clone(), sender, receiver));

@@ -3,14 +3,23 @@
 use super::Api;
 use super::request::Answer;
 use super::room::{LIST_BYTES_MAX, Room};
+use crate::auth;
+use crate::tls::Identity;
 use jobraft_core::Core;
 use jobraft_protocol::{Consistency, Error, ErrorCode, ModuleRef, Response};
 
-/// Lists modules.
-pub(super) async fn list(api: &Api, consistency: Consistency, room: &mut Room) -> Answer {
+/// Lists modules: of a client that covers some queues, its own and those with a name that is covered.
+pub(super) async fn list(api: &Api, identity: &Identity, consistency: Consistency, room: &mut Room) -> Answer {
     api.fresh(consistency).await?;
     room.reserve(LIST_BYTES_MAX).await;
-    Ok(Response::Modules(api.consensus.read(Core::modules)))
+    let mut modules = api.consensus.read(Core::modules);
+    if let Some(grant) = auth::limited(identity) {
+        for manifest in &mut modules {
+            manifest.names.retain(|name| grant.covers(name.as_str()));
+        }
+        modules.retain(|manifest| !manifest.names.is_empty() || identity.is_owner(&manifest.owner));
+    }
+    Ok(Response::Modules(modules))
 }
 
 /// Says what a reference means. Always linearizable: a name that has just been moved is seen moved.

@@ -2,38 +2,49 @@
 //! anything is proposed.
 //!
 //! The leader's state is what the log says up to some entry. What is refused for want of something is looked up once more
-//! behind a barrier, so that a new leader refuses nobody for what it has not applied yet.
+//! behind a barrier, so that a new leader refuses nobody for what it has not applied yet. What nobody knows yet is
+//! refused as well: numbers of workers and tokens can be guessed, and might come true before the entry does.
 
-use super::Api;
-use crate::auth::{self, Stored};
+use super::{Api, known};
+use crate::auth::{self, Need, Stored};
 use crate::tls::Identity;
-use jobraft_core::{Core, LeaseOwner};
-use jobraft_protocol::{Error, ErrorCode, Grant, JobId, LeaseRef, ScheduleName, WorkerId};
+use jobraft_core::{Core, LeaseOwner, WorkerOwner};
+use jobraft_protocol::{Error, ErrorCode, Grant, JobId, LeaseRef, QueueName, ScheduleName, WorkerId};
 
 /// Decides whether `identity` may touch what is looked up.
-pub(super) async fn check(api: &Api, identity: &Identity, stored: Stored<'_>) -> Result<(), Error> {
-    match stored {
-        Stored::Nothing | Stored::Answer => Ok(()),
-        Stored::OwnWorker(worker) => certain(api, |core| own_worker(core, identity, worker)).await,
+pub(super) async fn check(api: &Api, identity: &Identity, need: Need<'_>) -> Result<(), Error> {
+    match need.stored {
+        Stored::OwnWorker(worker) => certain(api, |core| own_worker(core, identity, worker)).await?,
         Stored::OwnLeases(leases) => {
             let leases: Vec<LeaseRef> = leases.collect();
-            certain(api, |core| leases.iter().try_for_each(|lease| own_lease(core, identity, *lease))).await
+            certain(api, |core| leases.iter().try_for_each(|lease| own_lease(core, identity, *lease))).await?;
         }
-        Stored::Worker(worker) => match auth::limited(identity) {
-            Some(grant) => certain(api, |core| covered_worker(core, identity, grant, worker)).await,
-            None => Ok(()),
-        },
-        Stored::Jobs(jobs) => match auth::limited(identity) {
-            Some(_) => covered_jobs(api, identity, jobs).await,
-            None => Ok(()),
-        },
-        Stored::Schedules(schedules) => match auth::limited(identity) {
-            Some(_) => {
-                let schedules: Vec<&ScheduleName> = schedules.collect();
-                certain(api, |core| schedules.iter().try_for_each(|name| covered_schedule(core, identity, name))).await
+        stored => {
+            if let Some(grant) = auth::limited(identity) {
+                covered(api, identity, grant, stored).await?;
             }
-            None => Ok(()),
-        },
+        }
+    }
+    if auth::limited(identity).is_some() {
+        covered_jobs(api, identity, need.after).await?;
+    }
+    Ok(())
+}
+
+/// Decides whether what is looked up belongs to queues that are covered.
+async fn covered(api: &Api, identity: &Identity, grant: &Grant, stored: Stored<'_>) -> Result<(), Error> {
+    match stored {
+        Stored::Nothing | Stored::Answer | Stored::OwnWorker(_) | Stored::OwnLeases(_) => Ok(()),
+        Stored::Worker(worker) => certain(api, |core| covered_worker(core, identity, grant, worker)).await,
+        Stored::Jobs(jobs) => covered_jobs(api, identity, jobs.iter().copied()).await,
+        Stored::Schedules(schedules) => {
+            let schedules: Vec<(&ScheduleName, bool)> = schedules.collect();
+            // What is not there here may be elsewhere: a schedule is put rarely enough for a barrier each time.
+            api.consensus.barrier().await?;
+            api.consensus.read(|core| {
+                schedules.iter().try_for_each(|(name, must_be)| covered_schedule(core, identity, name, *must_be))
+            })
+        }
     }
 }
 
@@ -48,10 +59,14 @@ async fn certain(api: &Api, check: impl Fn(&Core) -> Result<(), Error>) -> Resul
 
 fn own_worker(core: &Core, identity: &Identity, worker: WorkerId) -> Result<(), Error> {
     match core.worker_owner(worker) {
-        Some(owner) if identity.is_owner(owner) => Ok(()),
-        Some(_) => Err(foreign_worker(identity, worker)),
+        WorkerOwner::Of(owner) if identity.is_owner(owner) => Ok(()),
+        WorkerOwner::Of(_) => {
+            let message = format!("{identity} may not use worker {worker}: somebody else registered it");
+            Err(Error::new(ErrorCode::Forbidden, message))
+        }
         // Refused by the state machine, or done already, as the request has it.
-        None => Ok(()),
+        WorkerOwner::Past => Ok(()),
+        WorkerOwner::Unknown => Err(unknown_worker(worker)),
     }
 }
 
@@ -70,40 +85,56 @@ fn own_lease(core: &Core, identity: &Identity, lease: LeaseRef) -> Result<(), Er
     }
 }
 
+/// Whether a worker serves some queues, and none that is not covered.
+pub(super) fn covers_worker(grant: &Grant, queues: &[QueueName]) -> bool {
+    !queues.is_empty() && queues.iter().all(|queue| grant.covers(queue.as_str()))
+}
+
 fn covered_worker(core: &Core, identity: &Identity, grant: &Grant, worker: WorkerId) -> Result<(), Error> {
-    let queues = core.worker_queues(worker).unwrap_or_default();
-    match queues.iter().find(|queue| !grant.covers(queue.as_str())) {
-        Some(queue) => {
-            auth::covered(identity, queue.as_str(), || format!("worker {worker}, which serves other queues"))
-        }
-        None => Ok(()),
+    match core.worker_queues(worker) {
+        Some(queues) if covers_worker(grant, queues) => Ok(()),
+        Some(_) => Err(auth::not_covered(identity, grant, &format!("worker {worker}"))),
+        None => Err(unknown_worker(worker)),
     }
 }
 
-fn covered_schedule(core: &Core, identity: &Identity, name: &ScheduleName) -> Result<(), Error> {
+fn covered_schedule(core: &Core, identity: &Identity, name: &ScheduleName, must_be: bool) -> Result<(), Error> {
     match core.schedule_queue(name) {
         Some(queue) => auth::covered(identity, queue.as_str(), || format!("schedule {name}")),
+        None if must_be => Err(Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster"))),
         None => Ok(()),
     }
 }
 
 /// Those that are not known are none of anybody's.
-async fn covered_jobs(api: &Api, identity: &Identity, jobs: &[JobId]) -> Result<(), Error> {
+async fn covered_jobs(api: &Api, identity: &Identity, jobs: impl Iterator<Item = JobId>) -> Result<(), Error> {
+    let mut jobs: Vec<JobId> = jobs.collect();
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    jobs.sort_unstable();
+    jobs.dedup();
+    let check = |job: JobId, queue: &QueueName| auth::covered(identity, queue.as_str(), || format!("job {job}"));
     api.consensus.barrier().await?;
-    for &job in jobs {
-        let live = api.consensus.read(|core| core.queue_of(job).cloned());
-        let queue = match live {
-            Some(queue) => Some(queue),
-            None => api.consensus.job(job).await?.map(|view| view.queue),
-        };
-        if let Some(queue) = queue {
-            auth::covered(identity, queue.as_str(), || format!("job {job}"))?;
+    let mut ended = Vec::new();
+    api.consensus.read(|core| {
+        jobs.iter().try_for_each(|&job| match core.queue_of(job) {
+            Some(queue) => check(job, queue),
+            None => {
+                ended.push(job);
+                Ok(())
+            }
+        })
+    })?;
+    known::bounded(ended.len())?;
+    for job in ended {
+        if let Some(view) = api.consensus.job(job).await? {
+            check(job, &view.queue)?;
         }
     }
     Ok(())
 }
 
-fn foreign_worker(identity: &Identity, worker: WorkerId) -> Error {
-    let message = format!("{identity} may not use worker {worker}: somebody else registered it");
-    Error::new(ErrorCode::Forbidden, message)
+fn unknown_worker(worker: WorkerId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no worker {worker} in this cluster: register first"))
 }

@@ -14,7 +14,6 @@ pub(super) async fn extend(
     lease_ms: u64,
     mut progress: Vec<(LeaseRef, Progress)>,
 ) -> Answer {
-    bounds::bulk("leases", leases.len(), limits::EXTEND_LEASES_MAX)?;
     bounds::lease_ms(lease_ms)?;
     bounds::progress(&mut progress)?;
     if leases.is_empty() && progress.is_empty() {
@@ -38,7 +37,6 @@ pub(super) async fn complete(api: &Api, completions: Vec<(LeaseRef, Completion)>
     if completions.is_empty() {
         return Err(bounds::invalid("no completion is given: give one at least"));
     }
-    bounds::bulk("completions", completions.len(), limits::COMPLETIONS_MAX)?;
     let bytes = completions.iter().map(|(_, completion)| completion.result.len() + completion.log.len()).sum();
     bounds::size("results and logs", bytes, limits::BULK_BYTES_MAX)?;
     bounds::new_jobs(completions.iter().flat_map(|(_, completion)| &completion.jobs))?;

@@ -2,10 +2,10 @@
 
 use super::room::Room;
 use super::session::Session;
-use super::trail::Trail;
+use super::trail::{self, Trail};
 use super::{
-    act, batch, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, reach, report, schedule,
-    settings, state,
+    act, batch, bounds, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, reach, report,
+    schedule, settings, state,
 };
 use crate::auth::{self, Need};
 use jobraft_core::command::Outcome;
@@ -19,8 +19,13 @@ pub(super) type Answer = Result<Response, Error>;
 pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 /// Answers what needs no waiting, on the reader's own time.
-pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
+pub(super) async fn at_once(session: &Session, request: &Request) -> Option<Answer> {
+    // Before anything is done for each of what it names.
+    if let Err(too_many) = bounds::counts(request) {
+        return Some(Err(too_many));
+    }
     if let Err(forbidden) = auth::decide(&session.client.identity, &mut Need::of(request)) {
+        trail::refused(session, request, &forbidden).await;
         return Some(Err(forbidden));
     }
     match request {
@@ -34,12 +39,9 @@ pub(super) fn at_once(session: &Session, request: &Request) -> Option<Answer> {
 /// Answers everything else, once what it names is known to be the client's to touch. The reader has authorized the rest: see
 /// [`at_once`].
 pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
-    if let Err(refused) = reach::check(&session.api, &session.client.identity, Need::of(&request).stored).await {
-        let answer = Err(refused);
-        if let Some(trail) = Trail::of_refused(session, &request) {
-            trail.end(session, &answer).await;
-        }
-        return answer;
+    if let Err(refused) = reach::check(&session.api, &session.client.identity, Need::of(&request)).await {
+        trail::refused(session, &request, &refused).await;
+        return Err(refused);
     }
     let trail = Trail::of(session, &request);
     let answer = handle(session, request, room).await;
@@ -104,7 +106,7 @@ fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Ans
         }
         Request::GetJob { job, consistency, wait_ms } => Box::pin(job::get(session, job, consistency, wait_ms, room)),
         Request::ListQueues { consistency } => Box::pin(queue::list(api, identity, consistency, room)),
-        Request::ListModules { consistency } => Box::pin(module::list(api, consistency, room)),
+        Request::ListModules { consistency } => Box::pin(module::list(api, identity, consistency, room)),
         Request::ResolveModule { module } => Box::pin(async move { module::resolve(api, &module).await }),
         Request::AddNode { node, address, learner } => Box::pin(cluster::add_node(api, node, address, learner)),
         Request::RemoveNode { node } => Box::pin(cluster::remove_node(api, node)),

@@ -53,6 +53,7 @@ pub(super) async fn get(
     let found = api.consensus.read(|core| core.schedule(&name));
     let mut found =
         found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster")))?;
+    auth::covered(identity, found.schedule.job.queue.as_str(), || format!("schedule {name}"))?;
     visible::schedule(identity, &mut found);
     let mut with_next = with_next(api, vec![found], next).await?;
     let found = with_next.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a schedule was lost on the way"))?;

@@ -1,8 +1,8 @@
 //! A session: many requests under way on one stream, each handled on its own, all answered through one writer.
 
 use super::request::{Answer, answer, at_once, weight_bytes};
-use super::trail::Trail;
 use super::{Api, Client, REQUEST_BYTES_UNIT, writer};
+use crate::audit::Outcome;
 use crate::dispatch::{DemandId, Outgoing, RoomHeld};
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
 use jobraft_protocol::{ClientFrame, ClientHello, Error, ErrorCode, ServerFrame, ServerHello, WorkerId};
@@ -68,10 +68,7 @@ impl Session {
     /// Takes requests until the client has no more. The writer ends once the last of them is answered.
     async fn read(self: &Arc<Self>, receiver: &mut FrameReceiver) -> Result<(), TransportError> {
         while let Some(ClientFrame { id, request }) = receiver.recv().await? {
-            if let Some(result) = at_once(self, &request) {
-                if let Some(trail) = Trail::of_refused(self, &request) {
-                    trail.end(self, &result).await;
-                }
+            if let Some(result) = at_once(self, &request).await {
                 self.reply(id, result, None).await;
                 continue;
             }
@@ -100,6 +97,12 @@ impl Session {
     async fn reply(&self, id: u64, result: Answer, room: Option<RoomHeld>) {
         // The writer takes frames for as long as anybody can send one, also those that it can no longer deliver.
         let _ = self.frames.send(Outgoing { frame: ServerFrame::Reply { id, result }, room }).await;
+    }
+
+    /// Tells the audit log of a refusal: of the same client and request once a minute.
+    pub(super) async fn refused(&self, request: &'static str, on: Vec<String>, error: &Error) {
+        let event = self.client.asked(request, on, Outcome::Failed(error.clone()));
+        self.api.audit.tell_seldom(&self.client.identity.owner(), request, event).await;
     }
 
     /// Where pushes go.

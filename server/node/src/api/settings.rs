@@ -5,14 +5,13 @@ use super::{Api, bounds, report};
 use crate::cron::Cron;
 use jobraft_core::Core;
 use jobraft_core::command::Command;
-use jobraft_protocol::{Consistency, Error, Response, Setting, limits};
+use jobraft_protocol::{Consistency, Error, Response, Setting};
 
 /// Changes settings, all or none.
 pub(super) async fn configure(api: &Api, settings: Vec<Setting>) -> Answer {
     if settings.is_empty() {
         return Err(bounds::invalid("no setting is given: give one at least"));
     }
-    bounds::count("settings", settings.len(), limits::SETTINGS_MAX)?;
     for setting in &settings {
         check(setting)?;
     }

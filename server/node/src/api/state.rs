@@ -1,8 +1,8 @@
 //! The cluster's state for jobs, to be read. It is written by completions only.
 
+use super::Api;
 use super::request::Answer;
 use super::room::{PAGE_BYTES_MAX, Room, page, value_bytes};
-use super::{Api, bounds};
 use jobraft_protocol::key::KEY_BYTES_MAX;
 use jobraft_protocol::{Consistency, Response, StateKey, limits};
 
@@ -23,7 +23,6 @@ pub(super) async fn get(api: &Api, key: &StateKey, consistency: Consistency) -> 
 /// Lists values, a page of them.
 pub(super) async fn list(api: &Api, listing: Listing, room: &mut Room) -> Answer {
     let Listing { prefix, after, limit, consistency } = listing;
-    bounds::size("prefix", prefix.len(), KEY_BYTES_MAX)?;
     let limit = limit.clamp(1, limits::STATE_LIST_MAX);
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + KEY_BYTES_MAX + limits::STATE_VALUE_BYTES_MAX).await;

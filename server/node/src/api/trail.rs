@@ -3,71 +3,68 @@
 use super::request::Answer;
 use super::session::Session;
 use crate::audit::Outcome;
-use crate::auth::{Need, Permission, Reach, Stored};
-use jobraft_protocol::{ErrorCode, JobAction, Request, Response, Setting};
+use crate::auth::{Kind, Need, Reach, Stored};
+use jobraft_protocol::{EnqueueOutcome, Error, ErrorCode, JobAction, Request, Response, Retry, Setting};
 use std::fmt::Display;
 
 /// Things of one request that are named; the number of the others stands behind them.
 const NAMED_MAX: usize = 16;
+
+/// Characters of each that are kept.
+const NAMED_CHARS_MAX: usize = 160;
 
 /// What will be told of a request once it is answered.
 pub(super) struct Trail {
     request: &'static str,
     on: Vec<String>,
     /// Whether it is told also when it was not refused.
-    is_change: bool,
+    always: bool,
 }
 
 impl Trail {
-    /// Of a request that is under way; `None` if nothing can be to tell of it. What takes a job on its course is told only
-    /// on request, or if it is refused: there is too much of it.
+    /// Of a request that its handler gets; `None` if nothing can be to tell of it. Reads and what takes a job on its course
+    /// are told on request: there is too much of them. Of what its handler looks up, it may still be refused.
     pub(super) fn of(session: &Session, request: &Request) -> Option<Self> {
-        let audit = &session.api.audit;
-        let course = matches!(Need::of(request).permission, Permission::Enqueue | Permission::Work);
-        (audit.has_all() || audit.is_on() && !course).then(|| Self::new(session, request))
-    }
-
-    /// Of one that was refused before anything was done.
-    pub(super) fn of_refused(session: &Session, request: &Request) -> Option<Self> {
-        session.api.audit.is_on().then(|| Self::new(session, request))
-    }
-
-    fn new(session: &Session, request: &Request) -> Self {
-        let is_change = session.api.audit.has_all() || changes(request);
-        Self { request: request.name(), on: named(request), is_change }
+        let (audit, need) = (&session.api.audit, Need::of(request));
+        let always = audit.has_all() || need.permission.kind() == Kind::Change;
+        let is_told = audit.is_on() && (always || matches!(need.stored, Stored::Answer));
+        is_told.then(|| Self { request: request.name(), on: named(request), always })
     }
 
     /// Tells what came of it.
     pub(super) async fn end(self, session: &Session, answer: &Answer) {
-        let is_refusal = matches!(answer, Err(error) if error.code == ErrorCode::Forbidden);
-        if !self.is_change && !is_refusal {
-            return;
-        }
         let outcome = match answer {
-            Ok(Response::Acted(answers)) => match answers.iter().filter(|answer| answer.is_err()).count() {
+            Err(error) if error.code == ErrorCode::Forbidden => {
+                return session.refused(self.request, self.on, error).await;
+            }
+            _ if !self.always => return,
+            Ok(response) => match refused_parts(response) {
                 0 => Outcome::Done,
                 refused => Outcome::DonePartly(refused),
             },
-            other => Outcome::of(other),
+            Err(error) => Outcome::Failed(error.clone()),
         };
         session.api.audit.tell(session.client.asked(self.request, self.on, outcome)).await;
     }
 }
 
-/// Whether a request changes something by somebody's decision, rather than taking a job on its course or reading.
-fn changes(request: &Request) -> bool {
-    match Need::of(request).permission {
-        Permission::Cancel
-        | Permission::RunSchedule
-        | Permission::Push
-        | Permission::Operate
-        | Permission::Administer => true,
-        Permission::Connect
-        | Permission::Enqueue
-        | Permission::Work
-        | Permission::ReadJob
-        | Permission::Read
-        | Permission::ReadValues => false,
+/// Tells that a request was refused before its handler had it.
+pub(super) async fn refused(session: &Session, request: &Request, error: &Error) {
+    // A node that does not lead refuses nobody, and one that cannot ask the others does not know.
+    if session.api.audit.is_on() && matches!(error.code.retry(), Retry::Never) && error.code != ErrorCode::NotLeader {
+        session.refused(request.name(), named(request), error).await;
+    }
+}
+
+/// How many parts of what was asked for were refused.
+fn refused_parts(response: &Response) -> usize {
+    match response {
+        Response::Acted(answers) => answers.iter().filter(|answer| answer.is_err()).count(),
+        Response::Extended(answers) => answers.iter().filter(|answer| answer.is_err()).count(),
+        Response::Enqueued(outcomes) => {
+            outcomes.iter().filter(|outcome| matches!(outcome, EnqueueOutcome::Refused(_))).count()
+        }
+        _ => 0,
     }
 }
 
@@ -78,7 +75,7 @@ fn named(request: &Request) -> Vec<String> {
     let mut note = |kind: &str, name: &dyn Display| {
         all += 1;
         if on.len() < NAMED_MAX {
-            on.push(format!("{kind} {name}"));
+            on.push(format!("{kind} {name}").chars().take(NAMED_CHARS_MAX).collect());
         }
     };
     match request {
@@ -91,6 +88,7 @@ fn named(request: &Request) -> Vec<String> {
         Request::SealBatch { batch, .. } | Request::GetBatch { batch, .. } => note("batch", batch),
         Request::CreateBatch { batch } => note("batch", &batch.id),
         Request::GetJob { job, .. } => note("job", job),
+        Request::GetSchedule { name, .. } => note("schedule", name),
         Request::ResolveModule { module } => note("module", module),
         _ => {}
     }
@@ -107,7 +105,7 @@ fn named(request: &Request) -> Vec<String> {
         Stored::OwnLeases(leases) => leases.for_each(|lease| note("job", &lease.job)),
         Stored::Jobs(jobs) => jobs.iter().for_each(|job| note("job", job)),
         Stored::Schedules(_) if matches!(request, Request::Configure { .. }) => {}
-        Stored::Schedules(schedules) => schedules.for_each(|schedule| note("schedule", schedule)),
+        Stored::Schedules(schedules) => schedules.for_each(|(schedule, _)| note("schedule", schedule)),
     }
     if all > on.len() {
         on.push(format!("and {} more", all - on.len()));

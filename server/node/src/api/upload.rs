@@ -93,6 +93,10 @@ async fn upload(
         Err(ModuleError::Stalled { seconds: UPLOAD_TIMEOUT.as_secs() })
     });
     let imports = received.map_err(|error| error.answer())?;
+    if let Some(name) = &name {
+        // Again: the bytes took their time.
+        check_owner(api, identity, name).await?;
+    }
     let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner: identity.owner() };
     match api.consensus.propose(Command::PutModule { manifest: manifest.clone(), name }).await? {
         // As the cluster knows it: with all its names, and whoever brought it first.
@@ -110,7 +114,7 @@ async fn check_owner(api: &Api, identity: &Identity, name: &ModuleName) -> Resul
     let pointed = api.consensus.read(|core| core.resolve(&ModuleRef::Name(name.clone())));
     match pointed {
         Some(manifest) if !identity.is_owner(&manifest.owner) => {
-            let message = format!("{identity} may not move {name}: it points to a module of {}", manifest.owner);
+            let message = format!("{identity} may not move {name}: it points to a module of somebody else");
             Err(Error::new(ErrorCode::Forbidden, message))
         }
         _ => Ok(()),

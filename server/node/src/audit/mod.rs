@@ -2,11 +2,15 @@
 //!
 //! What must hold: a change that a client made, and everything that anybody was refused, has a line, or the node's log says
 //! how many lines are missing; no line carries a payload, a result, a value or a secret. A line is with the operating system
-//! before the next one is taken; whoever asks for more than can be written waits.
+//! before the next one is taken. Whoever asks for more than can be written waits, but not long; and what anybody can have as
+//! many of as they like, connections and refusals, has one line a minute for each name and kind, so that nobody can wash out
+//! what stands there.
 
+mod mentions;
 mod record;
 mod rotation;
 
+pub(crate) use mentions::Mentions;
 pub use record::{Event, Outcome};
 
 use crate::config::{AuditConfig, AuditScope, AuditTarget};
@@ -15,11 +19,16 @@ use record::Record;
 use rotation::RotatingFile;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Lines that wait to be written; beyond, those who make them wait.
 const LINES_WAITING_MAX: usize = 1_024;
+/// How long a line may wait for its place; then it is lost, and counted. A log that hangs must not stop the node.
+const TELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the node's log says that lines cannot be written.
 const FAILURE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -38,6 +47,16 @@ pub struct AuditError {
 pub struct Audit {
     scope: AuditScope,
     lines: Option<mpsc::Sender<Line>>,
+    shared: Arc<Shared>,
+}
+
+/// What those who tell and the one who writes have in common.
+#[derive(Default)]
+struct Shared {
+    /// Lines that are lost, and of which the log does not know yet.
+    lost: AtomicU64,
+    /// Who was refused what, and who connected, by name.
+    mentions: Mentions<(String, &'static str)>,
 }
 
 enum Line {
@@ -48,8 +67,8 @@ enum Line {
 impl Audit {
     /// One that nobody reads.
     #[must_use]
-    pub const fn off() -> Self {
-        Self { scope: AuditScope::Changes, lines: None }
+    pub fn off() -> Self {
+        Self { scope: AuditScope::Changes, lines: None, shared: Arc::default() }
     }
 
     /// Opens the log of a node.
@@ -66,10 +85,11 @@ impl Audit {
             }
         };
         let (lines, waiting) = mpsc::channel(LINES_WAITING_MAX);
-        let writer = Writer { target, node, lost: 0, told_at: None };
+        let shared = Arc::<Shared>::default();
+        let writer = Writer { target, node, shared: Arc::clone(&shared), is_torn: false, told_at: None };
         let spawned = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(waiting));
         spawned.map_err(|source| AuditError { path: "-".into(), source })?;
-        Ok(Self { scope: config.record, lines: Some(lines) })
+        Ok(Self { scope: config.record, lines: Some(lines), shared })
     }
 
     /// Whether anybody reads it.
@@ -84,18 +104,33 @@ impl Audit {
         self.is_on() && self.scope == AuditScope::All
     }
 
-    /// Tells an event; waits while as many as may wait do.
+    /// Tells an event; waits a while for its place.
     pub async fn tell(&self, event: Event) {
-        if let Some(lines) = &self.lines {
-            // The writer ends after all who could tell it anything.
-            let _ = lines.send(Line::Record(Box::new(Record::now(event)))).await;
+        self.send(Record::now(event, 0)).await;
+    }
+
+    /// Tells an event of which there may be as many as `who` likes: one of a kind a minute, with how many went unmentioned.
+    pub async fn tell_seldom(&self, who: &str, kind: &'static str, event: Event) {
+        if let Some(unmentioned) = self.shared.mentions.news((who.to_owned(), kind), Instant::now()) {
+            self.send(Record::now(event, unmentioned)).await;
         }
     }
 
-    /// Tells an event unless as many wait as may; for those who cannot wait. Says whether it was told.
-    pub fn try_tell(&self, event: Event) -> bool {
-        let told = |lines: &mpsc::Sender<Line>| lines.try_send(Line::Record(Box::new(Record::now(event)))).is_ok();
-        self.lines.as_ref().is_none_or(told)
+    /// Tells an event that stands for `unmentioned` others as well, unless as many wait as may; for those who cannot wait.
+    pub fn try_tell(&self, event: Event, unmentioned: u64) {
+        if let Some(lines) = &self.lines
+            && lines.try_send(Line::Record(Box::new(Record::now(event, unmentioned)))).is_err()
+        {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn send(&self, record: Record) {
+        let Some(lines) = &self.lines else { return };
+        let sent = timeout(TELL_TIMEOUT, lines.send(Line::Record(Box::new(record)))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Waits until everything that was told is written.
@@ -112,8 +147,9 @@ impl Audit {
 struct Writer {
     target: Box<dyn Write + Send>,
     node: NodeId,
-    /// Lines that could not be written, and of which the log does not know yet.
-    lost: u64,
+    shared: Arc<Shared>,
+    /// Whether the last line may be there in part.
+    is_torn: bool,
     told_at: Option<Instant>,
 }
 
@@ -129,17 +165,23 @@ impl Writer {
     }
 
     fn write(&mut self, record: &Record) {
-        let line = record.line(self.node, self.lost);
-        match self.target.write_all(&line).and_then(|()| self.target.flush()) {
-            Ok(()) => self.lost = 0,
-            Err(error) => {
-                self.lost += 1;
-                let now = Instant::now();
-                if self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= FAILURE_TOLD_EVERY) {
-                    self.told_at = Some(now);
-                    tracing::error!(%error, lost = self.lost, "the audit log cannot be written; the node goes on without");
-                }
-            }
+        let lost = self.shared.lost.swap(0, Ordering::Relaxed);
+        let mut line = record.line(self.node, lost);
+        if self.is_torn {
+            line.insert(0, b'\n');
+        }
+        let written = self.target.write_all(&line).and_then(|()| self.target.flush());
+        self.is_torn = written.is_err();
+        if written.is_err() {
+            self.shared.lost.fetch_add(lost + 1, Ordering::Relaxed);
+        }
+        let now = Instant::now();
+        if (lost > 0 || self.is_torn)
+            && self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= FAILURE_TOLD_EVERY)
+        {
+            self.told_at = Some(now);
+            let error = written.err().map(|error| error.to_string());
+            tracing::error!(error, lost, "lines of the audit log are lost; the node goes on without them");
         }
     }
 }

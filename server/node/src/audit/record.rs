@@ -29,8 +29,6 @@ pub enum Event {
         kind: &'static str,
         /// Why.
         reason: String,
-        /// How many of this kind from there went unmentioned since the last.
-        unmentioned: u64,
     },
     /// Somebody asked for something.
     Asked {
@@ -68,6 +66,8 @@ impl Outcome {
 pub(super) struct Record {
     at: SystemTime,
     event: Event,
+    /// How many of its kind went unmentioned since the last.
+    unmentioned: u64,
 }
 
 #[derive(Serialize)]
@@ -100,9 +100,9 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Record {
-    pub(super) fn now(event: Event) -> Self {
+    pub(super) fn now(event: Event, unmentioned: u64) -> Self {
         // Of the machine: the audit log is read beside others of it.
-        Self { at: SystemTime::now(), event }
+        Self { at: SystemTime::now(), event, unmentioned }
     }
 
     /// As it stands in the log, with its end of line. `lost` lines before it are not there.
@@ -121,15 +121,14 @@ impl Record {
             outcome: "done",
             refused: None,
             reason: None,
-            unmentioned: 0,
+            unmentioned: self.unmentioned,
             lost,
         };
         let line = match &self.event {
             Event::Connected { who, from } => LineJson { who: Some(who.described()), ..bare("connected", *from) },
-            Event::Refused { from, kind, reason, unmentioned } => LineJson {
+            Event::Refused { from, kind, reason } => LineJson {
                 outcome: "refused",
                 reason: Some(shortened(&format!("{kind}: {reason}"))),
-                unmentioned: *unmentioned,
                 ..bare("refused", *from)
             },
             Event::Asked { who, from, request, on, outcome } => {
@@ -164,7 +163,10 @@ mod tests {
         let who = Arc::new(Identity::admin("alice"));
         let from = SocketAddr::from(([10, 0, 0, 1], 4_000));
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500);
-        let line = |event, lost| String::from_utf8(Record { at, event }.line(NodeId(3), lost)).expect("text");
+        let line = |event, lost| {
+            let record = Record { at, event, unmentioned: 2 * lost };
+            String::from_utf8(record.line(NodeId(3), lost)).expect("text")
+        };
         let asked = |outcome| Event::Asked {
             who: Arc::clone(&who),
             from,
@@ -178,12 +180,14 @@ mod tests {
              \"from\":\"10.0.0.1:4000\",\"request\":\"configure\",\"on\":[\"queue \\\"mail\\\"\"],\"outcome\":\"done\"}\n"
         );
         let refused = line(asked(Outcome::Failed(Error::new(ErrorCode::Forbidden, "no\nno"))), 7);
-        assert!(refused.contains("\"outcome\":\"forbidden\",\"reason\":\"no\\nno\",\"lost\":7}"), "{refused}");
+        assert!(
+            refused.contains("\"outcome\":\"forbidden\",\"reason\":\"no\\nno\",\"unmentioned\":14,\"lost\":7}"),
+            "{refused}"
+        );
         let connected = line(Event::Connected { who: Arc::clone(&who), from }, 0);
         assert!(connected.contains("\"event\":\"connected\",\"who\":\"client alice: admin\""), "{connected}");
         let reason = "x".repeat(1_000);
-        let turned = line(Event::Refused { from, kind: "a connection", reason, unmentioned: 2 }, 0);
+        let turned = line(Event::Refused { from, kind: "a connection", reason }, 0);
         assert!(turned.contains("a connection: xxx") && turned.len() < 700, "{turned}");
-        assert!(turned.contains("\"unmentioned\":2"), "{turned}");
     }
 }

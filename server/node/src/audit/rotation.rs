@@ -1,9 +1,9 @@
 //! A file that is put aside when it has become long, and of which so many are kept: `audit.log`, `audit.log.1`, the older
 //! the higher.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 /// Readable by its owner only: it tells who uses the cluster.
@@ -54,7 +54,12 @@ impl RotatingFile {
 }
 
 fn open(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(MODE).open(path)
+    let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path)?;
+    // One that was there may have been made by somebody else.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
 }
 
 impl Write for RotatingFile {
@@ -78,7 +83,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn lines_go_on_in_another_file_and_the_oldest_file_goes() {

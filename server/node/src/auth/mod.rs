@@ -9,7 +9,7 @@ mod permission;
 mod table_tests;
 
 pub use need::{Need, Reach, Stored};
-pub use permission::Permission;
+pub use permission::{Kind, Permission};
 
 use crate::tls::Identity;
 use jobraft_protocol::{Error, ErrorCode, Grant};
@@ -84,7 +84,8 @@ fn no_permission(identity: &Identity, grant: &Grant, permission: Permission) -> 
     forbidden(format!("{identity} may not {}: {has}", permission.verb()))
 }
 
-fn not_covered(identity: &Identity, grant: &Grant, what: &str) -> Error {
+/// The refusal of what is not covered.
+pub(crate) fn not_covered(identity: &Identity, grant: &Grant, what: &str) -> Error {
     let patterns: Vec<&str> = grant.queues().iter().map(|pattern| pattern.as_str()).collect();
     forbidden(format!("{identity} may not touch {what}: it covers only {}", patterns.join(", ")))
 }

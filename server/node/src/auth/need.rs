@@ -14,6 +14,9 @@ pub struct Need<'a> {
     pub reach: Reach<'a>,
     /// What it names of which only the state knows whose it is, or to which queue it belongs.
     pub stored: Stored<'a>,
+    /// Jobs that those which it makes come after. Their queues must be covered as far as they are known: whoever works on
+    /// a job reads the results of those before it.
+    pub after: Box<dyn Iterator<Item = JobId> + Send + 'a>,
 }
 
 /// What a request names. Names of queues, of modules, and of values of the state, are matched by the patterns of a grant.
@@ -42,17 +45,17 @@ pub enum Stored<'a> {
     Worker(WorkerId),
     /// Jobs whose queues must be covered.
     Jobs(&'a [JobId]),
-    /// Schedules whose jobs' queues must be covered, as far as they are there.
-    Schedules(Box<dyn Iterator<Item = &'a ScheduleName> + Send + 'a>),
+    /// Schedules whose jobs' queues must be covered, and whether each must be there.
+    Schedules(Box<dyn Iterator<Item = (&'a ScheduleName, bool)> + Send + 'a>),
 }
 
 impl<'a> Need<'a> {
-    const fn new(permission: Permission, reach: Reach<'a>, stored: Stored<'a>) -> Self {
-        Self { permission, reach, stored }
+    fn new(permission: Permission, reach: Reach<'a>, stored: Stored<'a>) -> Self {
+        Self { permission, reach, stored, after: Box::new(std::iter::empty()) }
     }
 
     /// Of what touches nothing.
-    const fn plain(permission: Permission) -> Self {
+    fn plain(permission: Permission) -> Self {
         Self::new(permission, Reach::Nothing, Stored::Nothing)
     }
 
@@ -62,12 +65,12 @@ impl<'a> Need<'a> {
     }
 
     /// Of what touches the whole.
-    const fn everything(permission: Permission) -> Self {
+    fn everything(permission: Permission) -> Self {
         Self::new(permission, Reach::Everything, Stored::Nothing)
     }
 
     /// Of what touches only what is looked up.
-    const fn stored(permission: Permission, stored: Stored<'a>) -> Self {
+    fn stored(permission: Permission, stored: Stored<'a>) -> Self {
         Self::new(permission, Reach::Nothing, stored)
     }
 
@@ -76,15 +79,21 @@ impl<'a> Need<'a> {
         Self { stored, ..self }
     }
 
+    /// The same, and these jobs are made.
+    fn making(self, jobs: impl Iterator<Item = &'a NewJob> + Send + 'a) -> Self {
+        let after = jobs.filter_map(|job| job.after.as_ref()).flat_map(|after| after.jobs.iter().copied());
+        Self { after: Box::new(after), ..self }
+    }
+
     /// Of a request.
     #[must_use]
     pub fn of(request: &'a Request) -> Self {
         use Permission::{Administer, Cancel, Connect, Enqueue, Operate, Read, ReadJob, ReadValues, RunSchedule, Work};
         match request {
-            Request::Enqueue { jobs, .. } => Self::names(Enqueue, queues(jobs)),
-            Request::CreateBatch { batch } => Self::names(Enqueue, batch_queues(batch)),
+            Request::Enqueue { jobs, .. } => Self::names(Enqueue, queues(jobs)).making(jobs.iter()),
+            Request::CreateBatch { batch } => Self::names(Enqueue, queues(batch_jobs(batch))).making(batch_jobs(batch)),
             Request::SealBatch { .. } => Self::plain(Cancel),
-            Request::RunSchedule { name, .. } => Self::stored(RunSchedule, schedules(std::iter::once(name))),
+            Request::RunSchedule { name, .. } => Self::stored(RunSchedule, schedules(std::iter::once((name, true)))),
 
             Request::RegisterWorker { info } => Self::names(Work, texts(&info.queues)),
             Request::Lease { worker, queues, .. } | Request::Subscribe { worker, queues, .. } => {
@@ -101,7 +110,8 @@ impl<'a> Need<'a> {
             }
             Request::Complete { completions } => {
                 let leases = completions.iter().map(|(lease, _)| *lease);
-                Self::names(Work, completed(completions)).and(own_leases(leases))
+                let children = completions.iter().flat_map(|(_, completion)| &completion.jobs);
+                Self::names(Work, completed(completions)).and(own_leases(leases)).making(children)
             }
             Request::Checkpoint { lease, .. } | Request::Fail { lease, .. } | Request::Release { lease, .. } => {
                 Self::stored(Work, own_leases(std::iter::once(*lease)))
@@ -125,12 +135,13 @@ impl<'a> Need<'a> {
 
             Request::GetJob { .. } => Self::stored(ReadJob, Stored::Answer),
             Request::ListJobs { filter, .. } => Self::names(Read, texts(&filter.queues)).and(Stored::Answer),
-            Request::ListQueues { .. } | Request::ListSchedules { .. } | Request::ListWorkers { .. } => {
-                Self::stored(Read, Stored::Answer)
-            }
+            Request::ListQueues { .. }
+            | Request::ListSchedules { .. }
+            | Request::GetSchedule { .. }
+            | Request::ListWorkers { .. }
+            | Request::ListModules { .. } => Self::stored(Read, Stored::Answer),
             Request::ListGroups { queue, .. } => Self::names(Read, std::iter::once(queue.as_str())),
-            Request::GetSchedule { name, .. } => Self::stored(Read, schedules(std::iter::once(name))),
-            Request::GetBatch { .. } | Request::GetSettings { .. } | Request::ListModules { .. } => Self::plain(Read),
+            Request::GetBatch { .. } | Request::GetSettings { .. } => Self::plain(Read),
             Request::ListBatches { .. } => Self::everything(Read),
             Request::GetState { key, .. } => Self::names(ReadValues, std::iter::once(key.as_str())),
             Request::ListState { prefix, .. } => Self::new(ReadValues, Reach::Beginning(prefix), Stored::Nothing),
@@ -148,20 +159,26 @@ impl<'a> Need<'a> {
         Self::names(Permission::Push, name.map(ModuleName::as_str).into_iter()).and(Stored::Answer)
     }
 
+    /// Of setting anything.
+    #[must_use]
+    pub fn of_setting() -> Self {
+        Self::plain(Permission::Operate)
+    }
+
     /// Of moving a name that points to somebody else's module.
     #[must_use]
-    pub const fn of_foreign_name() -> Self {
-        Self::plain(Permission::Operate)
+    pub fn of_foreign_name() -> Self {
+        Self::of_setting()
     }
 
     /// Of a download.
     #[must_use]
-    pub const fn of_download() -> Self {
+    pub fn of_download() -> Self {
         Self::plain(Permission::Connect)
     }
 }
 
-fn schedules<'a>(names: impl Iterator<Item = &'a ScheduleName> + Send + 'a) -> Stored<'a> {
+fn schedules<'a>(names: impl Iterator<Item = (&'a ScheduleName, bool)> + Send + 'a) -> Stored<'a> {
     Stored::Schedules(Box::new(names))
 }
 
@@ -177,9 +194,9 @@ fn queues<'a>(jobs: impl IntoIterator<Item = &'a NewJob>) -> impl Iterator<Item 
     jobs.into_iter().map(|job| job.queue.as_str())
 }
 
-fn batch_queues(batch: &NewBatch) -> impl Iterator<Item = &str> {
+fn batch_jobs(batch: &NewBatch) -> impl Iterator<Item = &NewJob> {
     let callbacks = [&batch.on_complete, &batch.on_failure].into_iter().flatten();
-    queues(batch.jobs.iter().chain(callbacks.map(AsRef::as_ref)))
+    batch.jobs.iter().chain(callbacks.map(AsRef::as_ref))
 }
 
 /// The queues of the jobs that completions enqueue, and the keys of the values that they write.
@@ -202,11 +219,11 @@ fn queue_of(setting: &Setting) -> Option<&str> {
     }
 }
 
-/// The schedule that a setting changes, or takes the place of.
-fn schedule_of(setting: &Setting) -> Option<&ScheduleName> {
+/// The schedule that a setting takes the place of, if there is one, or changes.
+fn schedule_of(setting: &Setting) -> Option<(&ScheduleName, bool)> {
     match setting {
-        Setting::PutSchedule(schedule) => Some(&schedule.name),
-        Setting::PauseSchedule(name, _) | Setting::RemoveSchedule(name) => Some(name),
+        Setting::PutSchedule(schedule) => Some((&schedule.name, false)),
+        Setting::PauseSchedule(name, _) | Setting::RemoveSchedule(name) => Some((name, true)),
         Setting::Queue(..) | Setting::Group(..) | Setting::CreateQueues(_) => None,
     }
 }

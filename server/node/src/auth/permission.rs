@@ -30,7 +30,28 @@ pub enum Permission {
     Administer,
 }
 
+/// What exercising a permission amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody decides something.
+    Change,
+    /// A job is made, or taken on its course.
+    Course,
+    /// Somebody looks.
+    Read,
+}
+
 impl Permission {
+    /// What exercising it amounts to.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Cancel | Self::Push | Self::RunSchedule | Self::Operate | Self::Administer => Kind::Change,
+            Self::Enqueue | Self::Work => Kind::Course,
+            Self::Connect | Self::ReadJob | Self::Read | Self::ReadValues => Kind::Read,
+        }
+    }
+
     /// The roles that have it.
     const fn roles(self) -> &'static [ClientRole] {
         use ClientRole::{Admin, Operator, Producer, Viewer, Worker};

@@ -78,10 +78,5 @@ pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts to reach a peer.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
-
-/// Refusals of one kind from one address are logged once in this time; the others are counted only.
-pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Kinds and addresses of refusals that are remembered; those beyond are counted only, until older ones lapse.
-pub const REFUSALS_REMEMBERED_MAX: usize = 1024;
 /// Characters of a close reason from the other side that are kept.
 pub const REASON_CHARS_MAX: usize = 256;
