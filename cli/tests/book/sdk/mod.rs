@@ -4,6 +4,7 @@
 
 mod atomic;
 mod backpressure;
+mod certificates;
 mod control;
 mod deadlines;
 mod fleet;
