@@ -5,6 +5,7 @@
 mod access;
 mod atomic;
 mod backpressure;
+mod certificates;
 mod control;
 mod deadlines;
 mod fleet;

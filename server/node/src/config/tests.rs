@@ -55,6 +55,13 @@ fn relative_paths_start_from_the_files_directory() {
 }
 
 #[test]
+fn revoked_certificates_are_looked_for_beside_the_authority_unless_named() {
+    assert_eq!(load(GOOD).unwrap().tls.crl_file(), Path::new("etc/ca.crl"));
+    let named = load(&GOOD.replace("ca = \"ca.crt\"", "ca = \"ca.crt\"\ncrl = \"lists/all.crl\"")).unwrap();
+    assert_eq!(named.tls.crl_file(), Path::new("etc/lists/all.crl"));
+}
+
+#[test]
 fn unknown_key_is_refused_by_name_and_line() {
     let message = refusal("listen =", "lisen =");
     assert_names(&message, 4, "node.lisen");

@@ -6,7 +6,7 @@
 use super::CloseCode;
 use super::connection::{Origin, leaf_of};
 use crate::tls::Revocations;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Why such a connection ends.
@@ -18,14 +18,14 @@ pub(super) struct Live(Mutex<State>);
 struct State {
     revocations: Arc<Revocations>,
     /// As many as there are connections; each leaves with its last handle.
-    open: HashMap<u64, Weak<Origin>>,
+    open: BTreeMap<u64, Weak<Origin>>,
     next: u64,
 }
 
 impl Live {
     /// No connections yet.
     pub(super) fn new(revocations: Arc<Revocations>) -> Self {
-        Self(Mutex::new(State { revocations, open: HashMap::new(), next: 0 }))
+        Self(Mutex::new(State { revocations, open: BTreeMap::new(), next: 0 }))
     }
 
     /// A number for a connection that is about to enter.
