@@ -1,5 +1,5 @@
-//! Keeps a running node's certificates those that lie on disk: renewed ones are used without a restart, revoked ones are
-//! closed out, and what ends soon is told.
+//! Keeps a running node's certificates those that lie on disk: renewed ones are used without a restart, revoked and
+//! ended ones are closed out, and what ends soon is told.
 //!
 //! Not in a simulation: there certificates do not change, and looks at a real disk would be no part of its story.
 
@@ -7,6 +7,7 @@ use crate::machine;
 use crate::tls::{Credentials, Look, Watch};
 use crate::transport::Endpoint;
 use std::time::Duration;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -36,7 +37,13 @@ pub(crate) async fn keep_current(
                 credentials.tell();
                 continue;
             }
-            _ = looks.tick() => false,
+            _ = looks.tick() => {
+                let closed = endpoint.close_ended(OffsetDateTime::now_utc());
+                if closed > 0 {
+                    tracing::warn!(closed, "closed connections of clients whose certificates have ended");
+                }
+                false
+            }
             Some(()) = asked.recv() => true,
         };
         let look = machine::blocking(move || {

@@ -109,9 +109,9 @@ pub enum TlsError {
         /// The certificate's file.
         path: PathBuf,
         /// Whom it names.
-        found: Identity,
+        found: Box<Identity>,
         /// Who looks.
-        expected: Identity,
+        expected: Box<Identity>,
     },
     /// The own certificate is on a list.
     #[error("the certificate {} is revoked; issue a new one with: jobraft certs issue --replace", path.display())]

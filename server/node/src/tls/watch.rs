@@ -92,6 +92,7 @@ impl Watch {
         let found = Credentials::check(&self.files, &contents, now)?;
         if *found.identity() != self.identity {
             let (found, expected) = (found.identity().clone(), self.identity.clone());
+            let (found, expected) = (Box::new(found), Box::new(expected));
             return Err(TlsError::OtherIdentity { path: self.files.cert.clone(), found, expected });
         }
         // Who loses a file must not pardon anybody by it.

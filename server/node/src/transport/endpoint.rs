@@ -14,6 +14,7 @@ use quinn::{ClientConfig, ServerConfig, TokioRuntime};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, PoisonError, RwLock};
+use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
@@ -114,6 +115,11 @@ impl Endpoint {
         self.0.quic.set_server_config(Some(configs.server.clone()));
         drop(configs);
         Ok(self.0.live.revoke(credentials.revocations()))
+    }
+
+    /// Closes the connections of clients whose certificates have ended by `now`, and says how many there were.
+    pub fn close_ended(&self, now: OffsetDateTime) -> usize {
+        self.0.live.end(now)
     }
 
     /// When the certificate that is shown to others ends, in milliseconds since the Unix epoch.

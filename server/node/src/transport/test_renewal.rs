@@ -133,6 +133,20 @@ async fn a_revoked_certificate_loses_its_connections_and_gets_no_more() {
 }
 
 #[tokio::test]
+async fn a_clients_connections_end_with_its_certificate_and_those_of_nodes_go_on() {
+    let authority = Authority::new();
+    let (node, alice, peer) = (authority.node(1), authority.client("alice"), authority.node(2));
+    let open = Open::new(&alice, &node).await.unwrap();
+    let outgoing = soon(node.connect(&address(&peer), Protocol::Peer)).await.unwrap();
+    let now = OffsetDateTime::now_utc();
+    assert_eq!(node.close_ended(now), 0);
+    assert_eq!(node.close_ended(now + time::Duration::days(36_500)), 1);
+    let reason = soon(open.connection.closed()).await;
+    assert!(reason.to_string().contains("has ended"), "{reason}");
+    assert!(!outgoing.is_closed());
+}
+
+#[tokio::test]
 async fn an_authority_without_a_list_has_revoked_nothing() {
     let (old, new) = (Authority::new(), Authority::new());
     let both = [old.certificate(), new.certificate()];
