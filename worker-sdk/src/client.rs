@@ -18,8 +18,8 @@ use crate::together::Together;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use jobraft_protocol::{
-    ClientFrame, Completion, EnqueueOutcome, ErrorCode, JobAction, JobId, LeaseRef, LeasedJob, LogTime, NewJob,
-    Request, Response, Retry,
+    ClientFrame, Completion, EnqueueOutcome, ErrorCode, JobId, LeaseRef, LeasedJob, LogTime, NewJob, Request, Response,
+    Retry,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -351,72 +351,31 @@ fn is_idempotent(request: &Request) -> bool {
 }
 
 const READS: [&str; 15] = [
-    "get job",
-    "get batch",
-    "get schedule",
-    "list batches",
-    "list groups",
-    "list schedules",
-    "list jobs",
-    "list queues",
-    "list modules",
-    "list workers",
-    "list state",
-    "get state",
-    "get settings",
-    "resolve module",
-    "cluster status",
+    "get_job",
+    "get_batch",
+    "get_schedule",
+    "list_batches",
+    "list_groups",
+    "list_schedules",
+    "list_jobs",
+    "list_queues",
+    "list_modules",
+    "list_workers",
+    "list_state",
+    "get_state",
+    "get_settings",
+    "resolve_module",
+    "cluster_status",
 ];
 
 fn changes_something(name: &str) -> bool {
     !READS.contains(&name)
 }
 
+/// What is being asked for, to stand in errors and logs.
 fn name(request: &Request) -> &'static str {
     match request {
-        Request::Enqueue { .. } => "enqueue",
-        Request::CreateBatch { .. } => "create batch",
-        Request::SealBatch { cancel: false, .. } => "seal batch",
-        Request::SealBatch { cancel: true, .. } => "cancel batch",
-        Request::GetBatch { .. } => "get batch",
-        Request::ListBatches { .. } => "list batches",
-        Request::ListGroups { .. } => "list groups",
-        Request::ListSchedules { .. } => "list schedules",
-        Request::GetSchedule { .. } => "get schedule",
-        Request::RunSchedule { .. } => "run schedule",
-        Request::RegisterWorker { .. } => "register worker",
-        Request::Lease { .. } => "lease",
-        Request::Subscribe { .. } => "subscribe",
-        Request::AddCredits { .. } => "add credits",
-        Request::Unsubscribe { .. } => "unsubscribe",
-        Request::Extend { .. } => "extend",
-        Request::Complete { .. } => "complete",
-        Request::Fail { .. } => "fail",
-        Request::Release { .. } => "release",
-        Request::Disconnect { .. } => "disconnect",
-        Request::Checkpoint { .. } => "checkpoint",
-        Request::Heartbeat { .. } => "heartbeat",
-        Request::Act { action, .. } => match action {
-            JobAction::Cancel { .. } => "cancel",
-            JobAction::Delete => "delete",
-            JobAction::Retry => "retry",
-            JobAction::Move { .. } => "move",
-            JobAction::Prioritize { .. } => "prioritize",
-        },
-        Request::Configure { .. } => "configure",
-        Request::OrderWorker { .. } => "order worker",
-        Request::GetJob { .. } => "get job",
-        Request::ListJobs { .. } => "list jobs",
-        Request::ListWorkers { .. } => "list workers",
-        Request::ListState { .. } => "list state",
-        Request::GetState { .. } => "get state",
-        Request::GetSettings { .. } => "get settings",
-        Request::ListQueues { .. } => "list queues",
-        Request::ListModules { .. } => "list modules",
-        Request::ResolveModule { .. } => "resolve module",
-        Request::ClusterStatus => "cluster status",
-        Request::AddNode { .. } => "add node",
-        Request::RemoveNode { .. } => "remove node",
-        Request::TransferLeader { .. } => "transfer leader",
+        Request::Act { action, .. } => action.as_str(),
+        request => request.name(),
     }
 }

@@ -25,8 +25,8 @@ async fn certificates_are_renewed_and_revoked_by_name_or_by_their_ends() {
     let read = |name: &str| fs::read(directory.path().join("certs").join(name)).unwrap();
     certs(&["init"]).await.ok();
     certs(&["issue", "node", "1", "--host", "node1.example"]).await.ok();
-    certs(&["issue", "client", "alice", "--days", "20"]).await.ok();
-    certs(&["issue", "client", "bob", "--days", "20"]).await.ok();
+    certs(&["issue", "client", "alice", "--role", "viewer", "--days", "20"]).await.ok();
+    certs(&["issue", "client", "bob", "--role", "viewer", "--days", "20"]).await.ok();
 
     let text = certs(&["renew", "--within", "10"]).await.ok();
     assert!(text.starts_with("nothing to do: no certificate that ends within 10 days"), "{text}");
@@ -37,12 +37,12 @@ async fn certificates_are_renewed_and_revoked_by_name_or_by_their_ends() {
     assert!(before == (read("alice.crt"), read("alice.key"), read("node-1.crt")), "a dry run has changed a file");
 
     let text = certs(&["revoke", "bob", "certs/alice.crt"]).await.ok();
-    assert!(text.contains("revoked certs/bob.crt (client bob)") && text.contains("certs/ca.crl"), "{text}");
+    assert!(text.contains("revoked certs/bob.crt (client bob: viewer)") && text.contains("certs/ca.crl"), "{text}");
     let text = certs(&["revoke", "bob"]).await.ok();
     assert!(text.contains("was revoked before"), "{text}");
     // Who is revoked gets a new one by name only.
     let text = certs(&["renew", "alice", "--days", "40"]).await.ok();
-    assert!(text.starts_with("renewed alice (client alice), valid until 2"), "{text}");
+    assert!(text.starts_with("renewed alice (client alice: viewer), valid until 2"), "{text}");
     assert!(read("alice.crt") != before.0 && read("alice.key") != before.1);
     let mode = fs::metadata(directory.path().join("certs/alice.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -196,7 +196,7 @@ async fn authority_and_certificates_are_replaced_under_load_without_a_restart_an
     assert!((1..=3).all(|id| cluster.node_log(id).contains("renew it with: jobraft certs renew")));
 
     // And who is revoked is out, here and now.
-    run(&["certs", "issue", "client", "mallory", "--dir", "new"]).await;
+    run(&["certs", "issue", "client", "mallory", "--role", "admin", "--dir", "new"]).await;
     list("new", "mallory").await.ok();
     run(&["certs", "revoke", "mallory", "--dir", "new"]).await;
     put(&new.join("ca.crl"), &certs.join("ca.crl"));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 65] = [
+const COMMANDS: [&str; 67] = [
     "",
     "demo",
     "dev",
@@ -70,6 +70,8 @@ const COMMANDS: [&str; 65] = [
     "cluster transfer-leader",
     "certs",
     "certs init",
+    "certs renew",
+    "certs revoke",
     "certs show",
     "completions",
 ];
