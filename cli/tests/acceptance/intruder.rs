@@ -304,3 +304,30 @@ async fn what_was_sent_once_does_nothing_when_it_is_sent_again() {
     enqueue(&admin, "q").await;
     assert_eq!(jobs().await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_modules_name_belongs_to_whoever_gave_it_whoever_brought_the_bytes() {
+    let cluster = TestCluster::start(1).await;
+    for name in ["victim", "mallory"] {
+        issue(&cluster, name, Grant::new([ClientRole::Producer]));
+    }
+    issue(&cluster, "operator", Grant::new([ClientRole::Operator]));
+    for (file, text) in [
+        ("public", "(module (func (export \"_start\")))"),
+        ("evil", "(module (func (export \"_start\")) (func (export \"other\")))"),
+    ] {
+        std::fs::write(cluster.path(&format!("{file}.wasm")), wat::parse_str(text).unwrap()).unwrap();
+    }
+    let push = async |who: &str, arguments: &[&str]| {
+        let context = format!("{who}.toml");
+        jobraft(cluster.directory(), &[&["module", "push"], arguments, &["--context", &context][..]].concat()).await
+    };
+    push("mallory", &["public.wasm"]).await.ok();
+    push("victim", &["public.wasm", "--name", "tool"]).await.ok();
+    push("mallory", &["evil.wasm", "--name", "tool"]).await.fails(1, &["(forbidden)", "tool"]);
+    push("victim", &["evil.wasm", "--name", "tool"]).await.ok();
+    push("operator", &["public.wasm", "--name", "tool"]).await.ok();
+    // Whoever else may move it, it stays theirs.
+    push("mallory", &["evil.wasm", "--name", "tool"]).await.fails(1, &["(forbidden)"]);
+    push("victim", &["evil.wasm", "--name", "tool"]).await.ok();
+}

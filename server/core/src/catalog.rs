@@ -1,6 +1,6 @@
 //! Modules that jobs may name: manifests by digest, and names that point to them.
 
-use crate::record;
+use crate::record::{self, NameRecord};
 use crate::{Row, Table};
 use jobraft_protocol::{Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
     modules: BTreeMap<Digest, ModuleManifest>,
-    names: BTreeMap<ModuleName, Digest>,
+    names: BTreeMap<ModuleName, NameRecord>,
     dirty_modules: BTreeSet<Digest>,
     dirty_names: BTreeSet<ModuleName>,
 }
@@ -27,8 +27,13 @@ impl Catalog {
     pub(crate) fn resolve(&self, module: &ModuleRef) -> Option<&ModuleManifest> {
         match module {
             ModuleRef::Digest(digest) => self.modules.get(digest),
-            ModuleRef::Name(name) => self.modules.get(self.names.get(name)?),
+            ModuleRef::Name(name) => self.modules.get(&self.names.get(name)?.digest),
         }
+    }
+
+    /// Who first gave something this name; `None` if nobody did.
+    pub(crate) fn name_owner(&self, name: &ModuleName) -> Option<&str> {
+        self.names.get(name).map(|record| record.owner.as_str())
     }
 
     /// Adds a module that is not known yet and points a name to it. Says whether it is new; a known one stays as it is.
@@ -50,7 +55,8 @@ impl Catalog {
             self.dirty_modules.insert(manifest.digest);
         }
         if let Some(name) = name {
-            self.point(name.clone(), manifest.digest);
+            let owner = self.name_owner(name).unwrap_or(&manifest.owner).to_owned();
+            self.point(name.clone(), NameRecord { digest: manifest.digest, owner });
             self.dirty_names.insert(name.clone());
         }
         Ok(is_new)
@@ -62,9 +68,10 @@ impl Catalog {
     }
 
     /// Points a name to a module, away from the one that it pointed to.
-    pub(crate) fn point(&mut self, name: ModuleName, to: Digest) {
-        if let Some(former) = self.names.insert(name.clone(), to)
-            && let Some(manifest) = self.modules.get_mut(&former)
+    pub(crate) fn point(&mut self, name: ModuleName, record: NameRecord) {
+        let to = record.digest;
+        if let Some(former) = self.names.insert(name.clone(), record)
+            && let Some(manifest) = self.modules.get_mut(&former.digest)
         {
             manifest.names.retain(|other| *other != name);
         }
@@ -84,8 +91,8 @@ impl Catalog {
             }
         }
         for name in std::mem::take(&mut self.dirty_names) {
-            if let Some(digest) = self.names.get(&name) {
-                let body = Some(record::encode(digest));
+            if let Some(record) = self.names.get(&name) {
+                let body = Some(record::encode(record));
                 rows.push(Row { table: Table::ModuleName, key: name.as_str().to_owned(), body });
             }
         }

@@ -2,7 +2,7 @@
 //! permitted to do. Nothing here changes anything, and nothing that `apply` does depends on it.
 
 use crate::Core;
-use jobraft_protocol::{JobId, LeaseRef, QueueName, ScheduleName, WorkerId};
+use jobraft_protocol::{JobId, LeaseRef, ModuleName, QueueName, ScheduleName, WorkerId};
 
 /// Whose a lease is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,13 @@ impl Core {
     #[must_use]
     pub fn queue_of(&self, job: JobId) -> Option<&QueueName> {
         self.jobs.get(&job).map(|job| &self.index.queues.get(job.queue).stats.queue)
+    }
+
+    /// Who may move a module's name besides those who run the cluster: who first gave something this name. `None` if it is
+    /// free.
+    #[must_use]
+    pub fn module_name_owner(&self, name: &ModuleName) -> Option<&str> {
+        self.catalog.name_owner(name)
     }
 
     /// The queue into which a schedule puts its jobs; `None` if there is no such schedule.

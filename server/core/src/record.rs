@@ -9,8 +9,8 @@ use crate::queue::Queue;
 use crate::retention::Floors;
 use bytes::{Bytes, BytesMut};
 use jobraft_protocol::{
-    ClusterSettings, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob, Predecessor,
-    QueueName, QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder, cbor,
+    ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob,
+    Predecessor, QueueName, QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder, cbor,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -222,6 +222,24 @@ pub(crate) struct PeriodRecord {
     pub(crate) until: LogTime,
 }
 
+/// The row of a module's name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NameRecord {
+    /// What it points to.
+    pub(crate) digest: Digest,
+    /// Who first gave something this name.
+    #[serde(default)]
+    pub(crate) owner: String,
+}
+
+impl NameRecord {
+    /// Reads one. Before names had owners, the digest was all there was.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, RestoreError> {
+        let bare = |_| decode("module name", body).map(|digest| Self { digest, owner: String::new() });
+        decode("module name", body).or_else(bare)
+    }
+}
+
 /// A value's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ValueRecord {
@@ -352,5 +370,15 @@ mod tests {
         let read = |row| format!("{:?}", decode::<EndedRecord>("job", row).unwrap());
         assert_eq!(read(&row), read(&small));
         assert_eq!(identity(&small).unwrap(), small);
+    }
+
+    #[test]
+    fn a_modules_name_from_before_names_had_owners_is_read() {
+        let digest = Digest([7; 32]);
+        let record = NameRecord { digest, owner: "ann".to_owned() };
+        assert_eq!(NameRecord::decode(&encode(&record)).unwrap().owner, "ann");
+        let bare = NameRecord::decode(&encode(&digest)).unwrap();
+        assert_eq!((bare.digest, bare.owner.as_str()), (digest, ""));
+        assert!(NameRecord::decode(&encode(&7_u8)).is_err());
     }
 }

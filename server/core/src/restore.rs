@@ -7,13 +7,13 @@ use crate::checkpoint::parse_group_row_key;
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
 use crate::record::{
-    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, PeriodRecord, QueueRecord,
-    ScheduleRecord, ValueRecord,
+    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, NameRecord, PeriodRecord,
+    QueueRecord, ScheduleRecord, ValueRecord,
 };
 use crate::retention::DeadJob;
 use crate::{Core, Table};
 use jobraft_protocol::{
-    Digest, JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, UniqueKey, WorkerId, limits,
+    JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, UniqueKey, WorkerId, limits,
 };
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ pub enum RestoreError {
 #[derive(Debug)]
 pub struct Restore {
     core: Core,
-    names: Vec<(ModuleName, Digest)>,
+    names: Vec<(ModuleName, NameRecord)>,
 }
 
 impl Core {
@@ -215,7 +215,7 @@ impl Restore {
                 self.core.values.put(parse("state key", key)?, Some(value));
             }
             Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
-            Table::ModuleName => self.names.push((parse("module name", key)?, record::decode("module name", body)?)),
+            Table::ModuleName => self.names.push((parse("module name", key)?, NameRecord::decode(body)?)),
         }
         Ok(())
     }
@@ -263,11 +263,12 @@ impl Restore {
     /// If the rows contradict each other.
     pub fn finish(self) -> Result<Core, RestoreError> {
         let Self { mut core, names, .. } = self;
-        for (name, digest) in names {
-            if !core.catalog.contains(&digest) {
+        for (name, record) in names {
+            if !core.catalog.contains(&record.digest) {
+                let digest = record.digest;
                 return Err(inconsistent(format!("module name {name} points to sha256:{digest}, which is not there")));
             }
-            core.catalog.point(name, digest);
+            core.catalog.point(name, record);
         }
         core.index.queues.restored(core.now);
         core.check_batches().map_err(inconsistent)?;

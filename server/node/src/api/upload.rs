@@ -105,18 +105,19 @@ async fn upload(
     }
 }
 
-/// Refuses to move a name that points to somebody else's module, unless by who runs the cluster.
+/// Refuses to move a name that somebody else gave, unless by who runs the cluster.
 async fn check_owner(api: &Api, identity: &Identity, name: &ModuleName) -> Result<(), Error> {
     if auth::decide(identity, &mut Need::of_foreign_name()).is_ok() {
         return Ok(());
     }
     api.fresh(Consistency::Linearizable).await?;
-    let pointed = api.consensus.read(|core| core.resolve(&ModuleRef::Name(name.clone())));
-    match pointed {
-        Some(manifest) if !identity.is_owner(&manifest.owner) => {
-            let message = format!("{identity} may not move {name}: it points to a module of somebody else");
-            Err(Error::new(ErrorCode::Forbidden, message))
-        }
-        _ => Ok(()),
+    let is_theirs =
+        api.consensus.read(|core| core.module_name_owner(name).is_none_or(|owner| identity.is_owner(owner)));
+    if is_theirs {
+        return Ok(());
     }
+    Err(Error::new(
+        ErrorCode::Forbidden,
+        format!("{identity} may not move {name}: it is the name of somebody else's module"),
+    ))
 }
