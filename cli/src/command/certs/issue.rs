@@ -1,11 +1,11 @@
 //! `jobraft certs issue`: certificates for nodes and clients.
 
-use super::{DIRECTORY, failed};
+use super::{DIRECTORY, authority, failed};
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use jobraft_node::tls::{CertificateAuthority, IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError};
+use jobraft_node::tls::{IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError};
 use jobraft_protocol::{ClientRole, Grant, NodeId, QueuePattern};
 use std::path::PathBuf;
 
@@ -87,15 +87,7 @@ struct IssueOptions {
 impl IssueArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let options = &self.options;
-        let authority = CertificateAuthority::load(&options.dir).map_err(|error| {
-            let failure = failed("load the certificate authority", &error);
-            match error {
-                TlsError::Read { .. } => {
-                    failure.hint("make one with `jobraft certs init`, or say where it is with --dir")
-                }
-                _ => failure,
-            }
-        })?;
+        let authority = authority(&options.dir)?;
         let (stem, issued) = match &self.whom {
             Whom::Node { id, hosts } => (format!("node-{id}"), authority.issue_node(NodeId(*id), hosts, options.days)),
             Whom::Client { name, roles, queues, payloads } => {
