@@ -200,6 +200,7 @@ impl Claim<'_> {
             return next;
         };
         let waits = state.lives[holder].phase == Phase::Waiting;
+        let (same, other) = self.queues(holder, step.job);
         match (step.outcome, on_conflict) {
             (Some(Outcome::Duplicate(named)), Some(OnConflict::ReturnExisting))
                 if self.places.get(named) == Some(&holder) =>
@@ -207,22 +208,32 @@ impl Claim<'_> {
                 next.push(state);
             }
             (Some(Outcome::Refused(ErrorCode::Conflict)), Some(OnConflict::Reject)) => next.push(state),
-            (Some(Outcome::Refused(ErrorCode::Conflict)), Some(OnConflict::Replace { .. })) if !waits => {
+            (Some(Outcome::Refused(ErrorCode::Conflict)), Some(OnConflict::Replace { .. })) if !waits || other => {
                 next.push(state)
             }
             (Some(Outcome::Refused(code)), _) if *code != ErrorCode::Conflict => next.push(state),
             (Some(Outcome::Done), Some(OnConflict::ReturnExisting)) => next.push(state),
-            (None | Some(Outcome::Done), Some(OnConflict::Replace { .. })) if waits => {
+            (None | Some(Outcome::Done), Some(OnConflict::Replace { .. })) if waits && same => {
                 next.push(replaced(state, holder, on_conflict))
             }
             (Some(Outcome::Replaced(named)), Some(OnConflict::Replace { .. }))
-                if waits && self.places.get(named) == Some(&holder) =>
+                if waits && same && self.places.get(named) == Some(&holder) =>
             {
                 next.push(replaced(state, holder, on_conflict));
             }
             _ => {}
         }
         next
+    }
+
+    /// Whether the holder may be in the queue of another job, and whether in another one: a job takes the place of one in its
+    /// own queue alone. Where moves went is not followed.
+    fn queues(&self, holder: usize, job: usize) -> (bool, bool) {
+        let moves = |step: &Step<'_>| step.job == holder && matches!(step.call, Call::Amend { waiting_only: true, .. });
+        match (&self.facts[holder].queue, &self.facts[job].queue) {
+            (Some(held), Some(wanted)) if !self.steps.iter().any(moves) => (held == wanted, held != wanted),
+            _ => (true, true),
+        }
     }
 
     /// The state with nobody holding the key, if that may be by then.

@@ -98,7 +98,7 @@ impl<'a> Parts<'a> {
                 let queue = QueueName::new("unknown").expect("it is a name");
                 let task = Task::Handler(TaskName::new("unknown").expect("it is a name"));
                 let facts = Facts::of(&NewJob::new(job, queue, task, ""), self.kept_ms);
-                Facts { max_attempts: u32::MAX, comes_after: true, replaceable: true, ..facts }
+                Facts { max_attempts: u32::MAX, comes_after: true, queue: None, replaceable: true, ..facts }
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::drift::Meanwhile;
 use super::operation::{Call, Outcome, Seen};
 use super::window::Window;
-use jobraft_protocol::{ErrorCode, JobState, NewJob, OnConflict, Start, Unique, limits};
+use jobraft_protocol::{ErrorCode, JobState, NewJob, OnConflict, QueueName, Start, Unique, limits};
 
 /// How long the id of a job that ended is known.
 pub(super) const REMEMBERED_MS: u64 = limits::IDEMPOTENCY_WINDOW_MS_DEFAULT;
@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) run_timeout_ms: u64,
     pub(super) comes_after: bool,
     pub(super) unique: Option<Unique>,
+    /// Where it is put; it may be moved later. Absent: nobody knows.
+    pub(super) queue: Option<QueueName>,
     /// Whether another job may take its place while it waits.
     pub(super) replaceable: bool,
     /// For how long it is kept at least once it ended.
@@ -43,6 +45,7 @@ impl Facts {
             run_timeout_ms: new.run_timeout_ms.unwrap_or(limits::RUN_TIMEOUT_MS_DEFAULT),
             comes_after: new.after.as_ref().is_some_and(|after| !after.jobs.is_empty()),
             unique,
+            queue: Some(new.queue.clone()),
             replaceable,
             kept_ms,
         }

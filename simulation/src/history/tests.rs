@@ -323,6 +323,27 @@ fn a_key_that_is_released_early_is_caught() {
 }
 
 #[test]
+fn a_job_replaces_one_of_its_own_queue_alone() {
+    let replace = OnConflict::Replace { payload: true, start: true };
+    let in_queue = |number, queue: &str| NewJob {
+        queue: queue.parse().unwrap(),
+        ..keyed(number, UniqueScope::UntilDone, replace)
+    };
+    let conflict = || Outcome::Refused(ErrorCode::Conflict);
+    let begun = || {
+        let mut story = Story::default();
+        story.enqueue(in_queue(1, "q"), Outcome::Created);
+        story
+    };
+    begun().enqueue(in_queue(2, "q"), Outcome::Replaced(id(1))).enqueue(in_queue(3, "r"), conflict()).passes();
+    begun().enqueue(in_queue(2, "r"), Outcome::Replaced(id(1))).is_caught();
+    begun().enqueue(in_queue(2, "q"), conflict()).is_caught();
+    // Where it was moved to, nobody says.
+    let moved = Call::Amend { only_in: Vec::new(), waiting_only: true };
+    begun().then(1, moved, Outcome::Done).enqueue(in_queue(2, "r"), Outcome::Replaced(id(1))).passes();
+}
+
+#[test]
 fn a_key_that_is_released_late_is_caught() {
     let started = |number| keyed(number, UniqueScope::UntilStarted, OnConflict::Reject);
     let conflict = || Outcome::Refused(ErrorCode::Conflict);

@@ -9,7 +9,6 @@ use std::fmt::Display;
 
 /// Things of one request that are named; the number of the others stands behind them.
 const NAMED_MAX: usize = 16;
-
 /// Characters of each that are kept.
 const NAMED_CHARS_MAX: usize = 160;
 
@@ -51,7 +50,7 @@ impl Trail {
 /// Tells that a request was refused before its handler had it.
 pub(super) async fn refused(session: &Session, request: &Request, error: &Error) {
     // A node that does not lead refuses nobody, and one that cannot ask the others does not know.
-    if session.api.audit.is_on() && matches!(error.code.retry(), Retry::Never) && error.code != ErrorCode::NotLeader {
+    if session.api.audit.is_on() && error.code.retry() == Retry::Never {
         session.refused(request.name(), named(request), error).await;
     }
 }
