@@ -137,7 +137,7 @@ impl Grant {
         Self::new([ClientRole::Admin])
     }
 
-    /// The same for these queues only.
+    /// The same for these queues only; `*` among them stands for all.
     ///
     /// # Errors
     /// [`GrantError::NoPattern`] or [`GrantError::TooManyPatterns`].
@@ -145,7 +145,9 @@ impl Grant {
         match queues.len() {
             0 => Err(GrantError::NoPattern),
             1..=GRANT_PATTERNS_MAX => {
-                self.queues = queues;
+                let all = queues.iter().any(|pattern| *pattern == QueuePattern::all());
+                // One way to say it, so that a certificate says what was read out of it.
+                self.queues = if all { vec![QueuePattern::all()] } else { queues };
                 Ok(self)
             }
             count => Err(GrantError::TooManyPatterns(count)),
@@ -243,6 +245,8 @@ mod tests {
         // "mailbox" begins so too.
         assert!(!grant.covers_beginning("mail") && !grant.covers_beginning("shop") && !grant.covers_beginning(""));
         assert_eq!(grant.clone().for_queues(Vec::new()), Err(GrantError::NoPattern));
+        let all = grant.clone().for_queues(vec![pattern("a"), pattern("*")]).unwrap();
+        assert!(all.covers_all() && all.queues() == [pattern("*")]);
         let many = vec![pattern("a"); GRANT_PATTERNS_MAX + 1];
         assert_eq!(grant.for_queues(many), Err(GrantError::TooManyPatterns(GRANT_PATTERNS_MAX + 1)));
     }

@@ -261,6 +261,16 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_read_is_said_again() {
+        for parameters in
+            ["roles=worker&queues=a,*", "roles=worker,worker&queues=a,a", "queues=*&payloads=no&roles=admin"]
+        {
+            let identity: Identity = format!("jobraft://client/alice?{parameters}").parse().unwrap();
+            assert_eq!(identity.uri().parse(), Ok(identity), "{parameters}");
+        }
+    }
+
+    #[test]
     fn a_certificate_without_roles_is_of_a_client_that_may_do_nothing() {
         for uri in ["jobraft://client/alice", "jobraft://client/alice?payloads=no"] {
             let Ok(Identity::Client { name, grant }) = uri.parse() else { panic!("{uri}") };
