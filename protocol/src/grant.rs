@@ -154,6 +154,24 @@ impl Grant {
         }
     }
 
+    /// What a credential says, which need not say it all: without queues it covers all, and without a word on payloads it sees
+    /// them as its roles do.
+    ///
+    /// # Errors
+    /// As [`Self::for_queues`].
+    pub fn said(
+        roles: impl IntoIterator<Item = ClientRole>,
+        queues: Option<Vec<QueuePattern>>,
+        payloads: Option<bool>,
+    ) -> Result<Self, GrantError> {
+        let mut grant = Self::new(roles);
+        if let Some(queues) = queues {
+            grant = grant.for_queues(queues)?;
+        }
+        grant.payloads = payloads.unwrap_or(grant.payloads);
+        Ok(grant)
+    }
+
     /// The same, seeing what jobs carry or not, whatever its roles.
     #[must_use]
     pub fn with_payloads(mut self, payloads: bool) -> Self {

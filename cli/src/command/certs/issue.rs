@@ -101,15 +101,9 @@ impl IssueArgs {
 }
 
 fn grant(roles: &[ClientRole], queues: &[QueuePattern], payloads: Option<bool>) -> Result<Grant, Failure> {
-    let mut grant = Grant::new(roles.iter().copied());
-    if !queues.is_empty() {
-        let limited = grant.for_queues(queues.to_vec());
-        grant = limited.map_err(|error| Failure::usage("say what the client may do", error))?;
-    }
-    Ok(match payloads {
-        Some(payloads) => grant.with_payloads(payloads),
-        None => grant,
-    })
+    let queues = (!queues.is_empty()).then(|| queues.to_vec());
+    Grant::said(roles.iter().copied(), queues, payloads)
+        .map_err(|error| Failure::usage("say what the client may do", error))
 }
 
 fn write(options: &IssueOptions, stem: &str, pair: &IssuedPair) -> Result<(), Failure> {

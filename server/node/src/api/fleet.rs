@@ -46,13 +46,15 @@ pub(super) async fn heard(api: &Api, worker: WorkerId) -> Result<WorkerOrder, Er
     } else {
         // A new leader may not have applied everything yet, and a worker that is refused registers again.
         api.consensus.barrier().await?;
-        order().ok_or_else(|| {
-            let message = format!("no worker {worker} in this cluster: register first");
-            Error::new(ErrorCode::NotFound, message)
-        })?
+        order().ok_or_else(|| unknown(worker))?
     };
     api.dispatcher.heard(worker);
     Ok(known)
+}
+
+/// The refusal of a worker that this cluster does not know.
+pub(super) fn unknown(worker: WorkerId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no worker {worker} in this cluster: register first"))
 }
 
 /// Lists workers that serve no queue that the client does not cover, a page of them.

@@ -5,7 +5,7 @@
 //! behind a barrier, so that a new leader refuses nobody for what it has not applied yet. What nobody knows yet is
 //! refused as well: numbers of workers and tokens can be guessed, and might come true before the entry does.
 
-use super::{Api, known};
+use super::{Api, fleet, known, schedule};
 use crate::auth::{self, Need, Stored};
 use crate::tls::Identity;
 use jobraft_core::{Core, LeaseOwner, WorkerOwner};
@@ -66,7 +66,7 @@ fn own_worker(core: &Core, identity: &Identity, worker: WorkerId) -> Result<(), 
         }
         // Refused by the state machine, or done already, as the request has it.
         WorkerOwner::Past => Ok(()),
-        WorkerOwner::Unknown => Err(unknown_worker(worker)),
+        WorkerOwner::Unknown => Err(fleet::unknown(worker)),
     }
 }
 
@@ -94,14 +94,14 @@ fn covered_worker(core: &Core, identity: &Identity, grant: &Grant, worker: Worke
     match core.worker_queues(worker) {
         Some(queues) if covers_worker(grant, queues) => Ok(()),
         Some(_) => Err(auth::not_covered(identity, grant, &format!("worker {worker}"))),
-        None => Err(unknown_worker(worker)),
+        None => Err(fleet::unknown(worker)),
     }
 }
 
 fn covered_schedule(core: &Core, identity: &Identity, name: &ScheduleName, must_be: bool) -> Result<(), Error> {
     match core.schedule_queue(name) {
         Some(queue) => auth::covered(identity, queue.as_str(), || format!("schedule {name}")),
-        None if must_be => Err(Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster"))),
+        None if must_be => Err(schedule::unknown(name)),
         None => Ok(()),
     }
 }
@@ -133,8 +133,4 @@ async fn covered_jobs(api: &Api, identity: &Identity, jobs: impl Iterator<Item =
         }
     }
     Ok(())
-}
-
-fn unknown_worker(worker: WorkerId) -> Error {
-    Error::new(ErrorCode::NotFound, format!("no worker {worker} in this cluster: register first"))
 }

@@ -51,13 +51,17 @@ pub(super) async fn get(
     api.fresh(consistency).await?;
     room.reserve(SCHEDULE_BYTES_MAX).await;
     let found = api.consensus.read(|core| core.schedule(&name));
-    let mut found =
-        found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster")))?;
+    let mut found = found.ok_or_else(|| unknown(&name))?;
     auth::covered(identity, found.schedule.job.queue.as_str(), || format!("schedule {name}"))?;
     visible::schedule(identity, &mut found);
     let mut with_next = with_next(api, vec![found], next).await?;
     let found = with_next.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a schedule was lost on the way"))?;
     Ok(Response::Schedule(Box::new(found)))
+}
+
+/// The refusal of a schedule that this cluster does not know.
+pub(super) fn unknown(name: &ScheduleName) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no schedule {name} in this cluster"))
 }
 
 /// Enqueues a schedule's job now.

@@ -10,7 +10,7 @@ use jobraft_protocol::{ClientRole, Error, ErrorCode, JobView, ScheduleView, With
 /// Refuses a job that is not the client's to read, and takes out of it what it does not get to see.
 pub(super) fn job(api: &Api, identity: &Identity, view: &mut JobView) -> Result<(), Error> {
     let Identity::Client { name, grant } = identity else { return Ok(()) };
-    let reads_all = grant.roles().any(|role| role != ClientRole::Worker);
+    let reads_all = auth::reads(grant);
     if reads_all && grant.covers(view.queue.as_str()) && grant.sees_payloads() {
         return Ok(());
     }

@@ -185,3 +185,57 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A disk that is full for a while, after a part of a line.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, bool)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            if disk.1 && disk.0.last().is_none_or(|last| *last == b'\n') {
+                disk.0.extend(&bytes[..4]);
+                return Ok(4);
+            }
+            if disk.1 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.0.extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_in_the_next_which_begins_anew() {
+        let disk = Disk::default();
+        let (target, shared) = (Box::new(disk.clone()), Arc::<Shared>::default());
+        let mut writer = Writer { target, node: NodeId(1), shared: Arc::clone(&shared), is_torn: false, told_at: None };
+        let mut write = |is_full: bool| {
+            disk.0.lock().unwrap().1 = is_full;
+            let from = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+            writer.write(&Record::now(Event::Refused { from, kind: "k", reason: String::new() }, 0));
+        };
+        write(false);
+        write(true);
+        write(true);
+        // One for which there was no place.
+        shared.lost.fetch_add(1, Ordering::Relaxed);
+        write(false);
+        write(false);
+        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.ends_with('}')).collect();
+        let lost = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["lost"].as_u64();
+        assert_eq!(lines.iter().map(|line| lost(line)).collect::<Vec<_>>(), [None, Some(3), None], "{text}");
+    }
+}

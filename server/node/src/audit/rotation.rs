@@ -93,8 +93,10 @@ mod tests {
         for line in ["one\n", "two\n", "three\n", "four\n"] {
             file.write_all(line.as_bytes()).unwrap();
         }
-        // A start goes on where the end was.
+        // A start goes on where the end was, and in private whoever made the file.
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let mut file = open();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         for line in ["five\n", "much longer than a file\n", "six\n"] {
             file.write_all(line.as_bytes()).unwrap();
         }

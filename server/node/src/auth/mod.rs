@@ -65,6 +65,12 @@ pub fn limited(identity: &Identity) -> Option<&Grant> {
     }
 }
 
+/// Whether somebody with this grant reads more than what they work on.
+#[must_use]
+pub(crate) fn reads(grant: &Grant) -> bool {
+    Permission::Read.is_granted(grant)
+}
+
 /// Whether `identity` sees what jobs carry that it has not leased.
 #[must_use]
 pub const fn sees_payloads(identity: &Identity) -> bool {

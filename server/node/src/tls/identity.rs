@@ -204,14 +204,7 @@ fn grant(parameters: &str) -> Result<Grant, IdentityError> {
             _ => return Err(wrong()),
         }
     }
-    let mut grant = Grant::new(roles.unwrap_or_default());
-    if let Some(queues) = queues {
-        grant = grant.for_queues(queues)?;
-    }
-    Ok(match payloads {
-        Some(payloads) => grant.with_payloads(payloads),
-        None => grant,
-    })
+    Ok(Grant::said(roles.unwrap_or_default(), queues, payloads)?)
 }
 
 impl fmt::Display for Identity {
