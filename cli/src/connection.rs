@@ -6,9 +6,10 @@
 use crate::failure::{Exit, Failure};
 use clap::Args;
 use jobraft_node::config::{ConfigError, Source};
+use jobraft_node::tls::TlsFiles;
 use jobraft_protocol::limits::QUEUE_WEIGHT_MAX;
-use jobraft_protocol::{NodeAddress, QueueName};
-use jobraft_sdk::{Client, ClientConfig, SdkError};
+use jobraft_protocol::{ErrorCode, NodeAddress, QueueName};
+use jobraft_sdk::{Client, ClientConfig, Credential, Pem, SdkError};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ use std::str::FromStr;
 
 /// Where `jobraft dev` leaves its context file, seen from where it was started.
 pub(crate) const DEFAULT_CONTEXT: &str = "jobraft-data/client.toml";
+
+/// The environment variable that holds a token.
+const TOKEN: &str = "JOBRAFT_TOKEN";
 
 /// The name under which the nodes' logs know this program.
 pub(crate) const AGENT: &str = concat!("jobraft-cli/", env!("CARGO_PKG_VERSION"));
@@ -42,6 +46,9 @@ pub(crate) struct ConnectionArgs {
     /// This client's private key
     #[arg(long, env = "JOBRAFT_KEY", global = true, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// A file with this client's token, which it shows instead of a certificate. The token itself can be in JOBRAFT_TOKEN
+    #[arg(long, env = "JOBRAFT_TOKEN_FILE", global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// A file that says all of these [default: ./jobraft-data/client.toml, which `jobraft dev` writes]
     #[arg(long, env = "JOBRAFT_CONTEXT", global = true, value_name = "FILE")]
     context: Option<PathBuf>,
@@ -56,6 +63,7 @@ pub(crate) struct Context {
     pub(crate) ca: Option<PathBuf>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
     #[serde(default, skip_serializing)]
     pub(crate) worker: WorkerContext,
 }
@@ -120,8 +128,7 @@ impl Display for ServedQueue {
 pub(crate) struct Connection {
     pub(crate) endpoints: Vec<NodeAddress>,
     pub(crate) ca: PathBuf,
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+    pub(crate) credential: Credential,
 }
 
 impl Context {
@@ -129,8 +136,8 @@ impl Context {
     pub(crate) fn load(file: &Path) -> Result<Self, ConfigError> {
         let source = Source::read(file)?;
         let mut context: Self = source.parse()?;
-        let paths = [&mut context.ca, &mut context.cert, &mut context.key, &mut context.worker.cache_dir];
-        for path in paths.into_iter().flatten() {
+        let Self { ca, cert, key, token_file, worker, .. } = &mut context;
+        for path in [ca, cert, key, token_file, &mut worker.cache_dir].into_iter().flatten() {
             *path = source.resolve(path);
         }
         Ok(context)
@@ -138,6 +145,12 @@ impl Context {
 }
 
 impl Context {
+    /// The context of a client that has these files.
+    pub(crate) fn of(endpoints: Vec<NodeAddress>, files: TlsFiles) -> Self {
+        let TlsFiles { ca, cert, key, .. } = files;
+        Self { endpoints, ca: Some(ca), cert: Some(cert), key: Some(key), ..Self::default() }
+    }
+
     /// Writes a context file for clients that start anywhere.
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
         let doing = || format!("write {}", file.display());
@@ -160,7 +173,8 @@ impl ConnectionArgs {
     }
 
     fn complete(&self) -> bool {
-        !self.endpoints.is_empty() && self.ca.is_some() && self.cert.is_some() && self.key.is_some()
+        let has_certificate = self.cert.is_some() && self.key.is_some();
+        !self.endpoints.is_empty() && self.ca.is_some() && (has_certificate || self.token().is_some())
     }
 
     /// Flags and environment first, then the context.
@@ -169,15 +183,36 @@ impl ConnectionArgs {
         if endpoints.is_empty() {
             return Err(missing("which cluster to ask", "--endpoint HOST:PORT"));
         }
-        let file = |flag: &Option<PathBuf>, known: &Option<PathBuf>, what, option| {
-            flag.clone().or_else(|| known.clone()).ok_or_else(|| missing(what, option))
-        };
         Ok(Connection {
             endpoints: endpoints.clone(),
-            ca: file(&self.ca, &context.ca, "the cluster's CA certificate", "--ca FILE")?,
-            cert: file(&self.cert, &context.cert, "this client's certificate", "--cert FILE")?,
-            key: file(&self.key, &context.key, "this client's private key", "--key FILE")?,
+            ca: either(&self.ca, &context.ca, "the cluster's CA certificate", "--ca FILE")?,
+            credential: self.credential(context)?,
         })
+    }
+
+    /// Whatever stands on the command line or in the environment comes before what is in the context, of either kind.
+    fn credential(&self, context: &Context) -> Result<Credential, Failure> {
+        let has_certificate = self.cert.is_some() || self.key.is_some();
+        let is_in_context = || context.token_file.clone().map(Pem::File).filter(|_| !has_certificate);
+        match self.token().or_else(is_in_context) {
+            Some(_) if has_certificate => {
+                Err(ambiguous("with --cert or --key, and with --token-file or JOBRAFT_TOKEN"))
+            }
+            Some(_) if self.token().is_none() && (context.cert.is_some() || context.key.is_some()) => {
+                Err(ambiguous("in the context: with cert or key, and with token_file"))
+            }
+            Some(token) => Ok(Credential::Token(token)),
+            None => Ok(Credential::Certificate {
+                cert: either(&self.cert, &context.cert, "this client's certificate", "--cert FILE")?.into(),
+                key: either(&self.key, &context.key, "this client's private key", "--key FILE")?.into(),
+            }),
+        }
+    }
+
+    /// The token, if there is one on the command line or in the environment.
+    fn token(&self) -> Option<Pem> {
+        let text = || std::env::var(TOKEN).ok().filter(|text| !text.is_empty());
+        self.token_file.clone().map(Pem::File).or_else(|| text().map(|text| Pem::Bytes(text.into())))
     }
 
     /// Whether a cluster was named on the command line or in the environment.
@@ -197,9 +232,15 @@ impl ConnectionArgs {
 }
 
 impl Connection {
+    /// Of a client that has these files.
+    pub(crate) fn of(endpoints: Vec<NodeAddress>, files: TlsFiles) -> Self {
+        let TlsFiles { ca, cert, key, .. } = files;
+        Self { endpoints, ca, credential: Credential::Certificate { cert: cert.into(), key: key.into() } }
+    }
+
     /// The SDK's settings.
     pub(crate) fn config(&self) -> ClientConfig {
-        ClientConfig::new(self.endpoints.clone(), self.ca.clone(), self.cert.clone(), self.key.clone()).agent(AGENT)
+        ClientConfig::of(self.endpoints.clone(), self.ca.clone().into(), self.credential.clone()).agent(AGENT)
     }
 
     /// Connects.
@@ -208,15 +249,34 @@ impl Connection {
     }
 }
 
+fn either(
+    flag: &Option<PathBuf>,
+    known: &Option<PathBuf>,
+    what: &'static str,
+    option: &'static str,
+) -> Result<PathBuf, Failure> {
+    flag.clone().or_else(|| known.clone()).ok_or_else(|| missing(what, option))
+}
+
+fn ambiguous(how: &str) -> Failure {
+    Failure::usage("find the cluster", format!("who this client is, is said twice {how}"))
+        .hint("a client has a certificate and its key, or a token: leave the other out")
+}
+
 fn missing(what: &str, option: &str) -> Failure {
-    Failure::usage("find the cluster", format!("nothing says {what}: {option} is missing"))
-        .hint("start a cluster for development with `jobraft dev`, or name one with --endpoint, --ca, --cert and --key")
+    Failure::usage("find the cluster", format!("nothing says {what}: {option} is missing")).hint(
+        "start a cluster for development with `jobraft dev`, or name one with --endpoint, --ca, --cert and --key, or \
+               --token-file",
+    )
 }
 
 /// What the SDK reports, with the exit code and the hint that fit.
 pub(crate) fn failed(doing: impl Into<String>, error: &SdkError) -> Failure {
     match error {
         SdkError::Refused(refusal) => Failure::refused(doing, refusal),
+        SdkError::Unreachable(_) if error.code() == Some(ErrorCode::Unauthenticated) => {
+            Failure::from_error(doing, error).hint_for(ErrorCode::Unauthenticated)
+        }
         SdkError::Unreachable(_) => Failure::from_error(doing, error)
             .exit(Exit::Unavailable)
             .hint("start a cluster for development with `jobraft dev`, or name another one with --endpoint"),
@@ -262,9 +322,29 @@ mod tests {
     fn context_fills_what_flags_leave_out() {
         let args = ConnectionArgs { cert: Some("mine.crt".into()), ..ConnectionArgs::default() };
         let connection = args.resolve(&context()).unwrap();
-        assert_eq!(connection.cert, Path::new("mine.crt"));
+        let Credential::Certificate { cert, .. } = connection.credential else { panic!("{:?}", connection.credential) };
+        assert_eq!(cert, "mine.crt".into());
         assert_eq!(connection.ca, Path::new("ca.crt"));
         assert_eq!(connection.endpoints[0].as_str(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_token_comes_before_what_the_context_says_and_is_not_mixed_with_a_certificate() {
+        let token = |file: &str| Credential::Token(Pem::File(file.into()));
+        let args = ConnectionArgs { token_file: Some("mine".into()), ..ConnectionArgs::default() };
+        assert_eq!(args.resolve(&context()).unwrap().credential, token("mine"));
+        let failure = ConnectionArgs { cert: Some("c".into()), ..args }.resolve(&context()).unwrap_err();
+        assert_eq!(failure.exit_code(), Exit::Usage);
+        assert!(failure.to_string().contains("--token-file"), "{failure}");
+
+        let args = ConnectionArgs::default();
+        let both = Context { token_file: Some("theirs".into()), ..context() };
+        let failure = args.resolve(&both).unwrap_err();
+        assert!(failure.to_string().contains("token_file"), "{failure}");
+        let theirs = Context { cert: None, key: None, ..both };
+        assert_eq!(args.resolve(&theirs).unwrap().credential, token("theirs"));
+        let args = ConnectionArgs { cert: Some("c".into()), key: Some("k".into()), ..args };
+        let Credential::Certificate { .. } = args.resolve(&theirs).unwrap().credential else { panic!("a flag counts") };
     }
 
     #[test]

@@ -66,9 +66,14 @@ impl Failure {
     /// What the cluster answered; the exit code and the hint follow from its code.
     pub(crate) fn refused(doing: impl Into<String>, error: &Error) -> Self {
         let failure = Self::new(doing, error).exit(exit_of(error.code));
-        match hint_of(error.code) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
+        failure.hint_for(error.code)
+    }
+
+    /// The same failure, with the line that fits what a node answered, if there is one.
+    pub(crate) fn hint_for(self, code: ErrorCode) -> Self {
+        match hint_of(code) {
+            Some(hint) => self.hint(hint),
+            None => self,
         }
     }
 
@@ -150,8 +155,12 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::ModuleUnknown => {
             "list what is there with `jobraft module list`; upload with `jobraft module push FILE --name NAME`"
         }
+        ErrorCode::Unauthenticated => {
+            "an administrator makes tokens with `jobraft token create`, and another secret with `jobraft token rotate`"
+        }
         ErrorCode::Forbidden => {
-            "`jobraft certs show` says what a certificate permits; another one is given with --cert and --key"
+            "`jobraft certs show` says what a certificate permits, `jobraft token list` what a token does; another one is \
+             given with --cert and --key, or with --token-file"
         }
         ErrorCode::Protocol | ErrorCode::Unknown => {
             "client and nodes may be of different versions: `jobraft --version`"

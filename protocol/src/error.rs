@@ -76,6 +76,8 @@ pub enum ErrorCode {
     DigestMismatch,
     /// The membership change is not possible; the message says why.
     Membership,
+    /// The token is unknown, has expired, or was rotated or revoked. Nothing was done.
+    Unauthenticated,
     /// The identity may not do this.
     Forbidden,
     /// The peer does not speak this protocol or version.
@@ -103,6 +105,8 @@ impl ErrorCode {
     #[must_use]
     pub const fn retry(self) -> Retry {
         match self {
+            // A token that takes the place of one that has ended may be known by now: it is shown on another connection.
+            Self::Unauthenticated => Retry::Safe,
             Self::NotLeader | Self::Unavailable | Self::Overloaded | Self::ShuttingDown => Retry::Safe,
             Self::OutcomeUnknown => Retry::IfIdempotent,
             _ => Retry::Never,
@@ -134,6 +138,7 @@ impl ErrorCode {
             Self::ModuleInvalid => "module_invalid",
             Self::DigestMismatch => "digest_mismatch",
             Self::Membership => "membership",
+            Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::Protocol => "protocol",
             Self::Internal => "internal",

@@ -2,6 +2,7 @@
 //!
 //! What each role may ask for is decided by the nodes; here stands only what a credential says, and how it is spelled.
 
+use crate::bounded::texts;
 use crate::limits::GRANT_PATTERNS_MAX;
 use crate::name::{NameError, check as check_name};
 use crate::text::text;
@@ -115,11 +116,29 @@ impl QueuePattern {
 }
 
 /// What a client may do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Said")]
 pub struct Grant {
     roles: BTreeSet<ClientRole>,
     queues: Vec<QueuePattern>,
     payloads: bool,
+}
+
+/// A grant as it was read.
+#[derive(Deserialize)]
+struct Said {
+    roles: BTreeSet<ClientRole>,
+    #[serde(deserialize_with = "texts")]
+    queues: Vec<QueuePattern>,
+    payloads: bool,
+}
+
+impl TryFrom<Said> for Grant {
+    type Error = GrantError;
+
+    fn try_from(Said { roles, queues, payloads }: Said) -> Result<Self, GrantError> {
+        Self::said(roles, Some(queues), Some(payloads))
+    }
 }
 
 impl Grant {
@@ -221,6 +240,32 @@ impl Grant {
     #[must_use]
     pub fn covers_all(&self) -> bool {
         self.queues.iter().any(|pattern| pattern.as_str() == "*")
+    }
+}
+
+/// For people: `producer,worker for shop/*, sees no payloads`.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for role in self.roles() {
+            write!(f, "{separator}{role}")?;
+            separator = ",";
+        }
+        if self.roles.is_empty() {
+            f.write_str("no role")?;
+        }
+        if !self.covers_all() {
+            separator = " for ";
+            for pattern in &self.queues {
+                write!(f, "{separator}{pattern}")?;
+                separator = ",";
+            }
+        }
+        match self.payloads {
+            payloads if payloads == Self::new(self.roles()).payloads => Ok(()),
+            true => f.write_str(", sees payloads"),
+            false => f.write_str(", sees no payloads"),
+        }
     }
 }
 

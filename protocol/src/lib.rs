@@ -25,6 +25,7 @@ pub mod settings;
 pub mod state;
 mod text;
 pub mod time;
+pub mod token;
 pub mod unique;
 pub mod worker;
 pub mod workflow;
@@ -50,6 +51,7 @@ pub use schedule::{CatchUp, JobTemplate, Overlap, Schedule, ScheduleTick, Schedu
 pub use settings::{ClusterSettings, QueueMode, QueueSetting, QueueSettings, Retention, Setting};
 pub use state::{StateValue, StateWrite};
 pub use time::LogTime;
+pub use token::{NewToken, NotToken, TokenChange, TokenName, TokenSecret, TokenView};
 pub use unique::{OnConflict, Unique, UniqueScope};
 pub use worker::{WorkerInfo, WorkerOrder, WorkerView};
 pub use workflow::{After, BatchState, BatchView, NewBatch, OnFailure, Predecessor};

@@ -190,6 +190,19 @@ pub const GROUP_LIST_MAX: u32 = 1_000;
 /// The most queue patterns of one credential.
 pub const GRANT_PATTERNS_MAX: usize = 32;
 
+/// The most tokens of a cluster, those that have expired included; a further one is refused with `too_many`.
+pub const TOKENS_MAX: usize = 10_000;
+/// The most tokens in one page of a list of them.
+pub const TOKEN_LIST_MAX: u32 = 500;
+/// The least and the most time for which a token's secret counts, if that is bounded.
+pub const TOKEN_TTL_MS_MIN: u64 = 1_000;
+/// See [`TOKEN_TTL_MS_MIN`].
+pub const TOKEN_TTL_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// The longest time for which a secret counts beside the one that took its place.
+pub const TOKEN_GRACE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How often it is noted that a token was used, at most.
+pub const TOKEN_USED_STEP_MS: u64 = 60_000;
+
 /// The most schedules of a cluster; one more is refused with `too_many`.
 pub const SCHEDULES_MAX: usize = 10_000;
 /// The most bytes of payload of all schedules together; one that would make them more is refused with `too_large`.
@@ -257,6 +270,13 @@ pub const CONNECTION_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Those of all clients of a node; requests that may be answered by much wait. Who reads nothing for long is given up, and
 /// makes room.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Connections without a certificate from one address that have not shown a good token yet; further ones are refused.
+pub const UNPROVED_PER_ADDRESS_MAX: usize = 32;
+/// The largest frame that is read of one of them, in bytes.
+pub const UNPROVED_FRAME_BYTES_MAX: usize = 256;
+/// Bad tokens from one address within a minute after which further ones are refused without a look at what the other nodes
+/// know. Good ones are let in.
+pub const BAD_TOKENS_PER_ADDRESS_MAX: u32 = 20;
 /// Modules that a node receives from one name at once; further ones wait their turn. Half of all, so that nobody locks
 /// out the others.
 pub const UPLOADS_PER_NAME_MAX: usize = 2;

@@ -14,13 +14,15 @@ pub enum NameError {
         /// Which kind of name.
         what: &'static str,
     },
-    /// More than [`NAME_BYTES_MAX`] bytes.
-    #[error("a {what} may have at most {NAME_BYTES_MAX} bytes, this one has {bytes}")]
+    /// Too many bytes.
+    #[error("a {what} may have at most {max} bytes, this one has {bytes}")]
     TooLong {
         /// Which kind of name.
         what: &'static str,
         /// Its length.
         bytes: usize,
+        /// The most: [`NAME_BYTES_MAX`], or less for some.
+        max: usize,
     },
     /// A character outside the permitted set.
     #[error("a {what} is made of letters, digits and . _ - : / @, not {character:?}")]
@@ -37,7 +39,7 @@ pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
         return Err(NameError::Empty { what });
     }
     if text.len() > NAME_BYTES_MAX {
-        return Err(NameError::TooLong { what, bytes: text.len() });
+        return Err(NameError::TooLong { what, bytes: text.len(), max: NAME_BYTES_MAX });
     }
     let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@');
     match text.chars().find(|&c| !permitted(c)) {

@@ -7,8 +7,8 @@ use crate::{
     BatchId, BatchView, CancelNotice, ClusterSettings, ClusterStatus, Completion, Digest, EnqueueOutcome, Error,
     Extended, Failure, GroupKey, GroupView, JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint,
     LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NewBatch, NewJob, NodeAddress, NodeId,
-    Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue, WorkerId, WorkerInfo,
-    WorkerOrder, WorkerView, bounded,
+    Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue, TokenChange, TokenName,
+    TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder, WorkerView, bounded,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamOpen {
+    /// Says who the client is, on the first stream of a connection that showed no certificate; answered by `Result<(), Error>`,
+    /// and the end of the stream. All other streams of the connection come after the answer.
+    Authenticate(TokenSecret),
     /// A session; answered by [`ServerHello`] (as `Result<ServerHello, Error>`), then [`ServerFrame`]s.
     Session(ClientHello),
     /// A module follows: `size` bytes, unframed, then the end of the stream; answered by `Result<ModuleManifest, Error>`.
@@ -434,6 +437,22 @@ pub enum Request {
         /// Which.
         module: ModuleRef,
     },
+    /// Makes, rotates or revokes a token; answers [`Response::Done`].
+    ChangeToken {
+        /// Which, and how.
+        change: TokenChange,
+    },
+    /// Lists tokens by name; answers [`Response::Tokens`].
+    ListTokens {
+        /// Only names behind this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<TokenName>,
+        /// How many at most; at most [`crate::limits::TOKEN_LIST_MAX`].
+        limit: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
     /// The cluster as this node knows it; answers [`Response::Cluster`].
     ClusterStatus,
     /// Adds a node that runs with an empty data directory at `address`: first as a learner, and, once it has caught up and
@@ -498,6 +517,8 @@ impl Request {
             Self::ListQueues { .. } => "list_queues",
             Self::ListModules { .. } => "list_modules",
             Self::ResolveModule { .. } => "resolve_module",
+            Self::ChangeToken { .. } => "change_token",
+            Self::ListTokens { .. } => "list_tokens",
             Self::ClusterStatus => "cluster_status",
             Self::AddNode { .. } => "add_node",
             Self::RemoveNode { .. } => "remove_node",
@@ -563,6 +584,8 @@ pub enum Response {
     Modules(Vec<ModuleManifest>),
     /// The module.
     Module(ModuleManifest),
+    /// Tokens, by name; fewer than were asked for only at the end.
+    Tokens(Vec<TokenView>),
     /// The cluster.
     Cluster(ClusterStatus),
     /// The leader now.

@@ -176,7 +176,7 @@ fn every_error_code_is_written_as_it_is_serialized() {
 fn names_are_bounded_and_printable() {
     assert!(QueueName::new("tenant/42:resize-v1.0@eu_west").is_ok());
     assert!(matches!(QueueName::new(""), Err(NameError::Empty { .. })));
-    assert!(matches!(QueueName::new(&"x".repeat(129)), Err(NameError::TooLong { bytes: 129, .. })));
+    assert!(matches!(QueueName::new(&"x".repeat(129)), Err(NameError::TooLong { bytes: 129, max: 128, .. })));
     assert!(matches!(QueueName::new("a b"), Err(NameError::Character { character: ' ', .. })));
     assert!(matches!(QueueName::new("a\u{1b}[31m"), Err(NameError::Character { .. })));
     // And a name that came from the wire is checked as well.

@@ -324,6 +324,8 @@ fn is_idempotent(request: &Request) -> bool {
         | Request::Act { .. }
         | Request::Configure { .. }
         | Request::OrderWorker { .. }
+        | Request::ChangeToken { .. }
+        | Request::ListTokens { .. }
         | Request::GetJob { .. }
         | Request::GetBatch { .. }
         | Request::GetSchedule { .. }
@@ -350,7 +352,7 @@ fn is_idempotent(request: &Request) -> bool {
     }
 }
 
-const READS: [&str; 15] = [
+const READS: [&str; 16] = [
     "get_job",
     "get_batch",
     "get_schedule",
@@ -361,6 +363,7 @@ const READS: [&str; 15] = [
     "list_queues",
     "list_modules",
     "list_workers",
+    "list_tokens",
     "list_state",
     "get_state",
     "get_settings",

@@ -7,8 +7,8 @@ use crate::clock::ClockAnchor;
 use crate::error::ConnectFailure;
 use crate::frames::{FrameReader, ReadError, encode};
 use crate::session::{Opened, Session, Subscribers};
-use crate::tls;
-use jobraft_protocol::{ClientHello, Error, NodeAddress, NodeId, ServerHello, StreamOpen};
+use crate::tls::{self, Proof};
+use jobraft_protocol::{ClientHello, Error, NodeAddress, NodeId, ServerHello, StreamOpen, TokenSecret};
 use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,6 +27,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Dialer {
     config: quinn::ClientConfig,
+    token: Option<TokenSecret>,
     agent: String,
     subscribers: Arc<Subscribers>,
     io: Handle,
@@ -34,7 +35,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(
-        tls: rustls::ClientConfig,
+        Proof { tls, token }: Proof,
         agent: String,
         subscribers: Arc<Subscribers>,
         io: Handle,
@@ -50,7 +51,7 @@ impl Dialer {
             .max_concurrent_uni_streams(VarInt::from_u32(0));
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
-        Ok(Self { config, agent, subscribers, io })
+        Ok(Self { config, token, agent, subscribers, io })
     }
 
     /// A session with the node at `address`.
@@ -80,6 +81,9 @@ impl Dialer {
         let certified = certified_node(&connection).ok_or_else(|| {
             ConnectFailure::NodeCertificate("it has no SAN URI jobraft://node/ID, so it is not a node's".to_owned())
         })?;
+        if let Some(token) = &self.token {
+            authenticate(&connection, token).await?;
+        }
         let open = StreamOpen::Session(ClientHello { agent: self.agent.clone() });
         let open = encode(&open).map_err(|error| ConnectFailure::Closed(error.to_string()))?;
         let (mut send, receive) = connection.open_bi().await.map_err(|error| explain(&error))?;
@@ -113,6 +117,17 @@ impl Dialer {
             .map_err(|error| ConnectFailure::Socket(error.to_string()))?;
         Ok((endpoint, connecting))
     }
+}
+
+/// Shows a token to a node that has proved to be one.
+async fn authenticate(connection: &quinn::Connection, token: &TokenSecret) -> Result<(), ConnectFailure> {
+    let open = encode(&StreamOpen::Authenticate(token.clone()));
+    let open = open.map_err(|error| ConnectFailure::Closed(error.to_string()))?;
+    let (mut send, receive) = connection.open_bi().await.map_err(|error| explain(&error))?;
+    // As below.
+    let _ = send.write_all(&open).await;
+    let answer: Result<(), Error> = FrameReader::new(receive).next().await.map_err(|error| explain_read(&error))?;
+    answer.map_err(ConnectFailure::Refused)
 }
 
 fn certified_node(connection: &quinn::Connection) -> Option<NodeId> {

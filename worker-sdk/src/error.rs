@@ -128,11 +128,14 @@ pub enum SdkError {
 }
 
 impl SdkError {
-    /// The code with which a node refused the request, if one did.
+    /// The code with which a node refused the request, or this client's token, if one did.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(error) => Some(error.code),
+            Self::Unreachable(tried) if tried.iter().any(FailedAttempt::is_unauthenticated) => {
+                Some(ErrorCode::Unauthenticated)
+            }
             _ => None,
         }
     }
@@ -143,7 +146,11 @@ impl SdkError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Refused(error) => error.code.retry() != Retry::Never,
-            Self::Unreachable(tried) => tried.iter().any(|attempt| attempt.failure.is_transient()),
+            // A node that says so knows; those that do not say so know less.
+            Self::Unreachable(tried) => {
+                tried.iter().any(|attempt| attempt.failure.is_transient())
+                    && !tried.iter().any(FailedAttempt::is_unauthenticated)
+            }
             Self::Timeout { .. }
             | Self::OutcomeUnknown { .. }
             | Self::DigestMismatch { .. }
@@ -183,6 +190,13 @@ pub struct FailedAttempt {
     pub address: NodeAddress,
     /// Why not.
     pub failure: ConnectFailure,
+}
+
+impl FailedAttempt {
+    /// Whether the node knows that this client's token does not count.
+    fn is_unauthenticated(&self) -> bool {
+        matches!(&self.failure, ConnectFailure::Refused(error) if error.code == ErrorCode::Unauthenticated)
+    }
 }
 
 struct Tried<'a>(&'a [FailedAttempt]);
@@ -240,6 +254,8 @@ impl ConnectFailure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoAnswer | Self::Closed(_) | Self::Socket(_) | Self::Resolve(_) => true,
+            // It was just read anew.
+            Self::Refused(error) if error.code == ErrorCode::Unauthenticated => false,
             Self::Refused(error) => error.code.retry() != Retry::Never,
             Self::NotJobraft(_) | Self::NodeCertificate(_) | Self::ClientCertificate(_) | Self::Tls(_) => false,
         }

@@ -131,9 +131,9 @@ impl Router {
     /// Learns from a refusal; tells whether another node should be asked, at once.
     pub(crate) fn refused(&self, session: &Arc<Session>, error: &Error) -> bool {
         match error.code {
-            ErrorCode::NotLeader | ErrorCode::Unavailable | ErrorCode::ShuttingDown => {
-                self.moved(session, error.leader.as_ref(), error.code == ErrorCode::ShuttingDown)
-            }
+            ErrorCode::NotLeader | ErrorCode::Unavailable => self.moved(session, error.leader.as_ref(), false),
+            // The node will say no more: it stops, or the token that it was shown has ended, and the next may be in its file.
+            ErrorCode::ShuttingDown | ErrorCode::Unauthenticated => self.moved(session, error.leader.as_ref(), true),
             _ => false,
         }
     }
@@ -193,8 +193,8 @@ impl Router {
     }
 
     fn dialer(&self) -> Result<Dialer, ConnectFailure> {
-        let tls = self.credentials.current(&self.config);
-        Dialer::new(tls, self.config.agent.clone(), Arc::clone(&self.subscribers), self.io.handle().clone())
+        let proof = self.credentials.current(&self.config);
+        Dialer::new(proof, self.config.agent.clone(), Arc::clone(&self.subscribers), self.io.handle().clone())
     }
 
     /// The hinted node, then all others in random order, so that a cluster's clients spread.

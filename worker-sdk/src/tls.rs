@@ -1,9 +1,9 @@
-//! The client's side of mutual TLS: its own certificate and key, the cluster's CA, and who a node says it is.
+//! The client's side of TLS: its own certificate and key, or its token, the cluster's CA, and who a node says it is.
 //!
-//! TLS 1.3 only. A private key that others can read is refused; nothing secret reaches an error's text.
+//! TLS 1.3 only. A private key or a token that others can read is refused; nothing secret reaches an error's text.
 
-use crate::config::{ClientConfig, Pem};
-use jobraft_protocol::{ALPN_CLIENT, NodeId};
+use crate::config::{ClientConfig, Credential, Pem};
+use jobraft_protocol::{ALPN_CLIENT, NodeId, NotToken, TokenSecret};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
@@ -14,23 +14,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 
-/// Why the client's certificates or key cannot be used.
+/// Why the client's certificates, key or token cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read the {what} {}: {source}", .path.display())]
     Read {
-        /// Which of the three.
+        /// Which of them.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// The key's file is open to others.
-    #[error("the private key {file} can be read by others (mode {mode:03o}); run: chmod 600 {file}", file = .path.display())]
-    KeyReadable {
+    /// The file of what is secret is open to others.
+    #[error("the {what} {file} can be read by others (mode {mode:03o}); run: chmod 600 {file}", file = .path.display())]
+    Readable {
+        /// Which of them.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Its mode.
@@ -72,25 +74,37 @@ pub enum TlsError {
     },
 }
 
-/// The configuration of a connection to a node; reads the files anew.
-pub(crate) fn client_config(config: &ClientConfig) -> Result<rustls::ClientConfig, TlsError> {
+/// With what a connection is opened.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    pub(crate) tls: rustls::ClientConfig,
+    /// What is shown instead of a certificate.
+    pub(crate) token: Option<TokenSecret>,
+}
+
+/// With what a connection to a node is opened; reads the files anew.
+pub(crate) fn proof(config: &ClientConfig) -> Result<Proof, TlsError> {
     let mut roots = RootCertStore::empty();
     let cas = certificates("CA certificate", &config.ca)?;
     for ca in &cas {
         roots.add(ca.clone()).map_err(|error| malformed("CA certificate", &config.ca, &error))?;
     }
-    let chain = certificates("client certificate", &config.cert)?;
-    check_validity(&chain[0], &config.cert)?;
-    let key = private_key(&config.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|source| TlsError::Rejected { origin: origin(&config.cert), source })?
-        .with_webpki_verifier(verifier(config, roots, &cas, &provider)?)
-        .with_client_auth_cert(chain, key)
-        .map_err(|source| TlsError::Rejected { origin: origin(&config.cert), source })?;
+        .expect("the provider knows TLS 1.3")
+        .with_webpki_verifier(verifier(config, roots, &cas, &provider)?);
+    let (mut tls, token) = match &config.credential {
+        Credential::Certificate { cert, key } => {
+            let chain = certificates("client certificate", cert)?;
+            check_validity(&chain[0], cert)?;
+            let tls = builder.with_client_auth_cert(chain, private_key(key)?);
+            (tls.map_err(|source| TlsError::Rejected { origin: origin(cert), source })?, None)
+        }
+        Credential::Token(pem) => (builder.with_no_client_auth(), Some(token(pem)?)),
+    };
     tls.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
-    Ok(tls)
+    Ok(Proof { tls, token })
 }
 
 /// What verifies nodes: by the CAs, and by the lists of what these have revoked. A CA without a list has revoked nothing.
@@ -175,27 +189,35 @@ fn certificates(what: &'static str, pem: &Pem) -> Result<Vec<CertificateDer<'sta
 }
 
 fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
-    if let Pem::File(path) = pem {
-        refuse_readable_by_others(path)?;
-    }
-    let text = read("private key", pem)?;
+    let text = secret("private key", pem)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| malformed("private key", pem, &error))
 }
 
+fn token(pem: &Pem) -> Result<TokenSecret, TlsError> {
+    let text = secret("token", pem)?;
+    let text = str::from_utf8(&text).map(str::trim).map_err(|_| NotToken);
+    text.and_then(str::parse).map_err(|error| malformed("token", pem, &error))
+}
+
+/// Reads what nobody else may.
+fn secret<'a>(what: &'static str, pem: &'a Pem) -> Result<Cow<'a, [u8]>, TlsError> {
+    if let Pem::File(path) = pem {
+        refuse_readable_by_others(what, path)?;
+    }
+    read(what, pem)
+}
+
 #[cfg(unix)]
-fn refuse_readable_by_others(path: &Path) -> Result<(), TlsError> {
+fn refuse_readable_by_others(what: &'static str, path: &Path) -> Result<(), TlsError> {
     use std::os::unix::fs::PermissionsExt;
-    let metadata = std::fs::metadata(path).map_err(|source| TlsError::Read {
-        what: "private key",
-        path: path.to_owned(),
-        source,
-    })?;
+    let metadata = std::fs::metadata(path);
+    let metadata = metadata.map_err(|source| TlsError::Read { what, path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 { Err(TlsError::KeyReadable { path: path.to_owned(), mode }) } else { Ok(()) }
+    if mode & 0o077 != 0 { Err(TlsError::Readable { what, path: path.to_owned(), mode }) } else { Ok(()) }
 }
 
 #[cfg(not(unix))]
-fn refuse_readable_by_others(_: &Path) -> Result<(), TlsError> {
+fn refuse_readable_by_others(_: &'static str, _: &Path) -> Result<(), TlsError> {
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod demo;
 mod dev;
 mod filter;
 mod fleet;
+mod grant;
 mod job;
 mod module;
 mod node;
@@ -21,6 +22,7 @@ mod queue;
 mod schedule;
 mod settings;
 mod state;
+mod token;
 mod value;
 mod wasm_worker;
 mod work;
@@ -71,6 +73,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Module(module::ModuleArgs),
     Cluster(cluster::ClusterArgs),
+    Token(token::TokenArgs),
     Certs(certs::CertsArgs),
     Completions(completions::CompletionsArgs),
     CompileModule(compile_module::CompileModuleArgs),
@@ -97,6 +100,7 @@ impl Cli {
             Command::Fleet(args) => logged(&log, "warn", args.run()),
             Command::State(args) => logged(&log, "warn", args.run()),
             Command::Apply(args) => logged(&log, "warn", args.run()),
+            Command::Token(args) => logged(&log, "warn", args.run()),
             Command::Module(args) => logged(&log, "warn", args.run()),
             Command::Cluster(args) => logged(&log, "warn", args.run()),
         };

@@ -2,7 +2,10 @@
 
 use crate::output::human;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use jobraft_protocol::limits::{CANCEL_GRACE_MS_MAX, DELAY_MS_MAX, RETENTION_MS_MAX, RUN_TIMEOUT_MS_MAX};
+use jobraft_protocol::limits::{
+    CANCEL_GRACE_MS_MAX, DELAY_MS_MAX, RETENTION_MS_MAX, RUN_TIMEOUT_MS_MAX, TOKEN_GRACE_MS_MAX, TOKEN_TTL_MS_MAX,
+    TOKEN_TTL_MS_MIN,
+};
 use jobraft_protocol::{CatchUp, JobState, LogTime, OnFailure, Overlap, Rate, Retention};
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
@@ -48,6 +51,21 @@ pub(super) fn run_time(text: &str) -> Result<Duration, String> {
 /// How long a running job has to follow a cancellation; at most [`CANCEL_GRACE_MS_MAX`].
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     duration_within(text, Duration::ZERO, CANCEL_GRACE_MS_MAX)
+}
+
+/// How long a token's secret counts; none: until it is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime(pub(super) Option<Duration>);
+
+/// How long a token's secret counts: `never` to end, or from [`TOKEN_TTL_MS_MIN`] to [`TOKEN_TTL_MS_MAX`].
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
+    let within = || duration_within(text, Duration::from_millis(TOKEN_TTL_MS_MIN), TOKEN_TTL_MS_MAX);
+    if text == "never" { Ok(Lifetime(None)) } else { Ok(Lifetime(Some(within()?))) }
+}
+
+/// How long a token's former secret counts; at most [`TOKEN_GRACE_MS_MAX`].
+pub(super) fn rotation_grace(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::ZERO, TOKEN_GRACE_MS_MAX)
 }
 
 /// A duration in milliseconds. More than fits is more than any limit: the cluster refuses it by name.

@@ -1,29 +1,19 @@
 //! Certificates from the command line, and their replacement, authority and all, under a cluster that works.
 
-use crate::support::{TestCluster, count, eventually, jobraft};
-use jobraft_sdk::protocol::{EnqueueOutcome, JobId, NewJob, QueueName, Task, TaskName};
-use jobraft_sdk::{Client, JobContext, JobError, Worker};
+use crate::load::Load;
+use crate::support::{TestCluster, eventually, jobraft};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
-const QUEUE: &str = "rotation";
-const PRODUCERS: usize = 2;
-/// So many jobs a producer enqueues on one connection, then it makes another.
-const JOBS_PER_CONNECTION: usize = 25;
 
 #[tokio::test]
 async fn certificates_are_renewed_and_revoked_by_name_or_by_their_ends() {
     let directory = tempfile::tempdir().unwrap();
     let certs = async |arguments: &[&str]| jobraft(directory.path(), &[&["certs"], arguments].concat()).await;
     let read = |name: &str| fs::read(directory.path().join("certs").join(name)).unwrap();
-    certs(&["init"]).await.ok();
+    certs(&["init", "--no-admin"]).await.ok();
     certs(&["issue", "node", "1", "--host", "node1.example"]).await.ok();
     certs(&["issue", "client", "alice", "--role", "viewer", "--days", "20"]).await.ok();
     certs(&["issue", "client", "bob", "--role", "viewer", "--days", "20"]).await.ok();
@@ -61,42 +51,6 @@ async fn certificates_are_renewed_and_revoked_by_name_or_by_their_ends() {
     certs(&["revoke", "ca"]).await.fails(2, &["authority"]);
 }
 
-/// Enqueues jobs, one at a time and on ever new connections, until it is told to stop; the ids of those acknowledged.
-fn produce(cluster: &TestCluster, stop: CancellationToken) -> JoinHandle<Vec<JobId>> {
-    let config = cluster.client_config().request_timeout(crate::support::DEADLINE);
-    tokio::spawn(async move {
-        let mut acknowledged = Vec::new();
-        while !stop.is_cancelled() {
-            let client = Client::connect(config.clone()).await.unwrap();
-            for _ in 0..JOBS_PER_CONNECTION {
-                let task = Task::Handler(TaskName::new("note").unwrap());
-                let job = NewJob::new(client.job_id(), QueueName::new(QUEUE).unwrap(), task, "1".to_owned());
-                let id = job.id;
-                let outcomes = client.enqueue(vec![job]).await.unwrap();
-                assert!(!matches!(outcomes[0], EnqueueOutcome::Refused(_)), "{outcomes:?}");
-                acknowledged.push(id);
-            }
-            client.close().await;
-        }
-        acknowledged
-    })
-}
-
-type Runs = Arc<Mutex<BTreeMap<JobId, u32>>>;
-
-fn work(client: Client, runs: Runs, stop: &CancellationToken) -> JoinHandle<()> {
-    let handler = move |context: JobContext, _: u64| {
-        *runs.lock().unwrap().entry(context.job()).or_default() += 1;
-        async { Ok::<_, JobError>(()) }
-    };
-    let worker = Worker::builder(client).name("worker").queues([QUEUE]).concurrency(16);
-    let worker = worker.handler("note", handler).build().unwrap();
-    let stopped = stop.clone().cancelled_owned();
-    tokio::spawn(async move {
-        worker.run(stopped).await.unwrap();
-    })
-}
-
 /// Puts a file in the place of another, as a whole.
 fn put(from: &Path, to: &Path) {
     let beside = to.with_extension("new");
@@ -118,24 +72,17 @@ async fn taken(cluster: &TestCluster, times: usize) {
 async fn authority_and_certificates_are_replaced_under_load_without_a_restart_and_no_job_notices() {
     let mut cluster = TestCluster::start(3).await;
     let (certs, new) = (cluster.path("certs"), cluster.path("new"));
-    let (stop, stop_worker) = (CancellationToken::new(), CancellationToken::new());
-    let runs = Runs::default();
-    let worker = work(cluster.client().await, Arc::clone(&runs), &stop_worker);
-    let producers: Vec<_> = (0..PRODUCERS).map(|_| produce(&cluster, stop.clone())).collect();
-    let progress = async |what: &str| {
-        let goal = runs.lock().unwrap().len() + 4 * JOBS_PER_CONNECTION;
-        eventually(what, async || (runs.lock().unwrap().len() >= goal).then_some(())).await;
-    };
-    progress("work goes on with the old authority").await;
+    let load = Load::start(cluster.client_config(), cluster.client_config()).await;
+    load.progress("work goes on with the old authority").await;
 
     // 1. The new authority; everybody trusts both.
     let run = async |arguments: &[&str]| jobraft(cluster.directory(), arguments).await.ok();
-    run(&["certs", "init", "--dir", "new"]).await;
+    run(&["certs", "init", "--dir", "new", "--no-admin"]).await;
     let both = [fs::read(certs.join("ca.crt")).unwrap(), fs::read(new.join("ca.crt")).unwrap()].concat();
     fs::write(cluster.path("both.crt"), both).unwrap();
     put(&cluster.path("both.crt"), &certs.join("ca.crt"));
     taken(&cluster, 1).await;
-    progress("work goes on while both are trusted").await;
+    load.progress("work goes on while both are trusted").await;
 
     // 2. New certificates for all, by the new authority.
     let stems = ["node-1", "node-2", "node-3", "test"];
@@ -153,13 +100,13 @@ async fn authority_and_certificates_are_replaced_under_load_without_a_restart_an
         }
     }
     taken(&cluster, 2).await;
-    progress("work goes on with new certificates").await;
+    load.progress("work goes on with new certificates").await;
 
     // 3. The old authority counts no more.
     put(&new.join("ca.crt"), &certs.join("ca.crt"));
     (1..=3).for_each(|id| cluster.signal_node(id, Signal::HUP));
     taken(&cluster, 3).await;
-    progress("work goes on without the old authority").await;
+    load.progress("work goes on without the old authority").await;
     let address = cluster.address(1).as_str();
     let list = async |files: &str, name: &str| {
         let file = |name: &str| format!("{files}/{name}");
@@ -171,24 +118,7 @@ async fn authority_and_certificates_are_replaced_under_load_without_a_restart_an
     list("certs", "test").await.ok();
 
     // Every acknowledged job has run, once.
-    stop.cancel();
-    let mut acknowledged = Vec::new();
-    for producer in producers {
-        acknowledged.extend(producer.await.unwrap());
-    }
-    let client = cluster.client().await;
-    let wanted = u64::try_from(acknowledged.len()).unwrap();
-    eventually("all jobs are completed", async || {
-        (count(&client, &[QUEUE], |stats| stats.completed).await.unwrap() >= wanted).then_some(())
-    })
-    .await;
-    stop_worker.cancel();
-    worker.await.unwrap();
-    let runs = std::mem::take(&mut *runs.lock().unwrap());
-    assert_eq!(runs.len(), acknowledged.len());
-    assert!(acknowledged.iter().all(|id| runs.get(id) == Some(&1)), "a job has run more than once, or never");
-    assert_eq!(count(&client, &[QUEUE], |stats| stats.completed).await.unwrap(), wanted);
-    eprintln!("{wanted} jobs");
+    load.finish(&cluster.client().await).await;
 
     // What ends soon is told, by each node and of each.
     let status = cluster.jobraft(&["cluster", "status"]).await.ok();

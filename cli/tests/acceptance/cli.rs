@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 67] = [
+const COMMANDS: [&str; 72] = [
     "",
     "demo",
     "dev",
@@ -59,6 +59,11 @@ const COMMANDS: [&str; 67] = [
     "state get",
     "state list",
     "apply",
+    "token",
+    "token create",
+    "token list",
+    "token rotate",
+    "token revoke",
     "module",
     "module push",
     "module list",

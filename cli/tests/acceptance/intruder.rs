@@ -6,7 +6,7 @@ use jobraft_node::transport::{Endpoint, Protocol};
 use jobraft_sdk::protocol::{
     ClientRole, Completion, Consistency, ErrorCode, Grant, JobId, NewJob, QueueName, Task, TaskName, WorkerInfo,
 };
-use jobraft_sdk::{Client, SdkError};
+use jobraft_sdk::{Client, Credential, SdkError};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ fn issue(cluster: &TestCluster, name: &str, grant: Grant) {
 async fn client(cluster: &TestCluster, name: &str) -> Client {
     let mut config = cluster.client_config();
     let file = |extension: &str| cluster.path(&format!("certs/{name}.{extension}"));
-    (config.cert, config.key) = (file("crt").into(), file("key").into());
+    config.credential = Credential::Certificate { cert: file("crt").into(), key: file("key").into() };
     Client::connect(config.request_timeout(DEADLINE).connect_timeout(DEADLINE)).await.unwrap()
 }
 

@@ -44,6 +44,7 @@ pages! {
     workflows,
     schedules,
     access,
+    tokens,
     wasm,
     operations,
     certificates,

@@ -5,7 +5,8 @@ use jobraft_protocol::{
     AttemptError, BatchState, BatchView, CancelNotice, ClusterSettings, ClusterStatus, EndReason, EnqueueOutcome,
     Error, ErrorCode, Extended, FailureKind, FencingToken, GroupSettings, GroupView, JobPage, JobSummary, JobView,
     LeaderHint, LeaseView, LeasedJob, MemberStatus, ModuleManifest, OnFailure, Predecessor, Push, QueueSettings,
-    QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue, Withheld, WorkerOrder, WorkerView,
+    QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue, TokenView, Withheld, WorkerOrder,
+    WorkerView,
 };
 
 fn hint(draw: &mut Draw) -> LeaderHint {
@@ -200,6 +201,19 @@ fn of_jobs(draw: &mut Draw) -> Vec<Response> {
     ]
 }
 
+fn token(draw: &mut Draw) -> TokenView {
+    TokenView {
+        name: draw.name(),
+        grant: draw.grant(),
+        created_at: draw.time(),
+        created_by: draw.text(),
+        rotated_at: draw.maybe(Draw::time),
+        expires_at: draw.maybe(Draw::time),
+        former_until: draw.maybe(Draw::time),
+        last_used: draw.maybe(Draw::time),
+    }
+}
+
 fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
     let order = draw.pick(&[WorkerOrder::Run, WorkerOrder::Quiet, WorkerOrder::Stop]);
     let group = |draw: &mut Draw| GroupView {
@@ -287,6 +301,7 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         Response::Queues(draw.some(queue)),
         Response::Modules(draw.some(module)),
         Response::Module(module(draw)),
+        Response::Tokens(draw.some(token)),
         Response::Cluster(cluster),
         Response::Leader(draw.node()),
     ]

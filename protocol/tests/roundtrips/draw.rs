@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use jobraft_protocol::{
-    After, Backoff, BackoffCurve, BatchId, Digest, FencingToken, JobId, JobState, JobTemplate, LeaseRef, LogTime,
-    NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate, Schedule, Start, Task, Unique, UniqueScope,
-    WorkerId, WorkerInfo,
+    After, Backoff, BackoffCurve, BatchId, ClientRole, Digest, FencingToken, Grant, JobId, JobState, JobTemplate,
+    LeaseRef, LogTime, NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate, Schedule, Start, Task,
+    Unique, UniqueScope, WorkerId, WorkerInfo,
 };
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -96,6 +96,13 @@ impl Draw {
         format!("{}:{}", self.pick(&["127.0.0.1", "[::1]", "node.example"]), 1 + self.below(65_535))
             .parse()
             .expect("one")
+    }
+
+    pub(crate) fn grant(&mut self) -> Grant {
+        let roles = self.some(|draw| draw.pick(&ClientRole::ALL));
+        let grant = Grant::new(roles).with_payloads(self.yes());
+        let queues = vec![self.name(), self.name()];
+        if self.yes() { grant } else { grant.for_queues(queues).expect("there are two") }
     }
 
     pub(crate) fn digest(&mut self) -> Digest {

@@ -3,7 +3,8 @@
 use crate::draw::Draw;
 use jobraft_protocol::{
     ClientHello, Completion, Consistency, Failure, FailureKind, GroupSetting, JobAction, JobFilter, ModuleRef,
-    NewBatch, QueueMode, QueueSetting, Request, Retention, Setting, StateWrite, StreamOpen, WorkerOrder,
+    NewBatch, NewToken, QueueMode, QueueSetting, Request, Retention, Setting, StateWrite, StreamOpen, TokenChange,
+    TokenSecret, WorkerOrder,
 };
 
 fn consistency(draw: &mut Draw) -> Consistency {
@@ -19,6 +20,7 @@ pub(crate) fn every_opening(draw: &mut Draw) -> Vec<StreamOpen> {
         StreamOpen::Session(ClientHello { agent: draw.text() }),
         StreamOpen::Upload { digest: draw.digest(), size: draw.number(), name: draw.maybe(Draw::name) },
         StreamOpen::Download(module(draw)),
+        StreamOpen::Authenticate(TokenSecret::new(draw.digest().0)),
     ]
 }
 
@@ -140,11 +142,26 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Request> {
         Request::ListQueues { consistency: consistency(draw) },
         Request::ListModules { consistency: consistency(draw) },
         Request::ResolveModule { module: module(draw) },
+        Request::ListTokens { after: draw.maybe(Draw::name), limit: draw.small(), consistency: consistency(draw) },
+        Request::ChangeToken { change: change(draw) },
         Request::ClusterStatus,
         Request::AddNode { node: draw.node(), address: draw.address(), learner: draw.yes() },
         Request::RemoveNode { node: draw.node() },
         Request::TransferLeader { to: draw.maybe(Draw::node) },
     ]
+}
+
+fn change(draw: &mut Draw) -> TokenChange {
+    match draw.below(3) {
+        0 => TokenChange::Create(NewToken {
+            name: draw.name(),
+            hash: draw.digest(),
+            grant: draw.grant(),
+            ttl_ms: draw.maybe(Draw::number),
+        }),
+        1 => TokenChange::Rotate { name: draw.name(), hash: draw.digest(), grace_ms: draw.number() },
+        _ => TokenChange::Revoke { name: draw.name() },
+    }
 }
 
 fn settings(draw: &mut Draw) -> Vec<Setting> {

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use jobraft_protocol::{
     BackoffCurve, BatchId, BatchView, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
     JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, NewBatch, NewJob, Progress,
-    QueueName, ScheduleName, Setting, Start, Task, UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
+    QueueName, ScheduleName, Setting, Start, Task, TokenChange, TokenName, UniqueKey, WorkerId, WorkerInfo,
+    WorkerOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -166,6 +167,18 @@ pub enum Command {
         /// Which, in order.
         settings: Vec<Setting>,
     },
+    /// Makes, rotates or revokes a token. Answers [`Outcome::Done`].
+    ChangeToken {
+        /// Which, and how.
+        change: TokenChange,
+        /// Who asked for it.
+        by: String,
+    },
+    /// Notes that tokens were used, those that are there. Answers [`Outcome::Done`].
+    TokensUsed {
+        /// Which.
+        tokens: Vec<TokenName>,
+    },
     /// Makes a module known whose bytes a quorum holds, and points a name to it. Answers [`Outcome::Done`].
     PutModule {
         /// The module; its `names` are ignored.
@@ -251,6 +264,15 @@ impl Command {
                     })
                     .sum(),
                 Self::WorkersSeen { workers } => workers.len() * FIELD_BYTES,
+                Self::ChangeToken { change, by } => {
+                    let patterns = match change {
+                        TokenChange::Create(token) => token.grant.queues(),
+                        TokenChange::Rotate { .. } | TokenChange::Revoke { .. } => &[],
+                    };
+                    let patterns = patterns.iter().map(|pattern| FIELD_BYTES + pattern.as_str().len());
+                    2 * ENVELOPE_BYTES + change.name().as_str().len() + by.len() + patterns.sum::<usize>()
+                }
+                Self::TokensUsed { tokens } => tokens.iter().map(|name| FIELD_BYTES + name.as_str().len()).sum(),
                 Self::PutModule { manifest, name } => {
                     let imports = manifest.imports.iter().map(|import| FIELD_BYTES + import.len()).sum::<usize>();
                     let names = manifest.names.iter().chain(name).map(|name| FIELD_BYTES + name.as_str().len());
@@ -385,6 +407,8 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// A token was made, rotated or revoked.
+    TokenChanged,
     /// The module became known: a node without its bytes may fetch them.
     ModuleReady(Digest),
 }
@@ -473,11 +497,13 @@ pub enum Table {
     Batch,
     /// Schedules, by name.
     Schedule,
+    /// Tokens, by name.
+    Token,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Queue,
         Self::Module,
         Self::ModuleName,
@@ -488,6 +514,7 @@ impl Table {
         Self::Group,
         Self::Batch,
         Self::Schedule,
+        Self::Token,
     ];
 
     /// The table's name on disk.
@@ -504,6 +531,7 @@ impl Table {
             Self::Group => "group",
             Self::Batch => "batch",
             Self::Schedule => "schedule",
+            Self::Token => "token",
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::planted::{Bug, is_planted};
 use crate::record::{self, Counters};
 use crate::retention::{DeadJob, DeadJobs};
 use crate::schedule::Schedules;
+use crate::tokens::Tokens;
 use crate::transition::{Next, transition};
 use crate::values::Values;
 use crate::waits::Waits;
@@ -52,6 +53,7 @@ pub struct Core {
     pub(crate) workers: Workers,
     pub(crate) values: Values,
     pub(crate) catalog: Catalog,
+    pub(crate) tokens: Tokens,
     pub(crate) settings: ClusterSettings,
     pub(crate) bounds: Bounds,
     /// Of the entry being applied.
@@ -132,6 +134,8 @@ impl Core {
             Command::Disconnect { worker } => self.disconnect(*worker),
             Command::Act { targets, action, only_in } => self.act(targets, action, only_in),
             Command::Configure { settings } => self.configure(settings),
+            Command::ChangeToken { change, by } => self.change_token(change, by),
+            Command::TokensUsed { tokens } => Ok(self.tokens_used(tokens)),
             Command::PutModule { manifest, name } => {
                 if self.catalog.put(manifest, name.as_ref())? {
                     self.events.push(Event::ModuleReady(manifest.digest));

@@ -14,7 +14,7 @@
 //! | `admission` | whether jobs may come to be |
 //! | `group`, `bucket`, `waits`, `batch`, `schedule` | many jobs together: turns and limits, dependencies, batches, ticks |
 //! | `ownership` | whose things are and to which queue they belong, for the node to ask |
-//! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog` | the parts of the state |
+//! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
 //! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
@@ -48,6 +48,7 @@ mod restore;
 mod retention;
 mod schedule;
 mod state_hash;
+mod tokens;
 mod values;
 mod waits;
 mod workers;
@@ -59,3 +60,4 @@ pub use ownership::{LeaseOwner, WorkOn, WorkerOwner};
 pub use record::identity;
 pub use resting::RestingJob;
 pub use restore::{Restore, RestoreError};
+pub use tokens::TokenStanding;

@@ -10,7 +10,7 @@ use crate::retention::Floors;
 use bytes::{Bytes, BytesMut};
 use jobraft_protocol::{
     ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob,
-    Predecessor, QueueName, QueueSettings, QueueStats, Schedule, WorkerInfo, WorkerOrder, cbor,
+    Predecessor, QueueName, QueueSettings, QueueStats, Schedule, TokenView, WorkerInfo, WorkerOrder, cbor,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -247,6 +247,20 @@ pub(crate) struct ValueRecord {
     pub(crate) value: Bytes,
     pub(crate) version: u64,
     pub(crate) written_at: LogTime,
+}
+
+/// A token's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TokenRecord {
+    pub(crate) view: TokenView,
+    /// Of its secret.
+    pub(crate) hash: Digest,
+    /// Of the secret before, for as long as [`TokenView::former_until`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) former: Option<Digest>,
+    /// How long a secret of it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ttl_ms: Option<u64>,
 }
 
 impl From<&Queue> for QueueRecord {

@@ -8,7 +8,7 @@ use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
 use crate::record::{
     self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, NameRecord, PeriodRecord,
-    QueueRecord, ScheduleRecord, ValueRecord,
+    QueueRecord, ScheduleRecord, TokenRecord, ValueRecord,
 };
 use crate::retention::DeadJob;
 use crate::{Core, Table};
@@ -213,6 +213,15 @@ impl Restore {
                     return Err(inconsistent(format!("the version of state value {key} was never given")));
                 }
                 self.core.values.put(parse("state key", key)?, Some(value));
+            }
+            Table::Token => {
+                let token: TokenRecord = record::decode("token", body)?;
+                if token.view.name.as_str() != key || token.former.is_some() != token.view.former_until.is_some() {
+                    return Err(inconsistent(format!("the row of token {key} is another's, or lacks a part")));
+                }
+                if !self.core.tokens.insert(token) {
+                    return Err(inconsistent(format!("token {key} has the secret of another")));
+                }
             }
             Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
             Table::ModuleName => self.names.push((parse("module name", key)?, NameRecord::decode(body)?)),

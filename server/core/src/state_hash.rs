@@ -30,6 +30,7 @@ impl Core {
         part(encode(self.batches.records()));
         part(encode(self.schedules.records()));
         part(encode(&self.modules()));
+        part(encode(&self.tokens.by_name));
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_unstable_by_key(|(id, _)| **id);
         for (id, job) in jobs {

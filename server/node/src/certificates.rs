@@ -4,11 +4,10 @@
 //! Not in a simulation: there certificates do not change, and looks at a real disk would be no part of its story.
 
 use crate::machine;
-use crate::tls::{Credentials, Look, Watch};
+use crate::tls::{Credentials, Look, Watch, certificate};
 use crate::transport::Endpoint;
 use std::time::Duration;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -63,7 +62,7 @@ pub(crate) async fn keep_current(
                 Ok(closed) => {
                     credentials = *found;
                     let until = credentials.not_after();
-                    let until = until.format(&Rfc3339).unwrap_or_else(|_| until.to_string());
+                    let until = certificate::text(until);
                     tracing::info!(until, "new certificates are in use");
                     if closed > 0 {
                         tracing::warn!(closed, "closed connections whose certificates are revoked");

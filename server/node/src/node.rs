@@ -16,7 +16,7 @@ use crate::transport::{
 };
 use jobraft_protocol::{Error, ErrorCode, NodeId};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -100,13 +100,14 @@ impl Node {
         };
         let peers = Arc::new(Peers::new(endpoint.clone(), local.clone()));
         let dispatcher = Dispatcher::new();
+        let (token_changed, tokens_changed) = watch::channel(());
         let consensus = Consensus::start(ConsensusOptions {
             cluster: config.cluster.clone(),
             node: config.node_id,
             instance: data.instance(),
             directory: data.group(GROUP)?,
             peers: Arc::clone(&peers),
-            observer: observer(dispatcher.clone(), store.clone()),
+            observer: observer(dispatcher.clone(), store.clone(), token_changed),
         })
         .await?;
         let modules = ModuleExchange::new(store, consensus.clone(), Arc::clone(&peers), config.node_id);
@@ -117,7 +118,10 @@ impl Node {
             config.cluster.clone(),
             config.node_id,
             audit.clone(),
+            tokens_changed,
         ));
+        let directory: Weak<Api> = Arc::downgrade(&api);
+        endpoint.know_tokens(directory);
         let (formed, formation) = watch::channel(None);
         let instance = data.instance();
         let spawn = |task| AbortOnDropHandle::new(task);
@@ -218,7 +222,7 @@ async fn accept(
         match accepted.protocol {
             Protocol::Client => {
                 let api = Arc::clone(&api);
-                tokio::spawn(async move { api.serve(accepted.connection, accepted.identity).await });
+                tokio::spawn(async move { api.serve(accepted).await });
             }
             Protocol::Peer => {
                 tokio::spawn(serve_peer(

@@ -4,8 +4,9 @@ use super::plan::{Plan, backoff, queue, task};
 use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{
-    Consistency, Digest, ErrorCode, JobAction, JobFilter, JobId, JobState, JobTemplate, ModuleRef, QueueMode,
-    QueueSetting, Request, Response, Schedule, ScheduleName, Setting, StateKey, WorkerOrder,
+    ClientRole, Consistency, Digest, ErrorCode, Grant, JobAction, JobFilter, JobId, JobState, JobTemplate, ModuleRef,
+    NewToken, QueueMode, QueueSetting, Request, Response, Schedule, ScheduleName, Setting, StateKey, TokenChange,
+    TokenName, WorkerOrder,
 };
 use rand::RngExt as _;
 
@@ -23,6 +24,7 @@ pub(super) async fn operate(mut seat: Seat, plan: Plan) {
             70..75 => pause(&mut seat).await,
             75..80 => schedule(&mut seat).await,
             80..83 => quiet(&mut seat).await,
+            83..86 => tokens(&mut seat).await,
             _ => look(&mut seat).await,
         }
     }
@@ -49,6 +51,22 @@ async fn schedule(seat: &mut Seat) {
 
 fn schedule_name() -> ScheduleName {
     ScheduleName::new("workload").expect("it is a name")
+}
+
+/// Makes a token, gives it another secret, and removes it. Whether any of them is refused is nothing to this history: what is
+/// asked for is that all nodes come to the same.
+async fn tokens(seat: &mut Seat) {
+    let name: TokenName = format!("token-{}", seat.rng.random_range(0..3)).parse().expect("it is a name");
+    let hash = |seat: &mut Seat| Digest(seat.rng.random());
+    let grant = Grant::new([ClientRole::Viewer]);
+    let ttl_ms = seat.chance(50).then_some(5_000);
+    let new = NewToken { name: name.clone(), hash: hash(seat), grant, ttl_ms };
+    seat.ask(Request::ChangeToken { change: TokenChange::Create(new) }).await;
+    let change = TokenChange::Rotate { name: name.clone(), hash: hash(seat), grace_ms: 1_000 };
+    seat.ask(Request::ChangeToken { change }).await;
+    if seat.chance(50) {
+        seat.ask(Request::ChangeToken { change: TokenChange::Revoke { name } }).await;
+    }
 }
 
 /// Lets a worker rest for a while.
@@ -146,7 +164,8 @@ async fn pause(seat: &mut Seat) {
 /// Asks for what there is to look at; that an answer comes is all that is asked of it here.
 async fn look(seat: &mut Seat) {
     let consistency = if seat.chance(50) { Consistency::Linearizable } else { Consistency::Stale };
-    let request = match seat.rng.random_range(0..12) {
+    let request = match seat.rng.random_range(0..13) {
+        12 => Request::ListTokens { after: None, limit: 100, consistency },
         7 => Request::GetState { key: StateKey::new("value-0").expect("it is a key"), consistency },
         8 => Request::ListBatches { after: None, limit: 100, consistency },
         9 => Request::ListSchedules { after: None, limit: 100, consistency },

@@ -45,6 +45,8 @@ pub(super) const fn made(request: &Request) -> Made {
         | Request::RunSchedule { .. }
         | Request::Heartbeat { .. }
         | Request::OrderWorker { .. }
+        | Request::ChangeToken { .. }
+        | Request::ListTokens { .. }
         | Request::GetState { .. }
         | Request::ListModules { .. }
         | Request::ResolveModule { .. } => Made::Here,

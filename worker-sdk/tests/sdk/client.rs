@@ -4,11 +4,11 @@ use crate::node::{Asked, Authority, Node, WORKER, now};
 use bytes::Bytes;
 use jobraft_protocol::limits::WORKER_LIST_MAX;
 use jobraft_protocol::{
-    ALPN_CLIENT, ALPN_PEER, ClusterStatus, Consistency, EnqueueOutcome, Error, ErrorCode, LogTime, ModuleName,
-    ModuleRef, NewJob, QueueName, Request, Response, Role, Task, TaskName, WorkerId, WorkerInfo, WorkerOrder,
-    WorkerView,
+    ALPN_CLIENT, ALPN_PEER, ClusterSettings, ClusterStatus, Consistency, EnqueueOutcome, Error, ErrorCode, LogTime,
+    ModuleName, ModuleRef, NewJob, QueueName, Request, Response, Role, Task, TaskName, TokenSecret, WorkerId,
+    WorkerInfo, WorkerOrder, WorkerView,
 };
-use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Pem, SdkError, TlsError};
+use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Credential, Pem, SdkError, TlsError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::sync::Arc;
@@ -302,7 +302,7 @@ async fn an_expired_certificate_is_named_before_anything_is_sent() {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
     });
-    (config.cert, config.key) = (Pem::Bytes(cert), Pem::Bytes(key));
+    config.credential = Credential::Certificate { cert: Pem::Bytes(cert), key: Pem::Bytes(key) };
     let error = Client::connect(config).await.unwrap_err();
     assert!(matches!(error, SdkError::Tls(TlsError::Expired { .. })), "{error}");
 }
@@ -316,12 +316,84 @@ async fn a_key_that_others_can_read_is_refused() {
     let path = directory.path().join("client.key");
     let mut config = authority.config(&[]);
     config.endpoints = vec!["127.0.0.1:9".parse().unwrap()];
-    let Pem::Bytes(key) = &config.key else { unreachable!() };
+    let Credential::Certificate { cert, key: Pem::Bytes(key) } = &config.credential else { unreachable!() };
     std::fs::write(&path, key).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-    config.key = path.clone().into();
+    config.credential = Credential::Certificate { cert: cert.clone(), key: path.clone().into() };
     let text = Client::connect(config).await.unwrap_err().to_string();
     assert!(text.contains("mode 640") && text.ends_with(&format!("chmod 600 {}", path.display())), "{text}");
+}
+
+/// A file that only its owner reads.
+fn private(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_shown_first_and_its_file_is_read_anew_for_each_connection() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ci.token");
+    let [old, new] = [1, 2].map(|number| TokenSecret::new([number; 32]));
+    private(&file, &format!("{}\n", old.reveal()));
+    node.tokens.lock().unwrap().good = Some(old.hash());
+    let base = authority.config(&[&node]);
+    let config = ClientConfig { credential: Credential::Token(file.clone().into()), ..base };
+    let client = Client::connect(config).await.unwrap();
+    let asked = tokio::spawn({
+        let client = client.clone();
+        async move { client.settings(Consistency::Stale).await }
+    });
+    let request = node.next().await;
+    request.answer(Ok(Response::Settings(ClusterSettings::default())));
+    asked.await.unwrap().unwrap();
+
+    private(&file, &new.reveal());
+    node.tokens.lock().unwrap().good = Some(new.hash());
+    request.session.cut();
+    let asked = tokio::spawn(async move { client.settings(Consistency::Stale).await });
+    node.next().await.answer(Ok(Response::Settings(ClusterSettings::default())));
+    asked.await.unwrap().unwrap();
+    assert_eq!(node.tokens.lock().unwrap().shown, [old, new]);
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_count_is_told_at_once_and_not_tried_again() {
+    let authority = Authority::new();
+    let node = Node::start(&authority, 1);
+    let secret = TokenSecret::new([1; 32]);
+    let base = authority.config(&[&node]);
+    let credential = Credential::Token(Pem::Bytes(secret.reveal().into()));
+    let error = Client::connect(ClientConfig { credential, ..base }).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Unauthenticated), "{error}");
+    assert!(!error.retryable() && error.to_string().contains("not one of ours"), "{error}");
+    assert!(!error.to_string().contains(&secret.reveal()) && !format!("{error:?}").contains(&secret.reveal()));
+    assert_eq!(node.tokens.lock().unwrap().shown.len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_to_nodes_of_the_cluster_alone() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let foreign = Node::start(&theirs, 1);
+    let client = Node::with_certificate(&ours, 2, ours.issue("jobraft://client/thief", |_| {}), ALPN_CLIENT);
+    for node in [&foreign, &client] {
+        let credential = Credential::Token(Pem::Bytes(TokenSecret::new([1; 32]).reveal().into()));
+        Client::connect(ClientConfig { credential, ..ours.config(&[node]) }).await.unwrap_err();
+        assert!(node.tokens.lock().unwrap().shown.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_refused_before_anything_is_sent_and_not_repeated() {
+    let authority = Authority::new();
+    let mut config = authority.config(&[]);
+    config.endpoints = vec!["127.0.0.1:9".parse().unwrap()];
+    config.credential = Credential::Token(Pem::Bytes(b"hunter2".to_vec()));
+    let text = Client::connect(config).await.unwrap_err().to_string();
+    assert!(text.contains("no usable token") && text.contains("jrt_") && !text.contains("hunter2"), "{text}");
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use jobraft_protocol::frame;
 use jobraft_protocol::limits::{CLIENT_FRAME_BYTES_MAX, WORKER_SEEN_MS};
 use jobraft_protocol::{
-    ALPN_CLIENT, ClientFrame, Digest, Error, Extended, FencingToken, JobId, JobState, JobView, LeaderHint, LeasedJob,
-    LogTime, ModuleManifest, ModuleName, ModuleRef, NodeAddress, NodeId, OnFailure, Push, QueueName, Request, Response,
-    ServerFrame, ServerHello, StreamOpen, Task, TaskName, WorkerId, WorkerOrder,
+    ALPN_CLIENT, ClientFrame, Digest, Error, ErrorCode, Extended, FencingToken, JobId, JobState, JobView, LeaderHint,
+    LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NodeAddress, NodeId, OnFailure, Push, QueueName,
+    Request, Response, ServerFrame, ServerHello, StreamOpen, Task, TaskName, TokenSecret, WorkerId, WorkerOrder,
 };
 use jobraft_sdk::{Client, ClientConfig, Pem};
 use rcgen::{
@@ -150,6 +150,15 @@ impl Session {
     }
 }
 
+/// The tokens that a node was shown, and the hash of the good one.
+#[derive(Default)]
+pub(crate) struct Shown {
+    pub(crate) good: Option<Digest>,
+    pub(crate) shown: Vec<TokenSecret>,
+}
+
+pub(crate) type Tokens = Arc<Mutex<Shown>>;
+
 pub(crate) const WORKER: WorkerId = WorkerId(7);
 
 pub(crate) struct Node {
@@ -160,6 +169,7 @@ pub(crate) struct Node {
     pub(crate) leader: Arc<Mutex<Option<LeaderHint>>>,
     /// The modules it holds, under the digests that it claims for them.
     pub(crate) modules: Modules,
+    pub(crate) tokens: Tokens,
     accepting: tokio::task::AbortHandle,
 }
 
@@ -180,6 +190,7 @@ impl Node {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let clients =
             rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .allow_unauthenticated()
                 .build()
                 .unwrap();
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -200,10 +211,12 @@ impl Node {
         let leader = Arc::new(Mutex::new(Some(LeaderHint { node: id, address: address.clone() })));
         let (asked, requests) = mpsc::unbounded_channel();
         let modules = Modules::default();
-        let (hint, held) = (Arc::clone(&leader), Arc::clone(&modules));
+        let tokens = Tokens::default();
+        let (hint, held, known) = (Arc::clone(&leader), Arc::clone(&modules), Arc::clone(&tokens));
         let accepting = tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
-                let (asked, leader, held) = (asked.clone(), Arc::clone(&hint), Arc::clone(&held));
+                let (asked, leader) = (asked.clone(), Arc::clone(&hint));
+                let (held, known) = (Arc::clone(&held), Arc::clone(&known));
                 tokio::spawn(async move {
                     // A client that is refused, or goes away, is no failure of the node.
                     let Ok(connection) = incoming.await else { return };
@@ -215,13 +228,13 @@ impl Node {
                             id,
                             Arc::clone(&leader),
                             asked.clone(),
-                            Arc::clone(&held),
+                            (Arc::clone(&held), Arc::clone(&known)),
                         ));
                     }
                 });
             }
         });
-        Self { id, address, requests, leader, modules, accepting: accepting.abort_handle() }
+        Self { id, address, requests, leader, modules, tokens, accepting: accepting.abort_handle() }
     }
 
     /// Whoever comes from here on gets no answer.
@@ -277,10 +290,18 @@ async fn stream(
     node: NodeId,
     leader: Arc<Mutex<Option<LeaderHint>>>,
     asked: mpsc::UnboundedSender<Asked>,
-    modules: Modules,
+    (modules, tokens): (Modules, Tokens),
 ) -> Option<()> {
     match read(&mut receive).await? {
         StreamOpen::Session(_) => {}
+        StreamOpen::Authenticate(secret) => {
+            let is_good = tokens.lock().unwrap().good == Some(secret.hash());
+            tokens.lock().unwrap().shown.push(secret);
+            let bad = || Error::new(ErrorCode::Unauthenticated, "not one of ours");
+            let answer = if is_good { Ok(()) } else { Err(bad()) };
+            send.write_all(&framed(&answer)).await.unwrap();
+            return send.finish().ok();
+        }
         StreamOpen::Upload { digest, size, name } => {
             let bytes = receive.read_to_end(usize::try_from(size).unwrap()).await.unwrap();
             assert_eq!(bytes.len() as u64, size);

@@ -1,12 +1,12 @@
 //! `jobraft certs issue`: certificates for nodes and clients.
 
 use super::{DIRECTORY, authority, failed};
+use crate::command::grant::{GrantArgs, roles_help};
 use crate::failure::Failure;
 use crate::output::Output;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jobraft_node::tls::{IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError};
-use jobraft_protocol::{ClientRole, Grant, NodeId, QueuePattern};
+use jobraft_protocol::NodeId;
 use std::path::PathBuf;
 
 /// Issue a certificate for a node or a client
@@ -31,44 +31,19 @@ enum Whom {
         hosts: Vec<String>,
     },
     /// For a producer, a worker, a person or a tool: writes NAME.crt and NAME.key
-    #[command(after_help = CLIENT_HELP)]
-    Client {
-        /// The client's name
-        name: String,
-        /// What it may do; repeat it for several roles
-        #[arg(long = "role", required = true, value_name = "ROLE", value_parser = role())]
-        roles: Vec<ClientRole>,
-        /// The queues that it covers: a name, the beginning of one and *, or * alone; repeat it for each [default: *]
-        #[arg(long = "queue", value_name = "PATTERN")]
-        queues: Vec<QueuePattern>,
-        /// Whether it sees payloads, results, logs and values of jobs that it has not leased itself [default: yes for
-        /// admin and producer, else no]
-        #[arg(long, value_name = "YES|NO", value_parser = yes_or_no())]
-        payloads: Option<bool>,
-    },
-}
-
-const CLIENT_HELP: &str = "\
-Roles:
-  admin     everything, the membership of the cluster included
-  operator  runs the queues: pauses, limits, schedules, retries, deletes
-  producer  enqueues jobs, follows them, calls them off, brings modules
-  worker    leases jobs and reports on them
-  viewer    looks, and changes nothing
-
+    #[command(after_help = concat!(roles_help!(), "
 Examples:
   jobraft certs issue client alice --role admin
   jobraft certs issue client shop --role producer --queue 'shop/*' --queue mail
   jobraft certs issue client app --role producer --role worker
   jobraft certs issue client grafana --role viewer
-  jobraft certs issue client support --role operator --payloads yes";
-
-fn role() -> impl TypedValueParser<Value = ClientRole> {
-    PossibleValuesParser::new(ClientRole::ALL.map(ClientRole::as_str)).try_map(|text| text.parse::<ClientRole>())
-}
-
-fn yes_or_no() -> impl TypedValueParser<Value = bool> {
-    PossibleValuesParser::new(["yes", "no"]).map(|text| text == "yes")
+  jobraft certs issue client support --role operator --payloads yes"))]
+    Client {
+        /// The client's name
+        name: String,
+        #[command(flatten)]
+        grant: GrantArgs,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -90,20 +65,11 @@ impl IssueArgs {
         let authority = authority(&options.dir)?;
         let (stem, issued) = match &self.whom {
             Whom::Node { id, hosts } => (format!("node-{id}"), authority.issue_node(NodeId(*id), hosts, options.days)),
-            Whom::Client { name, roles, queues, payloads } => {
-                let grant = grant(roles, queues, *payloads)?;
-                (name.clone(), authority.issue_client(name, grant, options.days))
-            }
+            Whom::Client { name, grant } => (name.clone(), authority.issue_client(name, grant.grant()?, options.days)),
         };
         let doing = format!("issue a certificate for {stem}");
         write(options, &stem, &issued.map_err(|error| failed(&doing, &error))?)
     }
-}
-
-fn grant(roles: &[ClientRole], queues: &[QueuePattern], payloads: Option<bool>) -> Result<Grant, Failure> {
-    let queues = (!queues.is_empty()).then(|| queues.to_vec());
-    Grant::said(roles.iter().copied(), queues, payloads)
-        .map_err(|error| Failure::usage("say what the client may do", error))
 }
 
 fn write(options: &IssueOptions, stem: &str, pair: &IssuedPair) -> Result<(), Failure> {

@@ -50,14 +50,7 @@ impl Processes {
             let text = demo.node_toml(id);
             write(&demo.node_file(id), &text)?;
         }
-        let connection = demo.connection();
-        let context = Context {
-            endpoints: connection.endpoints,
-            ca: Some(connection.ca),
-            cert: Some(connection.cert),
-            key: Some(connection.key),
-            ..Context::default()
-        };
+        let context = Context::of(demo.endpoints(), demo.files());
         context.write(&demo.path("client.toml"))?;
         Ok(demo)
     }
@@ -87,8 +80,16 @@ impl Processes {
 
     /// How clients reach the cluster.
     pub(in crate::command) fn connection(&self) -> Connection {
-        let TlsFiles { ca, cert, key, .. } = TlsFiles::in_directory(&self.path("certs"), CLIENT);
-        Connection { endpoints: self.addresses.values().cloned().collect(), ca, cert, key }
+        Connection::of(self.endpoints(), self.files())
+    }
+
+    fn endpoints(&self) -> Vec<NodeAddress> {
+        self.addresses.values().cloned().collect()
+    }
+
+    /// Who clients are.
+    fn files(&self) -> TlsFiles {
+        TlsFiles::in_directory(&self.path("certs"), CLIENT)
     }
 
     /// The address of a node.

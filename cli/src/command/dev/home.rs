@@ -41,14 +41,7 @@ impl Home {
         home.make_certificates().map_err(|error| Failure::from_error("make certificates", &error))?;
         // Relative paths: the directory may be moved.
         let relative = TlsFiles::in_directory(Path::new("certs"), CLIENT);
-        let text = Context {
-            endpoints: vec![listen.into()],
-            ca: Some(relative.ca),
-            cert: Some(relative.cert),
-            key: Some(relative.key),
-            ..Context::default()
-        };
-        text.write(&context)?;
+        Context::of(vec![listen.into()], relative).write(&context)?;
         Ok(home)
     }
 
@@ -119,8 +112,7 @@ impl Home {
 
     /// How the worker inside reaches it.
     pub(super) fn connection(&self) -> Connection {
-        let TlsFiles { ca, cert, key, .. } = TlsFiles::in_directory(&self.certs(), CLIENT);
-        Connection { endpoints: vec![self.listen.into()], ca, cert, key }
+        Connection::of(vec![self.listen.into()], TlsFiles::in_directory(&self.certs(), CLIENT))
     }
 
     /// Where compiled modules are kept.

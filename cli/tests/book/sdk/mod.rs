@@ -20,6 +20,7 @@ mod retries;
 mod schedules;
 mod scheduling;
 mod states;
+mod tokens;
 mod unique;
 mod wasm;
 mod workflows;

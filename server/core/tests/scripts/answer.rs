@@ -224,6 +224,7 @@ impl Script {
                 Event::Ordered { worker, order } => format!("ordered {worker} {order}"),
                 Event::LeaseExpired { worker } => format!("lost {worker}"),
                 Event::Revoked { worker, lease } => format!("revoked {worker} {} {}", name(&lease.job), lease.token),
+                Event::TokenChanged => "token changed".to_owned(),
                 Event::ModuleReady(digest) => format!("module {}", char::from(digest.0[0])),
             })
             .collect();

@@ -3,6 +3,7 @@
 use super::room::Rooms;
 use crate::audit::{Event, Outcome};
 use crate::tls::Identity;
+use jobraft_protocol::Digest;
 use jobraft_protocol::limits::{CONNECTION_FETCHES_MAX, CONNECTION_REQUESTS_MAX};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) identity: Arc<Identity>,
+    /// By the hash of which token it was let in, if by one.
+    pub(super) token: Option<Digest>,
     /// Where it connected from.
     pub(super) remote: SocketAddr,
     /// Places of requests under way.
@@ -28,9 +31,15 @@ impl Client {
     }
 
     /// One whose answers take room of `answer_bytes` as well.
-    pub(super) fn new(identity: Identity, remote: SocketAddr, answer_bytes: &Arc<Semaphore>) -> Self {
+    pub(super) fn new(
+        identity: Identity,
+        token: Option<Digest>,
+        remote: SocketAddr,
+        answer_bytes: &Arc<Semaphore>,
+    ) -> Self {
         Self {
             identity: Arc::new(identity),
+            token,
             remote,
             places: Arc::new(Semaphore::new(CONNECTION_REQUESTS_MAX)),
             fetches: Arc::new(Semaphore::new(CONNECTION_FETCHES_MAX)),

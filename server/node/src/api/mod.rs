@@ -28,6 +28,7 @@ mod schedule;
 mod session;
 mod settings;
 mod state;
+mod token;
 mod trail;
 mod upload;
 mod visible;
@@ -53,6 +54,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod token_tests;
+#[cfg(test)]
 mod workflow_tests;
 
 use crate::audit::{self, Audit};
@@ -60,14 +63,13 @@ use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;
 use crate::modules::{ModuleExchange, ModuleStore};
 use crate::shares::Shares;
-use crate::tls::Identity;
-use crate::transport::{CloseCode, Connection, FrameReceiver, FrameSender};
+use crate::transport::{Accepted, CloseCode, FrameReceiver, FrameSender};
 use client::Client;
 use jobraft_core::command::Event;
 use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, StreamOpen, limits};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 /// Payload bytes of the requests under way at this node; sessions are read no further until some are answered.
@@ -76,6 +78,8 @@ const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
 const REQUEST_BYTES_UNIT: usize = 1024;
 /// Modules that are received from clients at once; those beyond wait their turn.
 const UPLOADS_MAX: usize = 4;
+/// Tokens whose use is noted at once; others are noted when they are next used.
+const NOTING_USE_MAX: usize = 4;
 /// How long a stream may take to say what it is for; then it is given up.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -91,6 +95,10 @@ pub struct Api {
     uploads: Semaphore,
     uploaders: Shares,
     audit: Audit,
+    /// Marked whenever a token is made, rotated or revoked.
+    tokens_changed: watch::Receiver<()>,
+    /// Places of tokens whose use is being noted.
+    noting_use: Arc<Semaphore>,
 }
 
 impl Api {
@@ -103,38 +111,64 @@ impl Api {
         cluster: String,
         node: NodeId,
         audit: Audit,
+        tokens_changed: watch::Receiver<()>,
     ) -> Self {
         let request_bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX / REQUEST_BYTES_UNIT));
         let answer_bytes = room::of_all();
         let (uploads, uploaders) = (Semaphore::new(UPLOADS_MAX), Shares::new(limits::UPLOADS_PER_NAME_MAX));
-        Self { consensus, dispatcher, modules, cluster, node, request_bytes, answer_bytes, uploads, uploaders, audit }
+        Self {
+            consensus,
+            dispatcher,
+            modules,
+            cluster,
+            node,
+            request_bytes,
+            answer_bytes,
+            uploads,
+            uploaders,
+            audit,
+            tokens_changed,
+            noting_use: Arc::new(Semaphore::new(NOTING_USE_MAX)),
+        }
     }
 
-    /// Serves a client's connection until it is closed. `identity` is what its certificate proved.
-    pub async fn serve(self: Arc<Self>, connection: Connection, identity: Identity) {
-        let client = Client::new(identity, connection.remote_address(), &self.answer_bytes);
+    /// Serves a client's connection until it is closed, or the token that it showed does not count any more.
+    pub async fn serve(self: Arc<Self>, accepted: Accepted) {
+        let Accepted { connection, identity, token, .. } = accepted;
+        let client = Client::new(identity, token, connection.remote_address(), &self.answer_bytes);
         let (who, from) = (Arc::clone(&client.identity), client.remote);
         let owner = who.owner();
         self.audit.tell_seldom(&owner, "connected", audit::Event::Connected { who, from }).await;
         // How many there are at once is bounded by what the connection grants.
-        while let Some((sender, receiver)) = connection.accept().await {
-            tokio::spawn(Arc::clone(&self).serve_stream(client.clone(), sender, receiver));
+        let streams = async {
+            while let Some((sender, receiver)) = connection.accept().await {
+                tokio::spawn(Arc::clone(&self).serve_stream(client.clone(), sender, receiver));
+            }
+        };
+        tokio::select! {
+            () = streams => {}
+            ended = token::ended(&self, &client) => {
+                connection.close(CloseCode::Unauthenticated, &ended.message);
+                tracing::info!(identity = %client.identity, "closed a connection: {ended}");
+            }
         }
     }
 
     async fn serve_stream(self: Arc<Self>, client: Client, mut sender: FrameSender, mut receiver: FrameReceiver) {
-        match timeout(OPEN_TIMEOUT, receiver.recv::<StreamOpen>()).await {
+        let opened = timeout(OPEN_TIMEOUT, receiver.recv::<StreamOpen>()).await;
+        match opened {
             Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, client, hello, sender, receiver).await,
-            Ok(Ok(Some(StreamOpen::Upload { digest, size, name }))) => {
+            Ok(Ok(None)) => {}
+            // A session's requests are looked at one by one.
+            Ok(Ok(Some(StreamOpen::Upload { digest, size, name }))) if token::check(&self, &client).is_ok() => {
                 let announced = upload::Announced { digest, size, name };
                 upload::run(&self, &client, announced, sender, receiver).await;
             }
-            Ok(Ok(Some(StreamOpen::Download(module)))) => {
+            Ok(Ok(Some(StreamOpen::Download(module)))) if token::check(&self, &client).is_ok() => {
                 download::run(&self, &client, module, sender).await;
             }
-            Ok(Ok(None)) => {}
-            // What was malformed is logged where it was found.
-            Ok(Err(_)) | Err(_) => {
+            // What was malformed is logged where it was found. Who it is, is known.
+            Ok(Ok(Some(_)) | Err(_)) | Err(_) => {
                 sender.reset(CloseCode::Protocol);
                 receiver.stop(CloseCode::Protocol);
             }
@@ -164,10 +198,14 @@ impl Api {
 pub fn observer(
     dispatcher: Dispatcher,
     modules: ModuleStore,
+    tokens_changed: watch::Sender<()>,
 ) -> Box<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync> {
     Box::new(move |events, next_timer| {
         if events.iter().any(|event| matches!(event, Event::ModuleReady(_))) {
             modules.want();
+        }
+        if events.contains(&Event::TokenChanged) {
+            tokens_changed.send_replace(());
         }
         dispatcher.observe(&events, next_timer);
     })

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::trail::{self, Trail};
 use super::{
     act, batch, bounds, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, reach, report,
-    schedule, settings, state,
+    schedule, settings, state, token,
 };
 use crate::auth::{self, Need};
 use jobraft_core::command::Outcome;
@@ -23,6 +23,10 @@ pub(super) async fn at_once(session: &Session, request: &Request) -> Option<Answ
     // Before anything is done for each of what it names.
     if let Err(too_many) = bounds::counts(request) {
         return Some(Err(too_many));
+    }
+    if let Err(ended) = token::check(&session.api, &session.client) {
+        trail::refused(session, request, &ended).await;
+        return Some(Err(ended));
     }
     if let Err(forbidden) = auth::decide(&session.client.identity, &mut Need::of(request)) {
         trail::refused(session, request, &forbidden).await;
@@ -108,6 +112,10 @@ fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Ans
         Request::ListQueues { consistency } => Box::pin(queue::list(api, identity, consistency, room)),
         Request::ListModules { consistency } => Box::pin(module::list(api, identity, consistency, room)),
         Request::ResolveModule { module } => Box::pin(async move { module::resolve(api, &module).await }),
+        Request::ChangeToken { change } => Box::pin(token::change(api, identity, change)),
+        Request::ListTokens { after, limit, consistency } => {
+            Box::pin(token::list(api, after, limit, consistency, room))
+        }
         Request::AddNode { node, address, learner } => Box::pin(cluster::add_node(api, node, address, learner)),
         Request::RemoveNode { node } => Box::pin(cluster::remove_node(api, node)),
         Request::TransferLeader { to } => Box::pin(cluster::transfer_leader(api, to)),

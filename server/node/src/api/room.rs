@@ -5,7 +5,9 @@
 
 use crate::dispatch::RoomHeld;
 use jobraft_protocol::limits::{CLIENT_ANSWER_BYTES_MAX, CONNECTION_ANSWER_BYTES_MAX};
-use jobraft_protocol::{JobView, ModuleManifest, Predecessor, Response, ScheduleView, StateValue, WorkerView, limits};
+use jobraft_protocol::{
+    JobView, ModuleManifest, Predecessor, Response, ScheduleView, StateValue, TokenView, WorkerView, limits,
+};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -122,6 +124,7 @@ fn bytes(response: &Response) -> usize {
         }
         Response::StateList(values) => values.iter().map(value_bytes).sum(),
         Response::Workers(workers) => workers.iter().map(worker_bytes).sum(),
+        Response::Tokens(tokens) => tokens.iter().map(token_bytes).sum(),
         Response::Batches(batches) => size_of_val(batches.as_slice()),
         Response::Groups(groups) => size_of_val(groups.as_slice()),
         Response::Schedule(schedule) => schedule_bytes(schedule),
@@ -146,6 +149,11 @@ pub(super) fn worker_bytes(worker: &WorkerView) -> usize {
     let WorkerView { info, jobs, .. } = worker;
     let queues = info.queues.iter().map(|queue| size_of_val(queue) + queue.as_str().len()).sum::<usize>();
     size_of_val(worker) + info.name.len() + info.agent.len() + queues + size_of_val(jobs.as_slice())
+}
+
+pub(super) fn token_bytes(token: &TokenView) -> usize {
+    let patterns = token.grant.queues().iter().map(|pattern| size_of_val(pattern) + pattern.as_str().len());
+    size_of_val(token) + token.name.as_str().len() + token.created_by.len() + patterns.sum::<usize>()
 }
 
 pub(super) fn schedule_bytes(view: &ScheduleView) -> usize {

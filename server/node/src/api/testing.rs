@@ -5,11 +5,12 @@
 use crate::config::{AuditConfig, LogConfig, NodeConfig};
 use crate::node::Node;
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
+use crate::transport::testing::connect_unproved;
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
 use jobraft_protocol::{
     ClientFrame, ClientHello, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Grant, JobAction, JobId,
     JobView, LeaseRef, LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start,
-    StreamOpen, Task, WorkerId, WorkerInfo,
+    StreamOpen, Task, TokenSecret, WorkerId, WorkerInfo,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -101,13 +102,27 @@ impl Bench {
         Session { _endpoint: Some(client), ..session }
     }
 
+    /// A session of whoever shows this token; it has no certificate.
+    pub(super) async fn session_with(&self, secret: &TokenSecret, seed: u8) -> Result<Session, Error> {
+        let opening = StreamOpen::Authenticate(secret.clone());
+        let (connection, quic) = connect_unproved(self.node.listen_addr(), &self.config.tls.ca, &opening).await?;
+        let session = self.session_on(connection, seed).await;
+        Ok(Session { _quic: Some(quic), ..session })
+    }
+
+    /// What the node says to whoever shows no certificate and opens its first stream so.
+    pub(super) async fn intrude(&self, opening: &StreamOpen) -> Error {
+        let outcome = connect_unproved(self.node.listen_addr(), &self.config.tls.ca, opening).await;
+        outcome.err().expect("nobody comes in like that")
+    }
+
     async fn session_on(&self, connection: Connection, seed: u8) -> Session {
         let (mut sender, mut receiver) = connection.open().await.unwrap();
         sender.send(&StreamOpen::Session(ClientHello { agent: "test".to_owned() })).await.unwrap();
         let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
         assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
         let (time, pushes) = (hello.time, VecDeque::new());
-        Session { connection, sender, receiver, next: 0, time, seed, pushes, _endpoint: None }
+        Session { connection, sender, receiver, next: 0, time, seed, pushes, _endpoint: None, _quic: None }
     }
 }
 
@@ -127,6 +142,7 @@ pub(super) struct Session {
     seed: u8,
     pushes: VecDeque<Push>,
     _endpoint: Option<Endpoint>,
+    _quic: Option<quinn::Endpoint>,
 }
 
 impl Session {

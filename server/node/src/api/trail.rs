@@ -4,7 +4,9 @@ use super::request::Answer;
 use super::session::Session;
 use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
-use jobraft_protocol::{EnqueueOutcome, Error, ErrorCode, JobAction, Request, Response, Retry, Setting};
+use jobraft_protocol::{
+    EnqueueOutcome, Error, ErrorCode, JobAction, NewToken, Request, Response, Retry, Setting, TokenChange,
+};
 use std::fmt::Display;
 
 /// Things of one request that are named; the number of the others stands behind them.
@@ -50,7 +52,8 @@ impl Trail {
 /// Tells that a request was refused before its handler had it.
 pub(super) async fn refused(session: &Session, request: &Request, error: &Error) {
     // A node that does not lead refuses nobody, and one that cannot ask the others does not know.
-    if session.api.audit.is_on() && error.code.retry() == Retry::Never {
+    let is_final = error.code.retry() == Retry::Never || error.code == ErrorCode::Unauthenticated;
+    if session.api.audit.is_on() && is_final {
         session.refused(request.name(), named(request), error).await;
     }
 }
@@ -88,6 +91,7 @@ fn named(request: &Request) -> Vec<String> {
         Request::CreateBatch { batch } => note("batch", &batch.id),
         Request::GetJob { job, .. } => note("job", job),
         Request::GetSchedule { name, .. } => note("schedule", name),
+        Request::ChangeToken { change } => note("token", &changed(change)),
         Request::ResolveModule { module } => note("module", module),
         _ => {}
     }
@@ -117,6 +121,15 @@ fn describe(action: &JobAction) -> String {
         JobAction::Move { queue } => format!("move to {queue}"),
         JobAction::Prioritize { priority } => format!("prioritize to {priority}"),
         JobAction::Cancel { .. } | JobAction::Delete | JobAction::Retry => action.as_str().to_owned(),
+    }
+}
+
+/// A change of tokens, without their hashes.
+fn changed(change: &TokenChange) -> String {
+    match change {
+        TokenChange::Create(NewToken { name, grant, .. }) => format!("{name} created: {grant}"),
+        TokenChange::Rotate { name, .. } => format!("{name} rotated"),
+        TokenChange::Revoke { name } => format!("{name} revoked"),
     }
 }
 

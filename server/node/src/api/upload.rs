@@ -77,7 +77,7 @@ async fn upload(
         check_owner(api, identity, name).await?;
     }
 
-    let share = api.uploaders.of(identity).acquire_owned().await;
+    let share = api.uploaders.of(identity.owner()).acquire_owned().await;
     let _share = share.expect("this semaphore is never closed");
     let _place = api.uploads.acquire().await.expect("this semaphore is never closed");
     let received = async {

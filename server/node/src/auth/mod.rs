@@ -1,6 +1,6 @@
 //! Authorization: who may ask for what. Decided on the path of each request, before anything is proposed.
 //!
-//! Pure: no I/O, no clock, no state. The identity is what the certificate proved, never what a request claims. What each
+//! Pure: no I/O, no clock, no state. The identity is what the certificate or the token proved, never what a request claims. What each
 //! request needs stands in [`Need::of`] and nowhere else; which roles have it, in [`Permission`].
 
 mod need;
@@ -83,7 +83,7 @@ pub const fn sees_payloads(identity: &Identity) -> bool {
 fn no_permission(identity: &Identity, grant: &Grant, permission: Permission) -> Error {
     let roles: Vec<&str> = grant.roles().map(|role| role.as_str()).collect();
     let has = match roles.as_slice() {
-        [] => "its certificate names no role".to_owned(),
+        [] => "it has no role".to_owned(),
         [role] => format!("its role is {role}"),
         roles => format!("its roles are {}", roles.join(" and ")),
     };

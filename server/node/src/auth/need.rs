@@ -88,7 +88,10 @@ impl<'a> Need<'a> {
     /// Of a request.
     #[must_use]
     pub fn of(request: &'a Request) -> Self {
-        use Permission::{Administer, Cancel, Connect, Enqueue, Operate, Read, ReadJob, ReadValues, RunSchedule, Work};
+        use Permission::{
+            Administer, Cancel, ChangeTokens, Connect, Enqueue, Operate, Read, ReadJob, ReadTokens, ReadValues,
+            RunSchedule, Work,
+        };
         match request {
             Request::Enqueue { jobs, .. } => Self::names(Enqueue, queues(jobs)).making(jobs.iter()),
             Request::CreateBatch { batch } => Self::names(Enqueue, queues(batch_jobs(batch))).making(batch_jobs(batch)),
@@ -150,6 +153,8 @@ impl<'a> Need<'a> {
             Request::AddNode { .. } | Request::RemoveNode { .. } | Request::TransferLeader { .. } => {
                 Self::everything(Administer)
             }
+            Request::ChangeToken { .. } => Self::everything(ChangeTokens),
+            Request::ListTokens { .. } => Self::everything(ReadTokens),
         }
     }
 

@@ -28,6 +28,10 @@ pub enum Permission {
     Operate,
     /// Change which nodes there are, and which one leads.
     Administer,
+    /// Make, rotate and revoke tokens.
+    ChangeTokens,
+    /// List tokens.
+    ReadTokens,
 }
 
 /// What exercising a permission amounts to.
@@ -46,9 +50,11 @@ impl Permission {
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Cancel | Self::Push | Self::RunSchedule | Self::Operate | Self::Administer => Kind::Change,
+            Self::Cancel | Self::Push | Self::RunSchedule | Self::Operate | Self::Administer | Self::ChangeTokens => {
+                Kind::Change
+            }
             Self::Enqueue | Self::Work => Kind::Course,
-            Self::Connect | Self::ReadJob | Self::Read | Self::ReadValues => Kind::Read,
+            Self::Connect | Self::ReadJob | Self::Read | Self::ReadValues | Self::ReadTokens => Kind::Read,
         }
     }
 
@@ -64,7 +70,7 @@ impl Permission {
             Self::Read => &[Admin, Operator, Producer, Viewer],
             Self::ReadValues => &[Worker],
             Self::Operate => &[Admin, Operator],
-            Self::Administer => &[Admin],
+            Self::Administer | Self::ChangeTokens | Self::ReadTokens => &[Admin],
         }
     }
 
@@ -89,6 +95,8 @@ impl Permission {
             Self::ReadValues => "read the values that jobs left",
             Self::Operate => "change queues, schedules, settings, workers or the jobs of others",
             Self::Administer => "change the members of the cluster",
+            Self::ChangeTokens => "make, rotate or revoke tokens",
+            Self::ReadTokens => "list tokens",
         }
     }
 }

@@ -5,8 +5,8 @@
 use super::*;
 use jobraft_protocol::{
     BatchId, ClientRole, Completion, Consistency, Failure, FailureKind, JobAction, JobFilter, JobId, LeaseRef, LogTime,
-    NewBatch, NewJob, NodeId, QueueMode, QueueSetting, Request, Schedule, Setting, StateWrite, Task, WorkerInfo,
-    WorkerOrder,
+    NewBatch, NewJob, NodeId, QueueMode, QueueSetting, Request, Schedule, Setting, StateWrite, Task, TokenChange,
+    WorkerInfo, WorkerOrder,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -92,6 +92,8 @@ fn requests(queue: &str) -> Vec<Request> {
         Request::AddNode { node: NodeId(2), address: "127.0.0.1:1".parse().unwrap(), learner: false },
         Request::RemoveNode { node: NodeId(2) },
         Request::TransferLeader { to: None },
+        Request::ChangeToken { change: TokenChange::Revoke { name: "t".parse().unwrap() } },
+        Request::ListTokens { after: None, limit: 1, consistency },
     ]
 }
 
@@ -171,7 +173,7 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
         let refused = |request: &Request| !may(&client(limited.clone()), request);
         requests(queue).iter().filter(|request| refused(request)).map(name).collect()
     };
-    let whole = ["list_batches", "add_node", "remove_node", "transfer_leader"];
+    let whole = ["list_batches", "add_node", "remove_node", "transfer_leader", "change_token", "list_tokens"];
     assert_eq!(refused("shop/mail"), whole);
     assert_eq!(
         refused("mail"),
@@ -192,6 +194,8 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
             "add_node",
             "remove_node",
             "transfer_leader",
+            "change_token",
+            "list_tokens",
         ]
     );
     // A prefix that more begins with than is covered.

@@ -29,7 +29,9 @@ impl News {
             Event::Revoked { worker, lease } => self.revoked.entry(*worker).or_default().push(*lease),
             Event::LeaseExpired { worker } => return self.lost.insert(*worker),
             Event::Ordered { worker, order } => drop(self.orders.insert(*worker, *order)),
-            Event::Ended(_) | Event::BatchEnded(_) | Event::Scheduled | Event::ModuleReady(_) => return false,
+            Event::Ended(_) | Event::BatchEnded(_) | Event::Scheduled | Event::TokenChanged | Event::ModuleReady(_) => {
+                return false;
+            }
         }
         true
     }

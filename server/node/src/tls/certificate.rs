@@ -154,7 +154,7 @@ pub(super) fn check_time(path: &Path, certificate: &X509Certificate<'_>, now: Of
 }
 
 /// A time as people read it.
-pub(super) fn text(time: OffsetDateTime) -> String {
+pub(crate) fn text(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }
 

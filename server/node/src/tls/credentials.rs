@@ -164,8 +164,8 @@ impl Credentials {
         self.digest
     }
 
-    /// The configuration of a server: TLS 1.3 only, a certificate of our authority required from whoever connects, one
-    /// of `alpns` agreed.
+    /// The configuration of a server: TLS 1.3 only, one of `alpns` agreed. Whoever connects is asked for a certificate, which must
+    /// then be of our authority; what those may do that show none is for the caller to say.
     ///
     /// # Errors
     /// [`TlsError::Cryptography`] if the library refuses what [`Credentials::load`] accepted: a defect.
@@ -249,6 +249,7 @@ fn verifiers(
         .with_crls(revocations.lists())
         .allow_unknown_revocation_status()
         .only_check_end_entity_revocation()
+        .allow_unauthenticated()
         .build()
         .map_err(failed)?;
     let servers = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))

@@ -1,13 +1,15 @@
-//! Whose certificate it is and what its holder may do: one SAN URI, read strictly.
+//! Who somebody is and what they may do: of a certificate's holder by one SAN URI, read strictly.
 
-use jobraft_protocol::{ClientRole, Grant, GrantError, NodeId, QueuePattern};
-use std::fmt::{self, Write};
+use jobraft_protocol::{ClientRole, Grant, GrantError, NodeId, QueuePattern, TokenName};
+use std::fmt;
 use std::str::FromStr;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The scheme of the SAN URIs that carry identities.
 const SCHEME: &str = "jobraft://";
+/// With what the name begins of whoever shows a token.
+const TOKEN_OWNER: &str = "token/";
 /// The longest name of a client.
 pub const CLIENT_NAME_BYTES_MAX: usize = 64;
 
@@ -18,7 +20,7 @@ pub enum Identity {
     Node(NodeId),
     /// A producer, a worker, a person or a tool.
     Client {
-        /// Its name. Two certificates of one name are the same client to the cluster.
+        /// Its name. Two certificates of one name are the same client to the cluster. That of a token begins with `token/`.
         name: String,
         /// What it may do.
         grant: Grant,
@@ -69,6 +71,12 @@ impl Identity {
         }
     }
 
+    /// That of whoever shows a token. No certificate names it: a client's name has no slash.
+    #[must_use]
+    pub fn token(name: &TokenName, grant: Grant) -> Self {
+        Self::Client { name: format!("{TOKEN_OWNER}{name}"), grant }
+    }
+
     /// An administrator's.
     #[cfg(test)]
     pub(crate) fn admin(name: &str) -> Self {
@@ -101,7 +109,7 @@ impl Identity {
         if uris.next().is_some() { Err(IdentityError::Ambiguous) } else { uri.parse() }
     }
 
-    /// What owns things under this identity: a client's name, or `node/<id>`, which no client is called.
+    /// What owns things under this identity: a client's name, `token/<name>`, or `node/<id>`, which no client is called.
     #[must_use]
     pub fn owner(&self) -> String {
         match self {
@@ -122,18 +130,10 @@ impl Identity {
     /// For people: who it is and what it may do.
     #[must_use]
     pub fn described(&self) -> String {
-        let Self::Client { grant, .. } = self else { return self.to_string() };
-        let mut text = format!("{self}: {}", listed(grant.roles()));
-        if grant.roles().next().is_none() {
-            text.push_str("no role");
+        match self {
+            Self::Client { grant, .. } => format!("{self}: {grant}"),
+            Self::Node(_) => self.to_string(),
         }
-        if !grant.covers_all() {
-            let _ = write!(text, " for {}", listed(grant.queues()));
-        }
-        if grant.sees_payloads() != Grant::new(grant.roles()).sees_payloads() {
-            text.push_str(if grant.sees_payloads() { ", sees payloads" } else { ", sees no payloads" });
-        }
-        text
     }
 
     /// The SAN URI that carries this identity.
@@ -211,7 +211,10 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(node) => write!(f, "node {node}"),
-            Self::Client { name, .. } => write!(f, "client {name}"),
+            Self::Client { name, .. } => match name.strip_prefix(TOKEN_OWNER) {
+                Some(token) => write!(f, "token {token}"),
+                None => write!(f, "client {name}"),
+            },
         }
     }
 }

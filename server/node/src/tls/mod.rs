@@ -1,6 +1,7 @@
 //! Who is who: certificates, their making, their checking, and the TLS configurations built from them.
 //!
-//! Everything that crosses a network runs under mutual TLS 1.3. The role of a certificate's holder stands in exactly
+//! Everything that crosses a network runs under TLS 1.3, mutual but for clients that show a token instead. The role of a
+//! certificate's holder stands in exactly
 //! one SAN URI, `jobraft://node/<id>` or `jobraft://client/<name>`, and nowhere else. Whatever is wrong with a file is
 //! found when it is loaded, by the same verifier that the handshake uses, and named together with the way out.
 //!

@@ -6,7 +6,7 @@ use super::limits::{CLIENT_BUFFER_KEPT_BYTES, PEER_BUFFER_KEPT_BYTES, STREAM_OPE
 use super::live::Live;
 use super::refusals::Refusals;
 use super::{CloseCode, FrameReceiver, FrameSender, TransportError};
-use crate::tls::{Identity, IdentityError};
+use crate::tls::Identity;
 use jobraft_protocol::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
 use quinn::{RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
@@ -118,7 +118,7 @@ impl Connection {
         self.quic.accept_bi().await.ok().map(|streams| self.framed(streams))
     }
 
-    /// Who is on the other side, as its certificate proves.
+    /// Who is on the other side, as its certificate or its token proves.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
@@ -167,13 +167,8 @@ impl Connection {
     }
 }
 
-/// The role that the other side's certificate proves.
-pub(super) fn identity_of(connection: &quinn::Connection) -> Result<Identity, IdentityError> {
-    Identity::of_certificate(&leaf_of(connection)?)
-}
-
-/// The other side's own certificate.
-pub(super) fn leaf_of(connection: &quinn::Connection) -> Result<CertificateDer<'static>, IdentityError> {
+/// The other side's own certificate; `None` if it showed none.
+pub(super) fn leaf_of(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
     let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    chain.and_then(|chain| chain.into_iter().next()).ok_or(IdentityError::NotCertificate)
+    chain.and_then(|chain| chain.into_iter().next())
 }

@@ -1,19 +1,20 @@
 //! A node's place on the network: one UDP port, both protocols, both directions.
 
 use super::accept::Acceptor;
-use super::connection::identity_of;
+use super::connection::leaf_of;
 use super::limits::{ACCEPTED_WAITING_MAX, ADDRESSES_MAX, CLOSE_TIMEOUT, CONNECT_TIMEOUT};
 use super::live::Live;
 use super::refusals::Refusals;
+use super::tokens::{TokenDirectory, Tokens};
 use super::{CloseCode, Connection, TransportError, quic};
 use crate::audit::Audit;
 use crate::machine;
-use crate::tls::{Credentials, Identity};
-use jobraft_protocol::NodeAddress;
+use crate::tls::{Credentials, Identity, IdentityError};
+use jobraft_protocol::{Digest, NodeAddress};
 use quinn::{ClientConfig, ServerConfig, TokioRuntime};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
@@ -38,6 +39,8 @@ pub struct Accepted {
     pub identity: Identity,
     /// What it speaks.
     pub protocol: Protocol,
+    /// By the hash of which token it was let in, if by one.
+    pub token: Option<Digest>,
 }
 
 /// A bound UDP port; cheap to clone. It closes with [`Endpoint::close`] or when the last clone is dropped.
@@ -53,6 +56,7 @@ struct Inner {
     accepted: Mutex<mpsc::Receiver<Accepted>>,
     refusals: Arc<Refusals>,
     live: Arc<Live>,
+    tokens: Arc<Tokens>,
 }
 
 /// What handshakes are made with.
@@ -96,10 +100,12 @@ impl Endpoint {
         let refusals = Arc::new(Refusals::default());
         let live = Arc::new(Live::new(Arc::clone(credentials.revocations())));
         let (sender, accepted) = mpsc::channel(ACCEPTED_WAITING_MAX);
-        tokio::spawn(Acceptor::new(sender, Arc::clone(&refusals), Arc::clone(&live)).run(quic.clone()));
+        let tokens = Arc::new(Tokens::default());
+        let acceptor = Acceptor::new(sender, Arc::clone(&refusals), Arc::clone(&live), Arc::clone(&tokens));
+        tokio::spawn(acceptor.run(quic.clone()));
         let identity = credentials.identity().clone();
         let (configs, accepted) = (RwLock::new(configs), Mutex::new(accepted));
-        Ok(Self(Arc::new(Inner { quic, local, identity, configs, accepted, refusals, live })))
+        Ok(Self(Arc::new(Inner { quic, local, identity, configs, accepted, refusals, live, tokens })))
     }
 
     /// From now on, handshakes in both directions are made with `credentials`, which must be of the same identity.
@@ -162,6 +168,11 @@ impl Endpoint {
         self.0.refusals.audit_to(audit);
     }
 
+    /// Lets in clients without a certificate that show a token which `directory` knows, as long as there is that; before, nobody.
+    pub(crate) fn know_tokens(&self, directory: Weak<dyn TokenDirectory>) {
+        self.0.tokens.know(directory);
+    }
+
     /// How many connections and streams were refused since the start.
     #[must_use]
     pub fn refused_total(&self) -> u64 {
@@ -208,7 +219,8 @@ impl Endpoint {
         };
         let connecting = self.0.quic.connect_with(config, remote, host);
         let quic = connecting.map_err(|error| TransportError::Handshake(error.to_string()))?.await?;
-        let refusal = match identity_of(&quic) {
+        let leaf = leaf_of(&quic).ok_or(IdentityError::NotCertificate);
+        let refusal = match leaf.and_then(|leaf| Identity::of_certificate(&leaf)) {
             Ok(identity @ Identity::Node(_)) => {
                 let known = (Arc::clone(&self.0.refusals), Arc::clone(&self.0.live));
                 match Connection::new(quic.clone(), identity, protocol, known, None) {

@@ -32,6 +32,8 @@ pub enum CloseCode {
     FrameMalformed = 7,
     /// The certificate was revoked.
     Revoked = 8,
+    /// No certificate was shown, nor a token that counts; or it counts no longer.
+    Unauthenticated = 9,
 }
 
 impl CloseCode {

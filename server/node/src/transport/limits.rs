@@ -57,6 +57,8 @@ pub const ADDRESSES_MAX: usize = 4;
 
 /// Bytes on one stream that the other side may send ahead of what was read.
 pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes on all streams of a connection that it may send before it is known who it is.
+pub const UNPROVED_WINDOW_BYTES: u32 = 16 * 1024;
 /// Bytes on all streams of a client's connection that it may send ahead of what was read.
 pub const CLIENT_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Bytes on all streams of a peer's connection that it may send ahead of what was read.

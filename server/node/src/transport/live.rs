@@ -82,11 +82,11 @@ impl Live {
 }
 
 fn has_ended(origin: &Origin, now: OffsetDateTime) -> bool {
-    let Ok(leaf) = leaf_of(origin.quic()) else { return false };
+    let Some(leaf) = leaf_of(origin.quic()) else { return false };
     let is_client = matches!(Identity::of_certificate(&leaf), Ok(Identity::Client { .. }));
     is_client && X509Certificate::from_der(&leaf).is_ok_and(|(_, it)| it.validity().not_after.to_datetime() < now)
 }
 
 fn is_revoked(revocations: &Revocations, origin: &Origin) -> bool {
-    leaf_of(origin.quic()).is_ok_and(|leaf| revocations.revokes(&leaf))
+    leaf_of(origin.quic()).is_some_and(|leaf| revocations.revokes(&leaf))
 }

@@ -1,8 +1,8 @@
 //! QUIC: endpoints, connections, framed streams, and the links between nodes. The only place that names `quinn`.
 //!
 //! One UDP port serves two protocols, told apart by ALPN: nodes speak `jobraft-peer/1` to each other, everybody else
-//! `jobraft/1`. A connection is handed on only after mutual TLS, with the role that its certificate proves; a client's
-//! certificate on the peer protocol goes no further than here.
+//! `jobraft/1`. A connection is handed on only after TLS, with the role that its certificate proves, or, if it is a client's that
+//! has none, its token; a client's certificate on the peer protocol goes no further than here.
 //!
 //! What must hold: nothing from the network can make this module panic, allocate without bound ([`limits`]), or stop
 //! serving others. What is refused is closed with a reason that the other side can read, and logged once a minute for
@@ -24,6 +24,7 @@ mod live;
 pub mod peer;
 mod quic;
 mod refusals;
+mod tokens;
 
 #[cfg(test)]
 mod test_link;
@@ -32,7 +33,7 @@ mod test_renewal;
 #[cfg(test)]
 mod test_transport;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use connection::Connection;
 pub use endpoint::{Accepted, Endpoint, Protocol, UdpPort};
@@ -41,3 +42,4 @@ pub use frame::{FrameReceiver, FrameSender};
 pub use hello::{PeerGate, PeerHello, PeerStream, PeerWelcome};
 pub use link::{LocalPeer, PeerLink, Peers};
 pub use peer::PeerConnection;
+pub use tokens::{TokenDirectory, Whose};

@@ -5,7 +5,7 @@ use super::endpoint::Protocol;
 use super::limits::{
     CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE, CLIENT_WINDOW_BYTES, INCOMING_BYTES_MAX, INCOMING_MAX,
     INCOMING_TOTAL_BYTES_MAX, INITIAL_ROUND_TRIP, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX,
-    PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, UNPROVED_WINDOW_BYTES,
 };
 use crate::tls::{Credentials, TlsError};
 use jobraft_protocol::limits::CLIENT_STREAMS_MAX;
@@ -20,11 +20,11 @@ use std::time::Duration;
 /// Long enough that random ids never meet.
 const CONNECTION_ID_BYTES: usize = 8;
 
-/// What a server grants before it knows who connects: a client's share.
+/// What a server grants before it knows who connects: the streams of a client, and hardly any bytes on them.
 pub(super) fn server_config(credentials: &Credentials) -> Result<ServerConfig, TransportError> {
     let mut config = ServerConfig::with_crypto(server_tls(credentials)?);
     config
-        .transport_config(Arc::new(transport(CLIENT_IDLE_TIMEOUT, None, CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES)))
+        .transport_config(Arc::new(transport(CLIENT_IDLE_TIMEOUT, None, CLIENT_STREAMS_MAX, UNPROVED_WINDOW_BYTES)))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)
         .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
@@ -60,6 +60,11 @@ pub(super) fn client_config(credentials: &Credentials, protocol: Protocol) -> Re
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(Arc::new(transport));
     Ok(config)
+}
+
+/// Raises what an accepted connection was granted to a client's share.
+pub(super) fn grant_client(connection: &quinn::Connection) {
+    connection.set_receive_window(VarInt::from_u32(CLIENT_WINDOW_BYTES));
 }
 
 /// Raises what an accepted connection was granted to a peer's share.

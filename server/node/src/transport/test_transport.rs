@@ -102,11 +102,14 @@ async fn no_certificate_and_no_known_protocol_are_refused() {
     let authority = Authority::new();
     let node = authority.node(1);
     let files = authority.files(&Identity::admin("ours"), OffsetDateTime::now_utc(), 1);
-    for (pair, alpns) in
-        [(None, &[ALPN_CLIENT][..]), (Some(&files), &[&b"h3"[..]][..]), (Some(&files), &[][..]), (None, &[][..])]
-    {
+    for (pair, alpns) in [(Some(&files), &[&b"h3"[..]][..]), (Some(&files), &[][..]), (None, &[][..])] {
         let error = intrude(&node, &files, pair, alpns).await;
         assert!(matches!(error, TransportError::Handshake(_)), "{error}");
+    }
+    // Without a certificate only a client can be somebody, and only by a token, for which it is given some seconds.
+    for (alpn, close) in [(ALPN_PEER, CloseCode::Identity), (ALPN_CLIENT, CloseCode::Unauthenticated)] {
+        let error = intrude(&node, &files, None, &[alpn]).await;
+        assert!(matches!(&error, TransportError::Closed { code, .. } if *code == close as u64), "{error}");
     }
     serves(&authority, &node).await;
 }

@@ -2,14 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::{Endpoint, PeerGate, PeerHello, PeerWelcome, TransportError};
+use super::live::Live;
+use super::{Connection, Endpoint, PeerGate, PeerHello, PeerWelcome, Protocol, TransportError};
 use crate::tls::{CertificateAuthority, Credentials, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsFiles};
-use jobraft_protocol::{Error, ErrorCode, NodeAddress, NodeId};
+use jobraft_protocol::{ALPN_CLIENT, Error, ErrorCode, Grant, NodeAddress, NodeId, StreamOpen};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -96,8 +98,20 @@ pub(super) async fn intrude(
     pair: Option<&TlsFiles>,
     alpns: &[&[u8]],
 ) -> TransportError {
+    match dial(server.local_addr(), &trusted.ca, pair, alpns).await {
+        Ok((connection, _endpoint)) => soon(connection.closed()).await.into(),
+        Err(error) => error.into(),
+    }
+}
+
+async fn dial(
+    server: SocketAddr,
+    ca: &Path,
+    pair: Option<&TlsFiles>,
+    alpns: &[&[u8]],
+) -> Result<(quinn::Connection, quinn::Endpoint), quinn::ConnectionError> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&trusted.ca).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -113,11 +127,25 @@ pub(super) async fn intrude(
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let endpoint = quinn::Endpoint::client(loopback()).unwrap();
     let config = quinn::ClientConfig::new(Arc::new(tls));
-    let connecting = endpoint.connect_with(config, server.local_addr(), "127.0.0.1").unwrap();
-    match soon(connecting).await {
-        Ok(connection) => soon(connection.closed()).await.into(),
-        Err(error) => error.into(),
-    }
+    let connecting = endpoint.connect_with(config, server, "127.0.0.1").unwrap();
+    Ok((soon(connecting).await?, endpoint))
+}
+
+/// A connection to the node at `server` without a certificate, and what the node says to `opening` on its first stream; it goes
+/// on for as long as the endpoint is kept.
+pub(crate) async fn connect_unproved(
+    server: SocketAddr,
+    ca: &Path,
+    opening: &StreamOpen,
+) -> Result<(Connection, quinn::Endpoint), Error> {
+    let (quic, endpoint) = dial(server, ca, None, &[ALPN_CLIENT]).await.unwrap();
+    let known = (Arc::default(), Arc::new(Live::new(Arc::default())));
+    let nobody = Identity::Client { name: String::new(), grant: Grant::new([]) };
+    let connection = Connection::new(quic, nobody, Protocol::Client, known, None).unwrap();
+    let (mut sender, mut receiver) = connection.open().await.unwrap();
+    sender.send(opening).await.unwrap();
+    soon(receiver.recv::<Result<(), Error>>()).await.unwrap().expect("an answer")?;
+    Ok((connection, endpoint))
 }
 
 /// Admits whoever names the right cluster.

@@ -85,6 +85,7 @@ fn checkpoint_writes_over_and_removes() {
         "group key group".to_owned(),
         "batch key batch".to_owned(),
         "schedule key schedule".to_owned(),
+        "token key token".to_owned(),
     ];
     assert_eq!(contents(&state), expected);
 }

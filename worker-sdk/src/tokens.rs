@@ -1,0 +1,93 @@
+//! The client's methods for tokens: secrets that stand for clients which have no certificate.
+
+use crate::client::{Client, Trail};
+use crate::error::SdkError;
+use crate::requests::answered;
+use jobraft_protocol::limits::TOKEN_LIST_MAX;
+use jobraft_protocol::{
+    Consistency, ErrorCode, Grant, NewToken, Request, Response, TokenChange, TokenName, TokenSecret, TokenView,
+};
+use std::time::Duration;
+
+impl Client {
+    /// Makes a token that permits `grant`, and each secret of which counts for `ttl`, or until it is revoked. The secret is made
+    /// here, and only its hash is sent: what this returns is the only copy.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorCode::Conflict) if there is one of that name, [`InvalidArgument`](ErrorCode::InvalidArgument) if the grant
+    /// has no role or the time is out of its bounds. If the outcome is unknown, revoke the token and make it again: the secret is lost.
+    pub async fn create_token(
+        &self,
+        name: TokenName,
+        grant: Grant,
+        ttl: Option<Duration>,
+    ) -> Result<TokenSecret, SdkError> {
+        let secret = draw()?;
+        let token = NewToken { name, hash: secret.hash(), grant, ttl_ms: ttl.map(ms) };
+        self.change_token(TokenChange::Create(token)).await?;
+        Ok(secret)
+    }
+
+    /// Gives a token another secret; the one that it had counts for `grace` more, so that those who use it can change over.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. If the outcome is unknown, rotate it again.
+    pub async fn rotate_token(&self, name: TokenName, grace: Duration) -> Result<TokenSecret, SdkError> {
+        let secret = draw()?;
+        self.change_token(TokenChange::Rotate { name, hash: secret.hash(), grace_ms: ms(grace) }).await?;
+        Ok(secret)
+    }
+
+    /// Removes a token. From the log's next entry on its secrets do not count, and nodes close the connections that showed
+    /// them.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an answer was lost and it
+    /// was not there when it was asked again: the first time may have removed it.
+    pub async fn revoke_token(&self, name: TokenName) -> Result<(), SdkError> {
+        self.change_token(TokenChange::Revoke { name }).await
+    }
+
+    async fn change_token(&self, change: TokenChange) -> Result<(), SdkError> {
+        let revokes = matches!(change, TokenChange::Revoke { .. });
+        let mut trail = Trail::default();
+        match self.call(Request::ChangeToken { change }, self.config().request_timeout, &mut trail).await {
+            Err(SdkError::Refused(error)) if revokes && trail.maybe_done && error.code == ErrorCode::NotFound => {
+                Err(SdkError::OutcomeUnknown { request: "change_token", reason: error.message })
+            }
+            other => answered!(other?, Done),
+        }
+    }
+
+    /// All tokens, by name, without their secrets. They are read in pages: what changes meanwhile may or may not be seen.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn tokens(&self, consistency: Consistency) -> Result<Vec<TokenView>, SdkError> {
+        let mut tokens: Vec<TokenView> = Vec::new();
+        loop {
+            let after = tokens.last().map(|token| token.name.clone());
+            let request = Request::ListTokens { after, limit: TOKEN_LIST_MAX, consistency };
+            let page = answered!(self.ask(request).await?, Tokens(page))?;
+            if page.is_empty() {
+                return Ok(tokens);
+            }
+            tokens.extend(page);
+        }
+    }
+}
+
+/// A new secret, from the generator that TLS draws its keys from.
+fn draw() -> Result<TokenSecret, SdkError> {
+    let mut random = [0; 32];
+    let drawn = rustls::crypto::ring::default_provider().secure_random.fill(&mut random);
+    drawn.map_err(|_| SdkError::Machine {
+        what: "random numbers",
+        source: std::io::Error::other("its generator gives none"),
+    })?;
+    Ok(TokenSecret::new(random))
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
