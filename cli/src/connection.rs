@@ -8,9 +8,10 @@ use clap::Args;
 use jobraft_node::config::{ConfigError, Source};
 use jobraft_node::tls::TlsFiles;
 use jobraft_protocol::limits::QUEUE_WEIGHT_MAX;
-use jobraft_protocol::{ErrorCode, NodeAddress, QueueName};
+use jobraft_protocol::{NodeAddress, QueueName, Signer};
 use jobraft_sdk::{Client, ClientConfig, Credential, Pem, SdkError};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -19,7 +20,9 @@ use std::str::FromStr;
 pub(crate) const DEFAULT_CONTEXT: &str = "jobraft-data/client.toml";
 
 /// The environment variable that holds a token.
-const TOKEN: &str = "JOBRAFT_TOKEN";
+pub(crate) const TOKEN: &str = "JOBRAFT_TOKEN";
+/// The environment variable that names a file with one.
+pub(crate) const TOKEN_FILE: &str = "JOBRAFT_TOKEN_FILE";
 
 /// The name under which the nodes' logs know this program.
 pub(crate) const AGENT: &str = concat!("jobraft-cli/", env!("CARGO_PKG_VERSION"));
@@ -46,8 +49,9 @@ pub(crate) struct ConnectionArgs {
     /// This client's private key
     #[arg(long, env = "JOBRAFT_KEY", global = true, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// A file with this client's token, which it shows instead of a certificate. The token itself can be in JOBRAFT_TOKEN
-    #[arg(long, env = "JOBRAFT_TOKEN_FILE", global = true, value_name = "FILE")]
+    /// A file with this client's token, which it shows instead of a certificate [env: JOBRAFT_TOKEN_FILE, or
+    /// JOBRAFT_TOKEN with the token itself]
+    #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// A file that says all of these [default: ./jobraft-data/client.toml, which `jobraft dev` writes]
     #[arg(long, env = "JOBRAFT_CONTEXT", global = true, value_name = "FILE")]
@@ -79,6 +83,8 @@ pub(crate) struct WorkerContext {
     pub(crate) lease: Option<String>,
     pub(crate) memory: Option<String>,
     pub(crate) cache_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) signers: Vec<Signer>,
 }
 
 /// A queue that a worker serves, as it is written: `emails`, or `emails=3` with its weight.
@@ -165,16 +171,30 @@ impl ConnectionArgs {
         let file = match &self.context {
             Some(file) => file.clone(),
             // All flags given: nothing is missing that a file could say.
-            None if self.complete() => return Ok(Context::default()),
-            None if Path::new(DEFAULT_CONTEXT).exists() => DEFAULT_CONTEXT.into(),
+            None if self.complete()? => return Ok(Context::default()),
+            None if Path::new(DEFAULT_CONTEXT).exists() => {
+                self.check_default_context()?;
+                DEFAULT_CONTEXT.into()
+            }
             None => return Ok(Context::default()),
         };
         Context::load(&file).map_err(|error| Failure::usage("read the context", error))
     }
 
-    fn complete(&self) -> bool {
+    fn complete(&self) -> Result<bool, Failure> {
         let has_certificate = self.cert.is_some() && self.key.is_some();
-        !self.endpoints.is_empty() && self.ca.is_some() && (has_certificate || self.token().is_some())
+        Ok(!self.endpoints.is_empty() && self.ca.is_some() && (has_certificate || self.token()?.is_some()))
+    }
+
+    /// A token of the environment is shown to nobody whom a directory names in which one happens to be: unlike a key it would
+    /// be theirs.
+    fn check_default_context(&self) -> Result<(), Failure> {
+        if self.token_file.is_none() && self.token()?.is_some() {
+            let cause = format!("the token of the environment is not for whomever {DEFAULT_CONTEXT} here names");
+            return Err(Failure::usage("find the cluster", cause)
+                .hint("name the cluster with --context, or with --endpoint and --ca; or unset JOBRAFT_TOKEN and JOBRAFT_TOKEN_FILE"));
+        }
+        Ok(())
     }
 
     /// Flags and environment first, then the context.
@@ -194,11 +214,10 @@ impl ConnectionArgs {
     fn credential(&self, context: &Context) -> Result<Credential, Failure> {
         let has_certificate = self.cert.is_some() || self.key.is_some();
         let is_in_context = || context.token_file.clone().map(Pem::File).filter(|_| !has_certificate);
-        match self.token().or_else(is_in_context) {
-            Some(_) if has_certificate => {
-                Err(ambiguous("with --cert or --key, and with --token-file or JOBRAFT_TOKEN"))
-            }
-            Some(_) if self.token().is_none() && (context.cert.is_some() || context.key.is_some()) => {
+        let given = self.token()?;
+        match given.clone().or_else(is_in_context) {
+            Some(_) if has_certificate => Err(ambiguous("by a certificate or its key, and by a token")),
+            Some(_) if given.is_none() && (context.cert.is_some() || context.key.is_some()) => {
                 Err(ambiguous("in the context: with cert or key, and with token_file"))
             }
             Some(token) => Ok(Credential::Token(token)),
@@ -210,9 +229,11 @@ impl ConnectionArgs {
     }
 
     /// The token, if there is one on the command line or in the environment.
-    fn token(&self) -> Option<Pem> {
-        let text = || std::env::var(TOKEN).ok().filter(|text| !text.is_empty());
-        self.token_file.clone().map(Pem::File).or_else(|| text().map(|text| Pem::Bytes(text.into())))
+    fn token(&self) -> Result<Option<Pem>, Failure> {
+        match &self.token_file {
+            Some(file) => Ok(Some(Pem::File(file.clone()))),
+            None => token_of_environment(|name| std::env::var_os(name)),
+        }
     }
 
     /// Whether a cluster was named on the command line or in the environment.
@@ -249,6 +270,16 @@ impl Connection {
     }
 }
 
+/// What the variables of this process say, as `read` reads them.
+fn token_of_environment(read: impl Fn(&str) -> Option<OsString>) -> Result<Option<Pem>, Failure> {
+    let read = |name| read(name).filter(|value| !value.is_empty());
+    match (read(TOKEN), read(TOKEN_FILE)) {
+        (Some(_), Some(_)) => Err(ambiguous("by JOBRAFT_TOKEN and by JOBRAFT_TOKEN_FILE")),
+        (Some(text), None) => Ok(Some(Pem::Bytes(text.into_encoded_bytes()))),
+        (None, file) => Ok(file.map(|file| Pem::File(file.into()))),
+    }
+}
+
 fn either(
     flag: &Option<PathBuf>,
     known: &Option<PathBuf>,
@@ -274,9 +305,7 @@ fn missing(what: &str, option: &str) -> Failure {
 pub(crate) fn failed(doing: impl Into<String>, error: &SdkError) -> Failure {
     match error {
         SdkError::Refused(refusal) => Failure::refused(doing, refusal),
-        SdkError::Unreachable(_) if error.code() == Some(ErrorCode::Unauthenticated) => {
-            Failure::from_error(doing, error).hint_for(ErrorCode::Unauthenticated)
-        }
+        SdkError::Unauthenticated(refusal) => Failure::refused(doing, refusal),
         SdkError::Unreachable(_) => Failure::from_error(doing, error)
             .exit(Exit::Unavailable)
             .hint("start a cluster for development with `jobraft dev`, or name another one with --endpoint"),
@@ -335,7 +364,7 @@ mod tests {
         assert_eq!(args.resolve(&context()).unwrap().credential, token("mine"));
         let failure = ConnectionArgs { cert: Some("c".into()), ..args }.resolve(&context()).unwrap_err();
         assert_eq!(failure.exit_code(), Exit::Usage);
-        assert!(failure.to_string().contains("--token-file"), "{failure}");
+        assert!(failure.to_string().contains("said twice"), "{failure}");
 
         let args = ConnectionArgs::default();
         let both = Context { token_file: Some("theirs".into()), ..context() };
@@ -345,6 +374,17 @@ mod tests {
         assert_eq!(args.resolve(&theirs).unwrap().credential, token("theirs"));
         let args = ConnectionArgs { cert: Some("c".into()), key: Some("k".into()), ..args };
         let Credential::Certificate { .. } = args.resolve(&theirs).unwrap().credential else { panic!("a flag counts") };
+    }
+
+    #[test]
+    fn the_environment_has_a_token_or_names_its_file() {
+        let of = |token: Option<&'static str>, file: Option<&'static str>| {
+            token_of_environment(|name| if name == TOKEN { token } else { file }.map(OsString::from))
+        };
+        assert_eq!(of(Some(""), None).unwrap(), None);
+        assert_eq!(of(Some("jrt_1"), Some("")).unwrap(), Some(Pem::Bytes(b"jrt_1".to_vec())));
+        assert_eq!(of(None, Some("f")).unwrap(), Some(Pem::File("f".into())));
+        assert!(of(Some("jrt_1"), Some("f")).unwrap_err().to_string().contains("JOBRAFT_TOKEN_FILE"));
     }
 
     #[test]

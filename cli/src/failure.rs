@@ -66,14 +66,9 @@ impl Failure {
     /// What the cluster answered; the exit code and the hint follow from its code.
     pub(crate) fn refused(doing: impl Into<String>, error: &Error) -> Self {
         let failure = Self::new(doing, error).exit(exit_of(error.code));
-        failure.hint_for(error.code)
-    }
-
-    /// The same failure, with the line that fits what a node answered, if there is one.
-    pub(crate) fn hint_for(self, code: ErrorCode) -> Self {
-        match hint_of(code) {
-            Some(hint) => self.hint(hint),
-            None => self,
+        match hint_of(error.code) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Identifiers. Each is a newtype, so that one is never taken for another.
 
 use crate::LogTime;
+use crate::hex::{self, Hex};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -185,7 +186,7 @@ impl<'de> Deserialize<'de> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -199,14 +200,6 @@ impl FromStr for Digest {
     type Err = IdError;
 
     fn from_str(s: &str) -> Result<Self, IdError> {
-        if s.len() != 64 || !s.is_ascii() {
-            return Err(IdError::NotDigest);
-        }
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(s.as_bytes().chunks_exact(2)) {
-            let text = std::str::from_utf8(pair).map_err(|_| IdError::NotDigest)?;
-            *byte = u8::from_str_radix(text, 16).map_err(|_| IdError::NotDigest)?;
-        }
-        Ok(Self(digest))
+        hex::parse(s).map(Self).ok_or(IdError::NotDigest)
     }
 }

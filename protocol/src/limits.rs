@@ -187,6 +187,9 @@ pub const GROUPS_MAX: usize = 100_000;
 /// The most groups in one page of a list of them.
 pub const GROUP_LIST_MAX: u32 = 1_000;
 
+/// The most signatures of one module; those beyond are refused with `too_many`.
+pub const MODULE_SIGNATURES_MAX: usize = 8;
+
 /// The most queue patterns of one credential.
 pub const GRANT_PATTERNS_MAX: usize = 32;
 
@@ -270,12 +273,14 @@ pub const CONNECTION_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Those of all clients of a node; requests that may be answered by much wait. Who reads nothing for long is given up, and
 /// makes room.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Connections without a certificate from one address that have not shown a good token yet; further ones are refused.
+/// Connections without a certificate that have not shown a good token yet; the oldest gives way to a further one.
+pub const UNPROVED_MAX: usize = 256;
+/// Those from one address, or one network of IPv6 (/64).
 pub const UNPROVED_PER_ADDRESS_MAX: usize = 32;
 /// The largest frame that is read of one of them, in bytes.
 pub const UNPROVED_FRAME_BYTES_MAX: usize = 256;
-/// Bad tokens from one address within a minute after which further ones are refused without a look at what the other nodes
-/// know. Good ones are let in.
+/// Bad tokens from one address, or one network of IPv6 (/64), within a minute after which further ones are refused without a
+/// look at what the other nodes know. Good ones are let in.
 pub const BAD_TOKENS_PER_ADDRESS_MAX: u32 = 20;
 /// Modules that a node receives from one name at once; further ones wait their turn. Half of all, so that nobody locks
 /// out the others.

@@ -1,6 +1,6 @@
 //! Modules: immutable, known by SHA-256; a name is a movable pointer to one.
 
-use crate::{Digest, ModuleName};
+use crate::{Digest, ModuleName, ModuleSignature};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -18,8 +18,11 @@ pub struct ModuleManifest {
     /// What it asks of its host, as `module.function`, sorted.
     #[serde(default)]
     pub imports: Vec<String>,
-    /// Who uploaded it: the name in the client's certificate.
+    /// Who uploaded it: the name in the client's certificate, or that of its token.
     pub owner: String,
+    /// Who has signed it; each checked by the node that took it. At most [`crate::limits::MODULE_SIGNATURES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<ModuleSignature>,
 }
 
 /// How people name a module: by a pointer, or by digest (`sha256:` and 64 hexadecimal digits).

@@ -6,9 +6,9 @@
 use crate::{
     BatchId, BatchView, CancelNotice, ClusterSettings, ClusterStatus, Completion, Digest, EnqueueOutcome, Error,
     Extended, Failure, GroupKey, GroupView, JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint,
-    LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, NewBatch, NewJob, NodeAddress, NodeId,
-    Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue, TokenChange, TokenName,
-    TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder, WorkerView, bounded,
+    LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, NewBatch, NewJob,
+    NodeAddress, NodeId, Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue,
+    TokenChange, TokenName, TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder, WorkerView, bounded,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub enum StreamOpen {
         /// A name that shall point to it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<ModuleName>,
+        /// Signatures of it, besides those that it has.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<ModuleSignature>,
     },
     /// Asks for a module: answered by `Result<ModuleManifest, Error>`, then its bytes, unframed, and the end of the stream.
     Download(ModuleRef),
@@ -584,7 +587,8 @@ pub enum Response {
     Modules(Vec<ModuleManifest>),
     /// The module.
     Module(ModuleManifest),
-    /// Tokens, by name; fewer than were asked for only at the end.
+    /// Tokens, by name; fewer than were asked for only at the end, or where a page has as many bytes as one answer takes: an
+    /// empty page is the end.
     Tokens(Vec<TokenView>),
     /// The cluster.
     Cluster(ClusterStatus),

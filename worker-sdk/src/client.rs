@@ -9,7 +9,7 @@
 use crate::clock::{self, ClockAnchor};
 use crate::config::ClientConfig;
 use crate::doubt;
-use crate::error::SdkError;
+use crate::error::{FailedAttempt, SdkError};
 use crate::frames::encode;
 use crate::ids::JobIds;
 use crate::router::Router;
@@ -69,7 +69,8 @@ impl Client {
     ///
     /// # Errors
     /// [`SdkError::Tls`] if the certificates or the key are not usable, [`SdkError::Unreachable`] if no node answers
-    /// within [`ClientConfig::connect_timeout`]: it says what each endpoint said.
+    /// within [`ClientConfig::connect_timeout`]: it says what each endpoint said. [`SdkError::Unauthenticated`] if the token does
+    /// not count; one that ceases to later, and that is in a file, is read again until it does.
     pub async fn connect(config: ClientConfig) -> Result<Self, SdkError> {
         let router = Arc::new(Router::new(config)?);
         let deadline = clock::after(router.config().connect_timeout);
@@ -77,6 +78,11 @@ impl Client {
         loop {
             match router.session().await {
                 Ok(_) => break,
+                Err(SdkError::Unreachable(tried)) if tried.iter().any(|one| one.unauthenticated().is_some()) => {
+                    // A token that does not count at the start is a mistake.
+                    let error = tried.iter().find_map(FailedAttempt::unauthenticated).cloned();
+                    return Err(error.map_or(SdkError::Unreachable(tried), SdkError::Unauthenticated));
+                }
                 Err(error) => match pauses.next() {
                     Some(pause) if error.retryable() && Instant::now() + pause < deadline => {
                         tokio::time::sleep(pause).await;

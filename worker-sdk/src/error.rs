@@ -19,6 +19,9 @@ pub enum SdkError {
     /// No node could be reached.
     #[error("no node can be reached; tried {}", Tried(.0))]
     Unreachable(Vec<FailedAttempt>),
+    /// This client's token does not count, and there is none to try instead: it was just read, or is no file.
+    #[error("this client's token is refused: {0}")]
+    Unauthenticated(Error),
     /// A node refused the request, and would again.
     #[error(transparent)]
     Refused(#[from] Error),
@@ -132,10 +135,7 @@ impl SdkError {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused(error) => Some(error.code),
-            Self::Unreachable(tried) if tried.iter().any(FailedAttempt::is_unauthenticated) => {
-                Some(ErrorCode::Unauthenticated)
-            }
+            Self::Refused(error) | Self::Unauthenticated(error) => Some(error.code),
             _ => None,
         }
     }
@@ -146,11 +146,7 @@ impl SdkError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Refused(error) => error.code.retry() != Retry::Never,
-            // A node that says so knows; those that do not say so know less.
-            Self::Unreachable(tried) => {
-                tried.iter().any(|attempt| attempt.failure.is_transient())
-                    && !tried.iter().any(FailedAttempt::is_unauthenticated)
-            }
+            Self::Unreachable(tried) => tried.iter().any(|attempt| attempt.failure.is_transient()),
             Self::Timeout { .. }
             | Self::OutcomeUnknown { .. }
             | Self::DigestMismatch { .. }
@@ -193,9 +189,12 @@ pub struct FailedAttempt {
 }
 
 impl FailedAttempt {
-    /// Whether the node knows that this client's token does not count.
-    fn is_unauthenticated(&self) -> bool {
-        matches!(&self.failure, ConnectFailure::Refused(error) if error.code == ErrorCode::Unauthenticated)
+    /// What the node said, if it knows that this client's token does not count. Those that do not say so know less.
+    pub(crate) fn unauthenticated(&self) -> Option<&Error> {
+        match &self.failure {
+            ConnectFailure::Refused(error) if error.code == ErrorCode::Unauthenticated => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -254,8 +253,6 @@ impl ConnectFailure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoAnswer | Self::Closed(_) | Self::Socket(_) | Self::Resolve(_) => true,
-            // It was just read anew.
-            Self::Refused(error) if error.code == ErrorCode::Unauthenticated => false,
             Self::Refused(error) => error.code.retry() != Retry::Never,
             Self::NotJobraft(_) | Self::NodeCertificate(_) | Self::ClientCertificate(_) | Self::Tls(_) => false,
         }

@@ -9,7 +9,8 @@ use crate::session::{CallError, Session};
 use bytes::Bytes;
 use jobraft_protocol::limits::{CHUNK_BYTES, MODULE_BYTES_MAX};
 use jobraft_protocol::{
-    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, Request, Response, Retry, StreamOpen,
+    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Request, Response,
+    Retry, StreamOpen,
 };
 use sha2::{Digest as _, Sha256};
 use std::future::Future;
@@ -49,6 +50,21 @@ impl Client {
         &self,
         bytes: Bytes,
         name: Option<ModuleName>,
+        progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<ModuleManifest, SdkError> {
+        self.upload_signed_module(bytes, name, Vec::new(), progress).await
+    }
+
+    /// The same of a module that somebody has signed. Signatures are added to those that it has: uploading the same bytes with
+    /// others signs it again.
+    ///
+    /// # Errors
+    /// As [`upload_module`](Self::upload_module), and [`ErrorCode::InvalidArgument`] if a signature is not of these bytes.
+    pub async fn upload_signed_module(
+        &self,
+        bytes: Bytes,
+        name: Option<ModuleName>,
+        signatures: Vec<ModuleSignature>,
         mut progress: impl FnMut(u64, u64) + Send,
     ) -> Result<ModuleManifest, SdkError> {
         let size = bytes.len() as u64;
@@ -56,7 +72,7 @@ impl Client {
             let text = format!("a module of {size} bytes exceeds the limit of {MODULE_BYTES_MAX}");
             return Err(SdkError::TooLarge(text));
         }
-        let open = StreamOpen::Upload { digest: digest_of(&bytes), size, name };
+        let open = StreamOpen::Upload { digest: digest_of(&bytes), size, name, signatures };
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
         let mut pauses = backoff();
         loop {
@@ -250,6 +266,6 @@ async fn download(session: &Session, module: &ModuleRef) -> Result<(ModuleManife
     Ok((manifest, bytes.into()))
 }
 
-fn digest_of(bytes: &[u8]) -> Digest {
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())
 }

@@ -5,7 +5,7 @@
 //! only a leader can do, and answers the rest.
 
 use crate::clock::ClockAnchor;
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Credential, Pem};
 use crate::credentials::Credentials;
 use crate::dial::Dialer;
 use crate::error::{ConnectFailure, FailedAttempt, SdkError};
@@ -17,6 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress};
 use rand::seq::SliceRandom;
 use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,7 @@ struct State {
     learnt: VecDeque<NodeAddress>,
     strikes: u32,
     clock: Option<ClockAnchor>,
+    told_refused: bool,
 }
 
 impl Router {
@@ -116,6 +118,7 @@ impl Router {
         }
         state.clock = Some(session.clock);
         state.strikes = 0;
+        state.told_refused = false;
         state.current = Some(Arc::clone(&session));
         Ok(session)
     }
@@ -261,7 +264,28 @@ impl Router {
                 else => break,
             }
         }
-        follower.ok_or(SdkError::Unreachable(failures))
+        if let Some(follower) = follower {
+            return Ok(follower);
+        }
+        let refused = failures.iter().find_map(FailedAttempt::unauthenticated).cloned();
+        match (refused, &self.config.credential) {
+            (Some(error), Credential::Token(Pem::File(file))) => {
+                self.tell_refused(&error, file);
+                Err(SdkError::Unreachable(failures))
+            }
+            // No other one will come.
+            (Some(error), _) => Err(SdkError::Unauthenticated(error)),
+            (None, _) => Err(SdkError::Unreachable(failures)),
+        }
+    }
+
+    /// Says once that the token in a file does not count, until one does: whoever rotates it may be about to replace it.
+    fn tell_refused(&self, error: &Error, file: &Path) {
+        let mut state = lock(&self.state);
+        // At the start it is the caller's to tell.
+        if state.clock.is_some() && !std::mem::replace(&mut state.told_refused, true) {
+            tracing::warn!(file = %file.display(), "the token is refused, its file is read again until it is not: {error}");
+        }
     }
 }
 

@@ -199,6 +199,11 @@ fn token(pem: &Pem) -> Result<TokenSecret, TlsError> {
     text.and_then(str::parse).map_err(|error| malformed("token", pem, &error))
 }
 
+/// Reads a file that nobody else may.
+pub(crate) fn secret_file(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    secret(what, &Pem::File(path.to_owned())).map(Cow::into_owned)
+}
+
 /// Reads what nobody else may.
 fn secret<'a>(what: &'static str, pem: &'a Pem) -> Result<Cow<'a, [u8]>, TlsError> {
     if let Pem::File(path) = pem {

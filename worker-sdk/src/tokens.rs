@@ -3,6 +3,7 @@
 use crate::client::{Client, Trail};
 use crate::error::SdkError;
 use crate::requests::answered;
+use crate::secret::draw;
 use jobraft_protocol::limits::TOKEN_LIST_MAX;
 use jobraft_protocol::{
     Consistency, ErrorCode, Grant, NewToken, Request, Response, TokenChange, TokenName, TokenSecret, TokenView,
@@ -22,7 +23,7 @@ impl Client {
         grant: Grant,
         ttl: Option<Duration>,
     ) -> Result<TokenSecret, SdkError> {
-        let secret = draw()?;
+        let secret = TokenSecret::new(draw()?);
         let token = NewToken { name, hash: secret.hash(), grant, ttl_ms: ttl.map(ms) };
         self.change_token(TokenChange::Create(token)).await?;
         Ok(secret)
@@ -33,7 +34,7 @@ impl Client {
     /// # Errors
     /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. If the outcome is unknown, rotate it again.
     pub async fn rotate_token(&self, name: TokenName, grace: Duration) -> Result<TokenSecret, SdkError> {
-        let secret = draw()?;
+        let secret = TokenSecret::new(draw()?);
         self.change_token(TokenChange::Rotate { name, hash: secret.hash(), grace_ms: ms(grace) }).await?;
         Ok(secret)
     }
@@ -75,17 +76,6 @@ impl Client {
             tokens.extend(page);
         }
     }
-}
-
-/// A new secret, from the generator that TLS draws its keys from.
-fn draw() -> Result<TokenSecret, SdkError> {
-    let mut random = [0; 32];
-    let drawn = rustls::crypto::ring::default_provider().secure_random.fill(&mut random);
-    drawn.map_err(|_| SdkError::Machine {
-        what: "random numbers",
-        source: std::io::Error::other("its generator gives none"),
-    })?;
-    Ok(TokenSecret::new(random))
 }
 
 fn ms(time: Duration) -> u64 {

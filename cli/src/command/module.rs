@@ -6,10 +6,15 @@ use crate::output::{Mood, Output, Progress, Table, human};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use jobraft_protocol::limits::MODULE_BYTES_MAX;
-use jobraft_protocol::{Consistency, ModuleManifest, ModuleName, ModuleRef};
+use jobraft_protocol::{Consistency, ModuleManifest, ModuleName, ModuleRef, ModuleSignature};
+use jobraft_sdk::SigningKey;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+/// Characters of a signer that fit into a row.
+const SIGNER_CHARS: usize = "ed25519:".len() + 12;
 
 /// Upload, list and download WebAssembly modules
 #[derive(Args, Debug)]
@@ -31,16 +36,33 @@ enum ModuleCommand {
     #[command(after_help = "\
 Examples:
   jobraft module push wordcount.wasm --name wordcount
-  jobraft module push wordcount.wasm --name wordcount@1.2.0 --json")]
+  jobraft module push wordcount.wasm --name wordcount@1.2.0 --json
+  jobraft module push wordcount.wasm --name wordcount --sign release.key")]
     Push {
         /// A .wasm file: a WASI command
         file: PathBuf,
         /// A name that shall point to it from now on, such as wordcount or wordcount@1.2.0
         #[arg(long)]
         name: Option<ModuleName>,
+        /// Sign it with the key in this file; repeat it for several. Pushing the same file again adds signatures
+        #[arg(long = "sign", value_name = "FILE")]
+        keys: Vec<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Make a key that signs modules; nodes and workers can insist on its signature
+    ///
+    /// A key of `openssl genpkey -algorithm ed25519` is as good. Keep it where modules are built, and nowhere else.
+    #[command(after_help = "\
+Examples:
+  jobraft module keygen --out release.key
+  jobraft module push wordcount.wasm --name wordcount --sign release.key
+  jobraft worker --queue default --signer ed25519:19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1")]
+    Keygen {
+        /// Where to write it; only you can read it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// List what was uploaded
     #[command(after_help = "Examples:\n  jobraft module list\n  jobraft module list --json | jq '.[].names'")]
@@ -70,18 +92,31 @@ impl ModuleArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let connection = self.connection;
         match self.command {
-            ModuleCommand::Push { file, name, json } => push(&connection, &file, name, json).await,
+            ModuleCommand::Push { file, name, keys, json } => push(&connection, &file, name, &keys, json).await,
+            ModuleCommand::Keygen { out } => keygen(&out),
             ModuleCommand::List { json } => list(&connection, json).await,
             ModuleCommand::Get { module, output, json } => get(&connection, module, output, json).await,
         }
     }
 }
 
-async fn push(connection: &ConnectionArgs, file: &Path, name: Option<ModuleName>, json: bool) -> Result<(), Failure> {
+async fn push(
+    connection: &ConnectionArgs,
+    file: &Path,
+    name: Option<ModuleName>,
+    keys: &[PathBuf],
+    json: bool,
+) -> Result<(), Failure> {
     let bytes = read(file)?;
+    let sign = |key: &PathBuf| {
+        let loaded = SigningKey::load(key);
+        let key = loaded.map_err(|error| failed(format!("read the key {}", key.display()), &error))?;
+        Ok(key.sign(&bytes))
+    };
+    let signatures = keys.iter().map(sign).collect::<Result<Vec<ModuleSignature>, Failure>>()?;
     let client = connection.client().await?;
     let progress = Progress::bytes("push", bytes.len() as u64);
-    let pushed = client.upload_module(bytes, name, |sent, _| progress.reach(sent)).await;
+    let pushed = client.upload_signed_module(bytes, name, signatures, |sent, _| progress.reach(sent)).await;
     drop(progress);
     let manifest = pushed.map_err(|error| failed(format!("push {}", file.display()), &error))?;
     let output = Output::new();
@@ -96,6 +131,24 @@ async fn push(connection: &ConnectionArgs, file: &Path, name: Option<ModuleName>
         human::bytes(manifest.size),
         manifest.digest
     ))
+}
+
+fn keygen(out: &Path) -> Result<(), Failure> {
+    let doing = || format!("write {}", out.display());
+    let key = SigningKey::generate().map_err(|error| failed("make a key", &error))?;
+    let text = key.to_pem().expect("a key that was made has a text");
+    write_private(out, text.as_bytes()).map_err(|error| Failure::usage(doing(), error))?;
+    let output = Output::new();
+    output.line(format!("{} {} (keep it safe)", output.paint().good("wrote"), out.display()))?;
+    output.line(format!("signer {}", key.signer()))
+}
+
+/// Writes a file that there was not before, and that only its owner reads.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn read(file: &Path) -> Result<Bytes, Failure> {
@@ -128,14 +181,17 @@ async fn list(connection: &ConnectionArgs, json: bool) -> Result<(), Failure> {
 }
 
 fn table(modules: &[ModuleManifest]) -> Table {
-    let mut table = Table::new(&["NAME", "SHA256", ">SIZE", "OWNER"]);
+    let mut table = Table::new(&["NAME", "SHA256", ">SIZE", "OWNER", "SIGNED BY"]);
     for module in modules {
         let names: Vec<&str> = module.names.iter().map(ModuleName::as_str).collect();
+        let short = |signature: &ModuleSignature| signature.signer.to_string().chars().take(SIGNER_CHARS).collect();
+        let signers: Vec<String> = module.signatures.iter().map(short).collect();
         table.row([
             (if names.is_empty() { "-".to_owned() } else { names.join(", ") }, Mood::Plain),
             (human::short_digest(module.digest), Mood::Plain),
             (human::bytes(module.size), Mood::Plain),
             (module.owner.clone(), Mood::Plain),
+            (if signers.is_empty() { "-".to_owned() } else { signers.join(", ") }, Mood::Plain),
         ]);
     }
     table

@@ -3,7 +3,8 @@
 use crate::connection::{AGENT, ServedQueue, failed};
 use crate::failure::Failure;
 use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor};
-use jobraft_sdk::{Client, Worker};
+use jobraft_protocol::Signer;
+use jobraft_sdk::{Client, SignedOnly, Worker};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(super) struct WasmWorker {
     pub(super) memory_bytes: Option<usize>,
     /// Where compiled modules are kept.
     pub(super) cache_dir: PathBuf,
+    /// Whose signature a module must have; empty: nobody's.
+    pub(super) signers: Vec<Signer>,
 }
 
 impl WasmWorker {
@@ -42,7 +45,12 @@ impl WasmWorker {
         }
         let executor = WasmExecutor::new(config, Arc::new(client.clone()))
             .map_err(|error| Failure::from_error("start the WebAssembly executor", &error))?;
-        let mut worker = Worker::builder(client).agent(AGENT).concurrency(self.concurrency).executor(executor);
+        let mut worker = Worker::builder(client.clone()).agent(AGENT).concurrency(self.concurrency);
+        worker = if self.signers.is_empty() {
+            worker.executor(executor)
+        } else {
+            worker.executor(SignedOnly::new(executor, client, self.signers))
+        };
         let plain = self.queues.iter().filter(|queue| queue.weight.is_none());
         worker = worker.queues(plain.map(|queue| queue.name.as_str()));
         for queue in &self.queues {

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output::human;
 use crate::shutdown::Shutdown;
 use clap::Args;
+use jobraft_protocol::Signer;
 use jobraft_protocol::limits::{LEASE_MS_MAX, LEASE_MS_MIN};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,7 @@ Examples:
   jobraft worker --queue default
   jobraft worker --queue urgent,default --concurrency 8 --memory 512MiB
   jobraft worker --queue urgent=3 --queue default=1 --name worker-1
+  jobraft worker --queue default --signer ed25519:19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1
   jobraft worker --context config/worker.toml")]
 pub(super) struct WorkerArgs {
     /// Where jobs come from, the first with work first; repeat it, or separate several by commas. With weights, which
@@ -42,6 +44,9 @@ pub(super) struct WorkerArgs {
     /// For how long it holds a job before it must say that it is still at it, such as 30s
     #[arg(long, value_name = "DURATION", value_parser = lease)]
     lease: Option<Duration>,
+    /// Run only modules that this key has signed: what `jobraft module keygen` calls signer; repeat it for several
+    #[arg(long = "signer", value_name = "ed25519:HEX")]
+    signers: Vec<Signer>,
     /// Stop when stdin ends
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
@@ -113,6 +118,7 @@ impl WorkerArgs {
             name: self.name.clone().or(context.name),
             lease,
             memory_bytes,
+            signers: if self.signers.is_empty() { context.signers } else { self.signers.clone() },
             cache_dir: match self.cache_dir.clone().or(context.cache_dir) {
                 Some(directory) => directory,
                 None => cache_dir_default()?,
@@ -159,6 +165,7 @@ mod tests {
             cache_dir: Some("cache".into()),
             memory: None,
             lease: None,
+            signers: Vec::new(),
             exit_with_stdin: false,
             connection: ConnectionArgs::default(),
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 72] = [
+const COMMANDS: [&str; 73] = [
     "",
     "demo",
     "dev",
@@ -66,6 +66,7 @@ const COMMANDS: [&str; 72] = [
     "token revoke",
     "module",
     "module push",
+    "module keygen",
     "module list",
     "module get",
     "cluster",

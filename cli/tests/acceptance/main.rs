@@ -24,6 +24,7 @@ mod load;
 mod membership;
 mod queues;
 mod schedules;
+mod signatures;
 mod support;
 mod together_faults;
 mod tokens;

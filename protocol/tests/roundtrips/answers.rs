@@ -266,6 +266,7 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         names: draw.some(Draw::name),
         imports: draw.some(Draw::text),
         owner: draw.text(),
+        signatures: draw.some(Draw::signature),
     };
     let member = |draw: &mut Draw| MemberStatus {
         node: draw.node(),

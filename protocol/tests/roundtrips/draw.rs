@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use jobraft_protocol::{
     After, Backoff, BackoffCurve, BatchId, ClientRole, Digest, FencingToken, Grant, JobId, JobState, JobTemplate,
-    LeaseRef, LogTime, NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate, Schedule, Start, Task,
-    Unique, UniqueScope, WorkerId, WorkerInfo,
+    LeaseRef, LogTime, ModuleSignature, NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate, Schedule,
+    SignatureBytes, Signer, Start, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
 };
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -103,6 +103,11 @@ impl Draw {
         let grant = Grant::new(roles).with_payloads(self.yes());
         let queues = vec![self.name(), self.name()];
         if self.yes() { grant } else { grant.for_queues(queues).expect("there are two") }
+    }
+
+    pub(crate) fn signature(&mut self) -> ModuleSignature {
+        let bytes = SignatureBytes(std::array::from_fn(|_| self.byte()));
+        ModuleSignature { signer: Signer(self.digest().0), signature: bytes }
     }
 
     pub(crate) fn digest(&mut self) -> Digest {

@@ -18,7 +18,12 @@ fn module(draw: &mut Draw) -> ModuleRef {
 pub(crate) fn every_opening(draw: &mut Draw) -> Vec<StreamOpen> {
     vec![
         StreamOpen::Session(ClientHello { agent: draw.text() }),
-        StreamOpen::Upload { digest: draw.digest(), size: draw.number(), name: draw.maybe(Draw::name) },
+        StreamOpen::Upload {
+            digest: draw.digest(),
+            size: draw.number(),
+            name: draw.maybe(Draw::name),
+            signatures: draw.some(Draw::signature),
+        },
         StreamOpen::Download(module(draw)),
         StreamOpen::Authenticate(TokenSecret::new(draw.digest().0)),
     ]

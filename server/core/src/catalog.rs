@@ -2,8 +2,19 @@
 
 use crate::record::{self, NameRecord};
 use crate::{Row, Table};
-use jobraft_protocol::{Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
+use jobraft_protocol::{
+    Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Signer, limits,
+};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The signatures of signers that are not among those who have signed, the first of each.
+fn new_signatures<'a>(
+    has: &'a [ModuleSignature],
+    manifest: &'a ModuleManifest,
+) -> impl Iterator<Item = &'a ModuleSignature> {
+    let mut signers: BTreeSet<Signer> = has.iter().map(|known| known.signer).collect();
+    manifest.signatures.iter().filter(move |new| signers.insert(new.signer))
+}
 
 /// All modules. Each manifest carries the names that point to it, sorted; `names` says the same the other way round.
 #[derive(Clone, Debug, Default)]
@@ -50,16 +61,42 @@ impl Catalog {
             let text = format!("the cluster has {} modules or module names, the most it takes", limits::MODULES_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
         }
+        self.check_signatures(manifest)?;
         if is_new {
-            self.insert(ModuleManifest { names: Vec::new(), ..manifest.clone() });
+            self.insert(ModuleManifest { names: Vec::new(), signatures: Vec::new(), ..manifest.clone() });
             self.dirty_modules.insert(manifest.digest);
         }
+        self.sign(manifest);
         if let Some(name) = name {
             let owner = self.name_owner(name).unwrap_or(&manifest.owner).to_owned();
             self.point(name.clone(), NameRecord { digest: manifest.digest, owner });
             self.dirty_names.insert(name.clone());
         }
         Ok(is_new)
+    }
+
+    /// Refuses signatures that would be too many with those that the module has.
+    fn check_signatures(&self, manifest: &ModuleManifest) -> Result<(), Error> {
+        let has = self.modules.get(&manifest.digest).map_or(&[][..], |module| &module.signatures);
+        let count = has.len() + new_signatures(has, manifest).count();
+        if count > limits::MODULE_SIGNATURES_MAX && count > has.len() {
+            let max = limits::MODULE_SIGNATURES_MAX;
+            return Err(Error::new(
+                ErrorCode::TooMany,
+                format!("the module would have {count} signatures, at most {max}"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds the signatures of those who have not signed the module yet.
+    fn sign(&mut self, manifest: &ModuleManifest) {
+        let Some(module) = self.modules.get_mut(&manifest.digest) else { return };
+        let new: Vec<ModuleSignature> = new_signatures(&module.signatures, manifest).cloned().collect();
+        if !new.is_empty() {
+            module.signatures.extend(new);
+            self.dirty_modules.insert(manifest.digest);
+        }
     }
 
     /// Inserts a manifest without names.

@@ -194,6 +194,8 @@ const ENVELOPE_BYTES: usize = 128;
 const FIELD_BYTES: usize = 40;
 /// What a number in a list takes, at most.
 const NUMBER_BYTES: usize = 9;
+/// What a module's signature takes.
+const SIGNATURE_BYTES: usize = 300;
 /// What an id in a list takes.
 const ID_BYTES: usize = 17;
 
@@ -276,7 +278,8 @@ impl Command {
                 Self::PutModule { manifest, name } => {
                     let imports = manifest.imports.iter().map(|import| FIELD_BYTES + import.len()).sum::<usize>();
                     let names = manifest.names.iter().chain(name).map(|name| FIELD_BYTES + name.as_str().len());
-                    ENVELOPE_BYTES + manifest.owner.len() + imports + names.sum::<usize>()
+                    let signatures = manifest.signatures.len() * SIGNATURE_BYTES;
+                    ENVELOPE_BYTES + manifest.owner.len() + imports + names.sum::<usize>() + signatures
                 }
                 Self::RegisterWorker { info } => {
                     names_bytes(&info.queues) + info.name.len() + info.agent.len() + info.owner.len()

@@ -190,6 +190,12 @@ impl Core {
         }
     }
 
+    /// What a token permits, whether or not any secret of it counts; `None` if there is none of that name.
+    #[must_use]
+    pub fn token_grant(&self, name: &TokenName) -> Option<&Grant> {
+        self.tokens.by_name.get(name).map(|record| &record.view.grant)
+    }
+
     /// The tokens that follow `after`, by name.
     pub fn tokens(&self, after: Option<&TokenName>) -> impl Iterator<Item = &TokenView> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -1,6 +1,6 @@
 //! A whole node: its parts, wired.
 
-use crate::api::{Api, observer};
+use crate::api::{Api, ApiParts, observer};
 use crate::audit::{Audit, AuditError};
 use crate::certificates;
 use crate::config::NodeConfig;
@@ -111,15 +111,16 @@ impl Node {
         })
         .await?;
         let modules = ModuleExchange::new(store, consensus.clone(), Arc::clone(&peers), config.node_id);
-        let api = Arc::new(Api::new(
-            consensus.clone(),
-            dispatcher.clone(),
-            modules.clone(),
-            config.cluster.clone(),
-            config.node_id,
-            audit.clone(),
+        let api = Arc::new(Api::new(ApiParts {
+            consensus: consensus.clone(),
+            dispatcher: dispatcher.clone(),
+            modules: modules.clone(),
+            cluster: config.cluster.clone(),
+            node: config.node_id,
+            signers: config.signers.clone(),
+            audit: audit.clone(),
             tokens_changed,
-        ));
+        }));
         let directory: Weak<Api> = Arc::downgrade(&api);
         endpoint.know_tokens(directory);
         let (formed, formation) = watch::channel(None);

@@ -7,7 +7,7 @@ use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::node::Node;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_protocol::{JobId, LogTime, NewJob, NodeAddress, NodeId, Task};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::future::Future;
 use std::net::{SocketAddr, UdpSocket};
@@ -39,6 +39,7 @@ fn configurations(directory: &Path) -> Vec<NodeConfig> {
             tls: TlsFiles::in_directory(directory, &name),
             log: LogConfig::default(),
             audit: AuditConfig::off(),
+            signers: BTreeSet::new(),
         }
     };
     members.keys().copied().zip(addresses).map(configuration).collect()

@@ -10,7 +10,7 @@ use jobraft_node::consensus::Consensus;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_node::{Node, NodeError};
 use jobraft_protocol::{Grant, NodeAddress, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -105,6 +105,7 @@ impl Cluster {
             tls: TlsFiles::in_directory(&self.home, &stem),
             log: LogConfig::default(),
             audit: AuditConfig::off(),
+            signers: BTreeSet::new(),
         };
         let disk = Disk::new(&config.data_dir).map_err(|error| error.to_string())?;
         let life = Arc::default();

@@ -153,6 +153,8 @@ fn ends_no_lease(command: &Command) -> bool {
             | Command::Lease { .. }
             | Command::Extend { .. }
             | Command::Checkpoint { .. }
+            | Command::ChangeToken { .. }
+            | Command::TokensUsed { .. }
             | Command::PutModule { .. }
     )
 }

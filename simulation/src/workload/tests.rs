@@ -8,7 +8,7 @@ use jobraft_node::Node;
 use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use jobraft_protocol::{ALPN_CLIENT, Grant, JobId, LogTime, NodeId, Request};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ async fn node() -> (Node, Site, TempDir) {
         tls: TlsFiles::in_directory(path, "node-1"),
         log: LogConfig::default(),
         audit: AuditConfig::off(),
+        signers: BTreeSet::new(),
     };
     let node = Node::start(config).await.unwrap();
     node.consensus().leadership().wait_for(|now| now.is_leader).await.unwrap();

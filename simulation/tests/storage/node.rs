@@ -7,7 +7,7 @@ use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsFiles};
 use jobraft_protocol::{JobId, LogTime, NewJob, NodeId, Task};
 use simulation::disk::{Disk, Fate, Unsynced, scratch};
 use simulation::vfs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,6 +31,7 @@ fn configuration(directory: &Path, data: &Path) -> NodeConfig {
         tls: TlsFiles::in_directory(directory, "node-1"),
         log: LogConfig::default(),
         audit: AuditConfig::off(),
+        signers: BTreeSet::new(),
     }
 }
 

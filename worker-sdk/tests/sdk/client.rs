@@ -1,6 +1,6 @@
 //! The client against nodes that misbehave.
 
-use crate::node::{Asked, Authority, Node, WORKER, now};
+use crate::node::{Asked, Authority, Node, PATIENCE, WORKER, now};
 use bytes::Bytes;
 use jobraft_protocol::limits::WORKER_LIST_MAX;
 use jobraft_protocol::{
@@ -372,6 +372,31 @@ async fn a_token_that_does_not_count_is_told_at_once_and_not_tried_again() {
     assert!(!error.retryable() && error.to_string().contains("not one of ours"), "{error}");
     assert!(!error.to_string().contains(&secret.reveal()) && !format!("{error:?}").contains(&secret.reveal()));
     assert_eq!(node.tokens.lock().unwrap().shown.len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_in_a_file_that_has_ended_is_read_again_until_it_counts() {
+    let authority = Authority::new();
+    let mut node = Node::start(&authority, 1);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ci.token");
+    let [old, new] = [1, 2].map(|number| TokenSecret::new([number; 32]));
+    private(&file, &old.reveal());
+    node.tokens.lock().unwrap().good = Some(old.hash());
+    let credential = Credential::Token(file.clone().into());
+    let client = Client::connect(ClientConfig { credential, ..authority.config(&[&node]) }).await.unwrap();
+    node.tokens.lock().unwrap().good = Some(new.hash());
+    let asked = tokio::spawn(async move { client.settings(Consistency::Stale).await });
+    node.next().await.answer(Err(Error::new(ErrorCode::Unauthenticated, "it has ended")));
+    // It comes back with what is still in the file, more than once.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while node.tokens.lock().unwrap().shown.len() < 4 {
+        assert!(tokio::time::Instant::now() < deadline, "it is not tried again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    private(&file, &new.reveal());
+    node.next().await.answer(Ok(Response::Settings(ClusterSettings::default())));
+    asked.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -302,7 +302,7 @@ async fn stream(
             send.write_all(&framed(&answer)).await.unwrap();
             return send.finish().ok();
         }
-        StreamOpen::Upload { digest, size, name } => {
+        StreamOpen::Upload { digest, size, name, .. } => {
             let bytes = receive.read_to_end(usize::try_from(size).unwrap()).await.unwrap();
             assert_eq!(bytes.len() as u64, size);
             modules.lock().unwrap().insert(digest, bytes);
@@ -335,7 +335,8 @@ async fn stream(
 }
 
 fn manifest(digest: Digest, size: u64, name: Option<ModuleName>) -> ModuleManifest {
-    ModuleManifest { digest, size, names: name.into_iter().collect(), imports: Vec::new(), owner: "test".into() }
+    let (names, imports, signatures) = (name.into_iter().collect(), Vec::new(), Vec::new());
+    ModuleManifest { digest, size, names, imports, owner: "test".into(), signatures }
 }
 
 fn framed(value: &impl Serialize) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //!
 //! The children hold one end of a pipe on stdin and stop when it closes: however this process ends, none outlives it.
 
-use crate::connection::{Connection, Context};
+use crate::connection::{Connection, Context, TOKEN, TOKEN_FILE};
 use crate::failure::Failure;
 use jobraft_node::tls::{CertificateAuthority, Overwrite, TlsError, TlsFiles};
 use jobraft_protocol::{Grant, NodeAddress, NodeId};
@@ -140,7 +140,10 @@ impl Processes {
         arguments(&mut command);
         // A group of its own: Ctrl-C at the terminal is for the demo, which then stops its children itself.
         command.arg("--exit-with-stdin").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).process_group(0);
-        command.env_remove("JOBRAFT_LOG_FORMAT").kill_on_drop(true);
+        for variable in ["JOBRAFT_LOG_FORMAT", TOKEN, TOKEN_FILE] {
+            command.env_remove(variable);
+        }
+        command.kill_on_drop(true);
         command.spawn().map_err(|error| Failure::new(doing(), error))
     }
 

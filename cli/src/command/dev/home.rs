@@ -8,7 +8,7 @@ use jobraft_node::tls::{
     TlsError, TlsFiles, Validity, describe,
 };
 use jobraft_protocol::{Grant, NodeAddress, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -107,6 +107,7 @@ impl Home {
             tls: TlsFiles::in_directory(&self.certs(), NODE_STEM),
             log: LogConfig::default(),
             audit: AuditConfig::in_directory(&self.directory.join("node")),
+            signers: BTreeSet::new(),
         }
     }
 

@@ -67,6 +67,7 @@ impl DevArgs {
             lease: None,
             memory_bytes: None,
             cache_dir: home.cache_dir(),
+            signers: Vec::new(),
         };
         let worker = worker.build(client.clone())?;
         welcome(&self, began.elapsed())?;

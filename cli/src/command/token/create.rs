@@ -1,9 +1,9 @@
 //! `jobraft token create`: makes a token.
 
-use super::secret::SecretArgs;
+use super::secret::{SecretArgs, failed};
 use crate::command::grant::{GrantArgs, roles_help};
 use crate::command::value::{self, Lifetime};
-use crate::connection::{ConnectionArgs, failed};
+use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
 use clap::Args;
 use jobraft_protocol::TokenName;
@@ -34,7 +34,8 @@ impl CreateArgs {
         let client = connection.client().await?;
         let what = format!("token {}: {grant}", self.name);
         let created = client.create_token(self.name.clone(), grant, self.expires_in.0).await;
-        let secret = created.map_err(|error| failed(format!("create token {}", self.name), &error))?;
+        let again = format!("revoke {name} and create it again", name = self.name);
+        let secret = created.map_err(|error| failed(format!("create token {}", self.name), &error, &again))?;
         place.take(&self.name, &secret, &what)
     }
 }

@@ -1,8 +1,8 @@
 //! `jobraft token rotate`: gives a token another secret.
 
-use super::secret::SecretArgs;
+use super::secret::{SecretArgs, failed};
 use crate::command::value;
-use crate::connection::{ConnectionArgs, failed};
+use crate::connection::ConnectionArgs;
 use crate::failure::Failure;
 use crate::output::human;
 use clap::Args;
@@ -34,7 +34,8 @@ impl RotateArgs {
         let place = self.secret.prepare(true)?;
         let client = connection.client().await?;
         let rotated = client.rotate_token(self.name.clone(), self.grace).await;
-        let secret = rotated.map_err(|error| failed(format!("rotate token {}", self.name), &error))?;
+        let secret =
+            rotated.map_err(|error| failed(format!("rotate token {}", self.name), &error, "rotate it again"))?;
         let until = match self.grace.is_zero() {
             true => "the old secret has ended".to_owned(),
             false => format!("the old secret ends within {}", human::duration(self.grace)),

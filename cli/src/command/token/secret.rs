@@ -1,9 +1,11 @@
 //! Where a new secret goes: to stdout, or into a file that only its owner reads.
 
+use crate::connection;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use jobraft_protocol::{TokenName, TokenSecret};
+use jobraft_sdk::SdkError;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ pub(super) struct Place {
     args: SecretArgs,
     /// Takes the place of the file that was named when the secret is in it.
     file: Option<NamedTempFile>,
+    may_replace: bool,
 }
 
 impl SecretArgs {
@@ -41,15 +44,22 @@ impl SecretArgs {
     pub(super) fn prepare(self, may_replace: bool) -> Result<Place, Failure> {
         let file = self.out.as_deref().map(|path| {
             let doing = || format!("write {}", path.display());
-            if !may_replace && path.exists() {
-                return Err(Failure::usage(doing(), "there is such a file already").hint("name another one with --out"));
+            if path.is_dir() || !may_replace && path.exists() {
+                let what = if path.is_dir() { "it is a directory" } else { "there is such a file already" };
+                return Err(Failure::usage(doing(), what).hint("name another file with --out"));
             }
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             // Of mode 600.
             NamedTempFile::new_in(directory).map_err(|error| Failure::usage(doing(), error))
         });
-        Ok(Place { file: file.transpose()?, args: self })
+        Ok(Place { file: file.transpose()?, args: self, may_replace })
     }
+}
+
+/// The failure of what may have been done all the same, whereupon there is a secret that nobody has.
+pub(super) fn failed(doing: String, error: &SdkError, remedy: &str) -> Failure {
+    let failure = connection::failed(doing, error);
+    if error.outcome_unknown() { failure.hint(format!("its secret is lost if it was done: {remedy}")) } else { failure }
 }
 
 impl Place {
@@ -60,7 +70,8 @@ impl Place {
         let path = self.args.out.as_deref();
         if let (Some(path), Some(mut file)) = (path, self.file) {
             let written = writeln!(file, "{text}").and_then(|()| file.as_file().sync_all());
-            let kept = written.and_then(|()| file.persist(path).map_err(|error| error.error));
+            let keep = if self.may_replace { NamedTempFile::persist } else { NamedTempFile::persist_noclobber };
+            let kept = written.and_then(|()| keep(file, path).map_err(|error| error.error));
             kept.map_err(|error| {
                 Failure::new(format!("write {}", path.display()), error)
                     .hint(format!("the secret is lost: make another one with `jobraft token rotate {name}`"))
@@ -73,8 +84,9 @@ impl Place {
             }
             Some(path) => output.line(format!("{what}; its secret is in {}", path.display())),
             None => {
-                output.note(format!("{what}; its secret is shown only here:"))?;
-                output.line(text)
+                // First what cannot be said again.
+                output.line(text)?;
+                output.note(format!("{what}; its secret is shown only this once"))
             }
         }
     }

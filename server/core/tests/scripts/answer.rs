@@ -238,7 +238,10 @@ impl Script {
                 let named = self.trio.plain.resolve(&jobraft_protocol::ModuleRef::Name(name.clone()));
                 assert_eq!(named.as_ref(), Some(manifest));
             }
-            format!("{}:{}[{}]", char::from(manifest.digest.0[0]), manifest.owner, names.join(" "))
+            let signers: String =
+                manifest.signatures.iter().map(|signature| char::from(signature.signer.0[0])).collect();
+            let signed = if signers.is_empty() { signers } else { format!(" by {signers}") };
+            format!("{}:{}[{}]{signed}", char::from(manifest.digest.0[0]), manifest.owner, names.join(" "))
         };
         self.trio.plain.modules().iter().map(show).collect::<Vec<_>>().join(", ")
     }

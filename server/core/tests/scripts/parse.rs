@@ -1,7 +1,7 @@
 //! From the words of a step to a command.
 
 use crate::script::{EPOCH_MS, Script, worker_id};
-use crate::words::{Words, digest, milliseconds};
+use crate::words::{Words, digest, milliseconds, signatures};
 use bytes::Bytes;
 use jobraft_core::Command;
 use jobraft_protocol::{
@@ -108,6 +108,7 @@ impl Script {
                     names: Vec::new(),
                     imports: Vec::new(),
                     owner: words.get("owner").unwrap_or("ops").to_owned(),
+                    signatures: words.get("signer").map_or(Vec::new(), signatures),
                 },
                 name: words.get("name").map(|name| name.parse().unwrap()),
             },

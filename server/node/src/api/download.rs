@@ -1,19 +1,18 @@
 //! Giving a module to a client. Any node does: one that lacks the bytes gets them first.
 
 use super::client::Client;
-use super::{Api, module};
+use super::{Api, module, token};
 use crate::audit::Outcome;
 use crate::auth::{self, Need};
 use crate::machine::File;
 use crate::modules::{ModuleError, give};
-use crate::tls::Identity;
 use crate::transport::{CloseCode, FrameSender};
 use jobraft_protocol::{Error, ErrorCode, ModuleManifest, ModuleRef};
 
 /// Serves a download.
 pub(super) async fn run(api: &Api, client: &Client, module: ModuleRef, mut sender: FrameSender) {
     let result: Result<(), ModuleError> = async {
-        let opened = open(api, &client.identity, &module).await;
+        let opened = open(api, client, &module).await;
         let is_refused = matches!(&opened, Err(error) if error.code == ErrorCode::Forbidden);
         if is_refused || api.audit.has_all() {
             let on = vec![format!("module {module}")];
@@ -36,8 +35,9 @@ pub(super) async fn run(api: &Api, client: &Client, module: ModuleRef, mut sende
     }
 }
 
-async fn open(api: &Api, identity: &Identity, module: &ModuleRef) -> Result<(ModuleManifest, File), Error> {
-    auth::decide(identity, &mut Need::of_download())?;
+async fn open(api: &Api, client: &Client, module: &ModuleRef) -> Result<(ModuleManifest, File), Error> {
+    token::check(api, client)?;
+    auth::decide(&client.identity, &mut Need::of_download())?;
     let Some(manifest) = api.consensus.read(|core| core.resolve(module)) else {
         let leadership = api.consensus.leadership();
         let now = leadership.borrow();

@@ -66,7 +66,8 @@ use crate::shares::Shares;
 use crate::transport::{Accepted, CloseCode, FrameReceiver, FrameSender};
 use client::Client;
 use jobraft_core::command::Event;
-use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, StreamOpen, limits};
+use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, Signer, StreamOpen, limits};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -78,10 +79,32 @@ const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
 const REQUEST_BYTES_UNIT: usize = 1024;
 /// Modules that are received from clients at once; those beyond wait their turn.
 const UPLOADS_MAX: usize = 4;
+/// How long the connection of a token that has ended stays for the answers that are on their way.
+const ENDED_GRACE: Duration = Duration::from_millis(200);
 /// Tokens whose use is noted at once; others are noted when they are next used.
 const NOTING_USE_MAX: usize = 4;
 /// How long a stream may take to say what it is for; then it is given up.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What clients are served by.
+pub struct ApiParts {
+    /// What their requests become.
+    pub consensus: Consensus,
+    /// What hands jobs out.
+    pub dispatcher: Dispatcher,
+    /// What moves modules.
+    pub modules: ModuleExchange,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node.
+    pub node: NodeId,
+    /// Whose signature a module must have to be taken; empty: nobody's.
+    pub signers: BTreeSet<Signer>,
+    /// What is told who did what.
+    pub audit: Audit,
+    /// Marked by [`observer`] whenever a token is made, rotated or revoked.
+    pub tokens_changed: watch::Receiver<()>,
+}
 
 /// What serves clients.
 pub struct Api {
@@ -94,6 +117,8 @@ pub struct Api {
     answer_bytes: Arc<Semaphore>,
     uploads: Semaphore,
     uploaders: Shares,
+    /// Whose signature a module must have to be taken; empty: nobody's.
+    signers: BTreeSet<Signer>,
     audit: Audit,
     /// Marked whenever a token is made, rotated or revoked.
     tokens_changed: watch::Receiver<()>,
@@ -102,32 +127,25 @@ pub struct Api {
 }
 
 impl Api {
-    /// Of node `node` of the cluster named `cluster`.
+    /// What serves clients by these.
     #[must_use]
-    pub fn new(
-        consensus: Consensus,
-        dispatcher: Dispatcher,
-        modules: ModuleExchange,
-        cluster: String,
-        node: NodeId,
-        audit: Audit,
-        tokens_changed: watch::Receiver<()>,
-    ) -> Self {
+    pub fn new(parts: ApiParts) -> Self {
         let request_bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX / REQUEST_BYTES_UNIT));
         let answer_bytes = room::of_all();
         let (uploads, uploaders) = (Semaphore::new(UPLOADS_MAX), Shares::new(limits::UPLOADS_PER_NAME_MAX));
         Self {
-            consensus,
-            dispatcher,
-            modules,
-            cluster,
-            node,
+            consensus: parts.consensus,
+            dispatcher: parts.dispatcher,
+            modules: parts.modules,
+            cluster: parts.cluster,
+            node: parts.node,
             request_bytes,
             answer_bytes,
             uploads,
             uploaders,
-            audit,
-            tokens_changed,
+            signers: parts.signers,
+            audit: parts.audit,
+            tokens_changed: parts.tokens_changed,
             noting_use: Arc::new(Semaphore::new(NOTING_USE_MAX)),
         }
     }
@@ -148,6 +166,8 @@ impl Api {
         tokio::select! {
             () = streams => {}
             ended = token::ended(&self, &client) => {
+                // Answers to what was asked before are on their way; nothing further is answered.
+                tokio::time::sleep(ENDED_GRACE).await;
                 connection.close(CloseCode::Unauthenticated, &ended.message);
                 tracing::info!(identity = %client.identity, "closed a connection: {ended}");
             }
@@ -159,16 +179,15 @@ impl Api {
         match opened {
             Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, client, hello, sender, receiver).await,
             Ok(Ok(None)) => {}
-            // A session's requests are looked at one by one.
-            Ok(Ok(Some(StreamOpen::Upload { digest, size, name }))) if token::check(&self, &client).is_ok() => {
-                let announced = upload::Announced { digest, size, name };
+            Ok(Ok(Some(StreamOpen::Upload { digest, size, name, signatures }))) => {
+                let announced = upload::Announced { digest, size, name, signatures };
                 upload::run(&self, &client, announced, sender, receiver).await;
             }
-            Ok(Ok(Some(StreamOpen::Download(module)))) if token::check(&self, &client).is_ok() => {
+            Ok(Ok(Some(StreamOpen::Download(module)))) => {
                 download::run(&self, &client, module, sender).await;
             }
-            // What was malformed is logged where it was found. Who it is, is known.
-            Ok(Ok(Some(_)) | Err(_)) | Err(_) => {
+            // Who it is, is known. What was malformed is logged where it was found.
+            Ok(Ok(Some(StreamOpen::Authenticate(_))) | Err(_)) | Err(_) => {
                 sender.reset(CloseCode::Protocol);
                 receiver.stop(CloseCode::Protocol);
             }

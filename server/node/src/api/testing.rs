@@ -5,14 +5,14 @@
 use crate::config::{AuditConfig, LogConfig, NodeConfig};
 use crate::node::Node;
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
-use crate::transport::testing::connect_unproved;
+use crate::transport::testing::{connect_unproved, dial_deaf};
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
 use jobraft_protocol::{
     ClientFrame, ClientHello, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Grant, JobAction, JobId,
     JobView, LeaseRef, LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start,
     StreamOpen, Task, TokenSecret, WorkerId, WorkerInfo,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -61,6 +61,7 @@ impl Bench {
             tls: TlsFiles::in_directory(path, "node-1"),
             log: LogConfig::default(),
             audit: AuditConfig::off(),
+            signers: BTreeSet::new(),
         };
         change(&mut config);
         let node = leader(config.clone()).await;
@@ -114,6 +115,11 @@ impl Bench {
     pub(super) async fn intrude(&self, opening: &StreamOpen) -> Error {
         let outcome = connect_unproved(self.node.listen_addr(), &self.config.tls.ca, opening).await;
         outcome.err().expect("nobody comes in like that")
+    }
+
+    /// Somebody without a certificate who opens their first stream so, or not at all, and takes no answer.
+    pub(super) async fn deaf(&self, opening: Option<&StreamOpen>) -> (quinn::Connection, quinn::Endpoint) {
+        dial_deaf(self.node.listen_addr(), &self.config.tls.ca, opening).await
     }
 
     async fn session_on(&self, connection: Connection, seed: u8) -> Session {

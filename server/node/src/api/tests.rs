@@ -133,7 +133,7 @@ async fn a_malformed_frame_ends_its_session_alone() {
 async fn upload(bench: &Bench, digest: Digest, bytes: &[u8]) -> Result<ModuleManifest, Error> {
     let (mut sender, mut receiver) = bench.connect().await.open().await.unwrap();
     let name = Some("noop@1".parse().unwrap());
-    sender.send(&StreamOpen::Upload { digest, size: bytes.len() as u64, name }).await.unwrap();
+    sender.send(&StreamOpen::Upload { digest, size: bytes.len() as u64, name, signatures: vec![] }).await.unwrap();
     sender.send_bytes(Bytes::copy_from_slice(bytes)).await.unwrap();
     sender.finish().await.unwrap();
     soon(receiver.recv::<Result<ModuleManifest, Error>>()).await.unwrap().expect("an answer")

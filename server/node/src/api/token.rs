@@ -4,11 +4,14 @@ use super::client::Client;
 use super::request::Answer;
 use super::room::{PAGE_BYTES_MAX, Room, page, token_bytes};
 use super::{Api, report};
+use crate::auth;
 use crate::tls::{Identity, certificate};
 use crate::transport::{TokenDirectory, Whose};
 use jobraft_core::TokenStanding;
 use jobraft_core::command::Command;
-use jobraft_protocol::{Consistency, Digest, Error, ErrorCode, LogTime, Response, TokenChange, TokenName, limits};
+use jobraft_protocol::{
+    Consistency, Digest, Error, ErrorCode, Grant, LogTime, Response, TokenChange, TokenName, limits,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -18,8 +21,23 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// How often a connection's token is looked at although nothing is heard of it: a snapshot says nothing of what it changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Makes, rotates or revokes a token on behalf of `identity`.
+/// Makes, rotates or revokes a token on behalf of `identity`, who gives nobody what is not theirs.
 pub(super) async fn change(api: &Api, identity: &Identity, change: TokenChange) -> Answer {
+    if !auth::sees_payloads(identity) {
+        let sees = match &change {
+            TokenChange::Create(token) => token.grant.sees_payloads(),
+            TokenChange::Rotate { name, .. } => {
+                api.fresh(Consistency::Linearizable).await?;
+                api.consensus.read(|core| core.token_grant(name).is_some_and(Grant::sees_payloads))
+            }
+            TokenChange::Revoke { .. } => false,
+        };
+        if sees {
+            let message =
+                format!("{identity} sees no payloads, and token {} would: give it --payloads no", change.name());
+            return Err(Error::new(ErrorCode::Forbidden, message));
+        }
+    }
     report::done(api, Command::ChangeToken { change, by: identity.owner() }).await
 }
 
@@ -40,28 +58,24 @@ pub(super) async fn list(
 }
 
 impl TokenDirectory for Api {
-    fn whose(&self, hash: Digest, ask: bool) -> Whose<'_> {
+    fn known(&self, hash: Digest) -> Result<Identity, Error> {
+        let at = self.consensus.log_time();
+        self.consensus.read(|core| match core.token(&hash, at) {
+            TokenStanding::Good { name, grant, .. } => Ok(Identity::token(name, grant.clone())),
+            bad => Err(refusal(bad)),
+        })
+    }
+
+    fn ask(&self, hash: Digest) -> Whose<'_> {
         Box::pin(async move {
-            match whose(self, &hash) {
-                Err(_) if ask => {}
-                known => return known,
-            }
             // What was made or rotated elsewhere may not have come here yet.
             if let Err(error) = self.consensus.barrier().await {
                 let message = format!("this node cannot say whose the token is: {}", error.message);
                 return Err(Error::new(ErrorCode::Unavailable, message));
             }
-            whose(self, &hash)
+            self.known(hash)
         })
     }
-}
-
-fn whose(api: &Api, hash: &Digest) -> Result<Identity, Error> {
-    let at = api.consensus.log_time();
-    api.consensus.read(|core| match core.token(hash, at) {
-        TokenStanding::Good { name, grant, .. } => Ok(Identity::token(name, grant.clone())),
-        bad => Err(refusal(bad)),
-    })
 }
 
 fn leads(api: &Api) -> bool {
@@ -73,7 +87,7 @@ pub(super) fn check(api: &Api, client: &Client) -> Result<(), Error> {
     let Some(hash) = &client.token else { return Ok(()) };
     let at = api.consensus.log_time();
     let is_due = api.consensus.read(|core| match core.token(hash, at) {
-        TokenStanding::Good { name, last_used, .. } => {
+        TokenStanding::Good { name, grant, last_used, .. } if client.identity.is_token(name, grant) => {
             let since = last_used.map_or(u64::MAX, |used| core.now().ms_since(used));
             Ok((since >= limits::TOKEN_USED_STEP_MS).then(|| name.clone()))
         }
@@ -108,7 +122,7 @@ pub(super) async fn ended(api: &Api, client: &Client) -> Error {
         changes.mark_unchanged();
         let at = api.consensus.log_time();
         let left = api.consensus.read(|core| match core.token(&hash, at) {
-            TokenStanding::Good { until, .. } => {
+            TokenStanding::Good { name, grant, until, .. } if client.identity.is_token(name, grant) => {
                 let left = until.map(|until| Duration::from_millis(until.ms_since(at.max(core.now()))));
                 Ok(left.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL)))
             }

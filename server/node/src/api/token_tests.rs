@@ -5,7 +5,7 @@
 use super::testing::{Bench, PATIENCE, Session, code, soon, subscription};
 use crate::config::{AuditConfig, AuditScope, AuditTarget};
 use crate::transport::TransportError;
-use jobraft_protocol::limits::{BAD_TOKENS_PER_ADDRESS_MAX, UNPROVED_FRAME_BYTES_MAX};
+use jobraft_protocol::limits::{BAD_TOKENS_PER_ADDRESS_MAX, UNPROVED_FRAME_BYTES_MAX, UNPROVED_PER_ADDRESS_MAX};
 use jobraft_protocol::{
     ClientHello, ClientRole, Consistency, Digest, Error, ErrorCode, Grant, ModuleRef, NewToken, Request, Response,
     Start, StreamOpen, TokenChange, TokenSecret, TokenView,
@@ -166,6 +166,60 @@ async fn what_is_no_good_token_opens_nothing_and_is_counted_and_told() {
         let secret = secret(number);
         assert!(!text.contains(&secret.reveal()) && !text.contains(&secret.hash().to_string()), "{text}");
     }
+}
+
+#[tokio::test]
+async fn who_takes_no_answer_is_not_waited_for_whether_or_not_it_may_stay() {
+    let bench = Bench::start().await;
+    bench.session().await.done(new("ci", &secret(1), &[ClientRole::Producer], None)).await;
+    for opening in [StreamOpen::Authenticate(secret(1)), StreamOpen::Authenticate(secret(9))] {
+        let (deaf, _endpoint) = bench.deaf(Some(&opening)).await;
+        let ended = soon(deaf.closed()).await;
+        assert!(matches!(ended, quinn::ConnectionError::ApplicationClosed(_)), "{ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_shows_nothing_keeps_nobody_out() {
+    let bench = Bench::start().await;
+    let mut admin = bench.session().await;
+    admin.done(new("ci", &secret(1), &[ClientRole::Producer], None)).await;
+    let mut crowd = Vec::new();
+    for _ in 0..=UNPROVED_PER_ADDRESS_MAX {
+        crowd.push(bench.deaf(None).await);
+    }
+    let ended = soon(crowd[0].0.closed()).await;
+    assert!(ended.to_string().contains("others came after it"), "{ended}");
+    bench.session_with(&secret(1), 50).await.unwrap().enqueue(Start::Now).await;
+    bench.session().await;
+}
+
+#[tokio::test]
+async fn who_sees_no_payloads_makes_nobody_who_does() {
+    let bench = Bench::start().await;
+    let mut admin = bench.session().await;
+    admin.done(new("app", &secret(1), &[ClientRole::Producer], None)).await;
+    admin.done(new("look", &secret(2), &[ClientRole::Viewer], None)).await;
+    let mut blind = bench.session_as("blind", Grant::admin().with_payloads(false), 50).await;
+    for request in [new("x", &secret(3), &[ClientRole::Admin], None), rotate("app", &secret(3), 0)] {
+        let error = blind.ask(request).await.unwrap_err();
+        assert!(error.code == ErrorCode::Forbidden && error.message.contains("payloads"), "{error}");
+    }
+    blind.done(rotate("look", &secret(4), 0)).await;
+    blind.done(revoke("app")).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_comes_back_in_another_token_is_not_the_one_that_was_shown() {
+    let bench = Bench::start().await;
+    let mut admin = bench.session().await;
+    admin.done(new("ci", &secret(1), &[ClientRole::Admin], None)).await;
+    let mut ci = bench.session_with(&secret(1), 50).await.unwrap();
+    let (one, other) =
+        (admin.send(revoke("ci")).await, admin.send(new("ci", &secret(1), &[ClientRole::Viewer], None)).await);
+    assert_eq!((admin.answer(one).await, admin.answer(other).await), (Ok(Response::Done), Ok(Response::Done)));
+    let answer = ci.ask(revoke("ci")).await;
+    assert_eq!(code(answer), ErrorCode::Unauthenticated);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Receiving a module: to this node's disk, to a majority of the voters, then into the log.
 
-use super::Api;
 use super::client::Client;
 use super::request::mismatch;
+use super::{Api, bounds, token};
 use crate::audit;
 use crate::auth::{self, Need};
 use crate::modules::{ModuleError, moving, take};
@@ -10,7 +10,9 @@ use crate::tls::Identity;
 use crate::transport::{FrameReceiver, FrameSender};
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, limits};
+use jobraft_protocol::{
+    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, limits,
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -22,6 +24,7 @@ pub(super) struct Announced {
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) name: Option<ModuleName>,
+    pub(super) signatures: Vec<ModuleSignature>,
 }
 
 /// Serves an upload.
@@ -35,7 +38,7 @@ pub(super) async fn run(
     let (digest, identity) = (announced.digest, &*client.identity);
     let on = announced.name.iter().map(|name| format!("name {name}")).chain([format!("module sha256:{digest}")]);
     let on = on.collect();
-    let result = upload(api, identity, announced, &mut receiver).await;
+    let result = upload(api, client, announced, &mut receiver).await;
     match &result {
         Ok(manifest) => tracing::info!(%digest, bytes = manifest.size, %identity, "module uploaded"),
         // Which may be said again and again.
@@ -53,12 +56,15 @@ pub(super) async fn run(
 
 async fn upload(
     api: &Api,
-    identity: &Identity,
+    client: &Client,
     announced: Announced,
     receiver: &mut FrameReceiver,
 ) -> Result<ModuleManifest, Error> {
-    let Announced { digest, size, name } = announced;
+    let identity = &*client.identity;
+    let Announced { digest, size, name, signatures } = announced;
+    token::check(api, client)?;
     auth::decide(identity, &mut Need::of_upload(name.as_ref()))?;
+    bounds::count("signatures", signatures.len(), limits::MODULE_SIGNATURES_MAX)?;
     {
         let leadership = api.consensus.leadership();
         let now = leadership.borrow();
@@ -66,6 +72,7 @@ async fn upload(
             return Err(now.not_leader());
         }
     }
+    check_signatures(api, digest, &signatures)?;
     // Said before a byte is taken; the state machine says the same when it matters.
     let known = api.consensus.read(Core::modules);
     if known.len() >= limits::MODULES_MAX && !known.iter().any(|manifest| manifest.digest == digest) {
@@ -93,16 +100,33 @@ async fn upload(
         Err(ModuleError::Stalled { seconds: UPLOAD_TIMEOUT.as_secs() })
     });
     let imports = received.map_err(|error| error.answer())?;
+    // Again: the bytes took their time.
+    token::check(api, client)?;
     if let Some(name) = &name {
-        // Again: the bytes took their time.
         check_owner(api, identity, name).await?;
     }
-    let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner: identity.owner() };
+    let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner: identity.owner(), signatures };
     match api.consensus.propose(Command::PutModule { manifest: manifest.clone(), name }).await? {
         // As the cluster knows it: with all its names, and whoever brought it first.
         Outcome::Done => Ok(api.consensus.read(|core| core.resolve(&ModuleRef::Digest(digest))).unwrap_or(manifest)),
         other => Err(mismatch("module", &other)),
     }
+}
+
+/// Refuses signatures that are not of the module, and a module that nobody has signed of those who must.
+fn check_signatures(api: &Api, digest: Digest, signatures: &[ModuleSignature]) -> Result<(), Error> {
+    if let Some(bad) = signatures.iter().find(|signature| !signature.is_of(digest)) {
+        let message = format!("the signature by {} is not of this module: sign the file that is pushed", bad.signer);
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    let known = api.consensus.read(|core| core.resolve(&ModuleRef::Digest(digest)));
+    let mut signed = known.iter().flat_map(|module| &module.signatures).chain(signatures);
+    if api.signers.is_empty() || signed.any(|signature| api.signers.contains(&signature.signer)) {
+        return Ok(());
+    }
+    let signers: Vec<String> = api.signers.iter().map(ToString::to_string).collect();
+    let message = format!("a module must be signed here by one of {}: push it with --sign KEY", signers.join(", "));
+    Err(Error::new(ErrorCode::Forbidden, message))
 }
 
 /// Refuses to move a name that somebody else gave, unless by who runs the cluster.

@@ -5,9 +5,9 @@ use super::{
     INITIAL_MEMBERS_MAX, LogConfig, LogFormat, NodeConfig, Source,
 };
 use crate::tls::TlsFiles;
-use jobraft_protocol::{NodeAddress, NodeId};
+use jobraft_protocol::{NodeAddress, NodeId, Signer};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub(super) struct NodeFile {
     log: LogSection,
     #[serde(default)]
     audit: AuditSection,
+    #[serde(default)]
+    modules: ModulesSection,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +71,13 @@ struct AuditSection {
     files_max: Option<usize>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModulesSection {
+    #[serde(default)]
+    signers: BTreeSet<Signer>,
+}
+
 impl NodeFile {
     pub(super) fn check(source: &Source) -> Result<NodeConfig, ConfigError> {
         let file: Self = source.parse()?;
@@ -91,6 +100,7 @@ impl NodeFile {
             },
             log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
             audit,
+            signers: file.modules.signers,
         })
     }
 }

@@ -17,8 +17,8 @@ pub use error::ConfigError;
 pub use source::Source;
 
 use crate::tls::TlsFiles;
-use jobraft_protocol::{NodeAddress, NodeId};
-use std::collections::BTreeMap;
+use jobraft_protocol::{NodeAddress, NodeId, Signer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,8 @@ pub struct NodeConfig {
     pub log: LogConfig,
     /// What its audit log has, and where that is.
     pub audit: AuditConfig,
+    /// Whose signature a module must have to be taken; empty: nobody's.
+    pub signers: BTreeSet<Signer>,
 }
 
 /// What the audit log has, and where it is.

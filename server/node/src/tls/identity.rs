@@ -77,6 +77,13 @@ impl Identity {
         Self::Client { name: format!("{TOKEN_OWNER}{name}"), grant }
     }
 
+    /// Whether it is that of this token, permitted this.
+    #[must_use]
+    pub fn is_token(&self, token: &TokenName, permitted: &Grant) -> bool {
+        matches!(self, Self::Client { name, grant }
+            if name.strip_prefix(TOKEN_OWNER) == Some(token.as_str()) && grant == permitted)
+    }
+
     /// An administrator's.
     #[cfg(test)]
     pub(crate) fn admin(name: &str) -> Self {

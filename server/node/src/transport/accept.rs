@@ -6,14 +6,14 @@ use super::frame_room::FrameRooms;
 use super::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, PEER_CONNECTIONS_MAX};
 use super::live::{Live, REVOKED};
 use super::refusals::Refusals;
-use super::tokens::{self, Shown, Tokens};
+use super::tokens::{self, Asking, Tokens};
 use super::{CloseCode, Connection, TransportError, quic};
 use crate::shares::Shares;
 use crate::tls::Identity;
 use jobraft_protocol::limits::{CLIENT_CONNECTIONS_MAX, CLIENT_CONNECTIONS_PER_NAME_MAX};
 use jobraft_protocol::{ALPN_CLIENT, ALPN_PEER, Digest, Error, ErrorCode};
+use quinn::Incoming;
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{Incoming, SendStream};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -69,7 +69,7 @@ impl Acceptor {
     }
 
     /// Completes one handshake and hands the connection on, or turns it away.
-    async fn admit(self, incoming: Incoming, _place: OwnedSemaphorePermit) {
+    async fn admit(self, incoming: Incoming, place: OwnedSemaphorePermit) {
         let remote = incoming.remote_address();
         let handshake = async { Ok::<_, TransportError>(incoming.accept()?.await?) };
         let late = |_| TransportError::TimedOut { what: "the TLS handshake", limit: HANDSHAKE_TIMEOUT };
@@ -77,10 +77,15 @@ impl Acceptor {
             Ok(quic) => quic,
             Err(error) => return self.refusals.record(remote, "a connection in its handshake", &error),
         };
+        // What follows waits for nobody, or in places of its own.
+        drop(place);
         let mut asking = None;
-        let judged = self.judge(&quic, &mut asking).await;
-        if let Some(stream) = asking {
-            tokens::answer(stream, judged.as_ref().err().map(|(_, error)| error)).await;
+        let mut judged = self.judge(&quic, &mut asking).await;
+        if let Some(asking) = asking
+            && !asking.answer(judged.as_ref().err().map(|(_, error)| error)).await
+            && judged.is_ok()
+        {
+            judged = Err(refusal(CloseCode::Protocol, "it does not read that it may stay"));
         }
         match judged {
             // An endpoint that is closed accepts nobody: the connection is closed with it.
@@ -92,11 +97,11 @@ impl Acceptor {
         }
     }
 
-    /// Decides whether a connection may stay. One that shows a token waits for the answer on the stream in `asking`.
+    /// Decides whether a connection may stay. One that shows a token, or should, waits in `asking` for the answer.
     async fn judge(
         &self,
         quic: &quinn::Connection,
-        asking: &mut Option<SendStream>,
+        asking: &mut Option<Asking>,
     ) -> Result<Accepted, (CloseCode, Error)> {
         let data = quic.handshake_data().and_then(|any| any.downcast::<HandshakeData>().ok());
         let protocol = match data.and_then(|data| data.protocol).as_deref() {
@@ -140,7 +145,7 @@ impl Acceptor {
         &self,
         quic: &quinn::Connection,
         protocol: Protocol,
-        asking: &mut Option<SendStream>,
+        asking: &mut Option<Asking>,
     ) -> Result<(Identity, Option<Digest>), (CloseCode, Error)> {
         if let Some(leaf) = leaf_of(quic) {
             let identity = Identity::of_certificate(&leaf);
@@ -149,9 +154,8 @@ impl Acceptor {
         if protocol == Protocol::Peer {
             return Err(refusal(CloseCode::Identity, "the protocol of the nodes needs the certificate of one"));
         }
-        let shown = timeout(HANDSHAKE_TIMEOUT, self.tokens.identify(quic, asking)).await;
-        let shown = shown.unwrap_or_else(|_| Err(tokens::unauthenticated("none came in time")));
-        let Shown { identity, hash } = shown.map_err(|error| (tokens::close_code(&error), error))?;
+        let (identity, hash) =
+            self.tokens.identify(quic, asking).await.map_err(|error| (tokens::close_code(&error), error))?;
         Ok((identity, Some(hash)))
     }
 }

@@ -15,6 +15,8 @@ pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// How long TLS may take when another connects; then the connection is refused.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to find out whose a token is that this node does not know; then it says that it cannot say.
+pub const TOKEN_LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long finding an address and TLS may take when this node connects; then the attempt has failed. Short, since a
 /// node that comes back hears only the next attempt soon enough.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,7 +35,7 @@ pub const LARGE_FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stopping endpoint waits for its farewells to arrive; then it goes anyway.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a refused peer has to read why before the connection is closed under it.
+/// How long a refused peer, or whoever shows a token, has to read the answer before the connection is closed under it.
 pub const REFUSAL_GRACE: Duration = Duration::from_secs(1);
 
 /// Streams that a peer may hold open at once on one connection; it waits for one to end before it opens another.

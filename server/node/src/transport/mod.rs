@@ -25,6 +25,7 @@ pub mod peer;
 mod quic;
 mod refusals;
 mod tokens;
+mod unproved;
 
 #[cfg(test)]
 mod test_link;

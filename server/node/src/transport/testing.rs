@@ -6,6 +6,7 @@ use super::live::Live;
 use super::{Connection, Endpoint, PeerGate, PeerHello, PeerWelcome, Protocol, TransportError};
 use crate::tls::{CertificateAuthority, Credentials, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsFiles};
 use jobraft_protocol::{ALPN_CLIENT, Error, ErrorCode, Grant, NodeAddress, NodeId, StreamOpen};
+use quinn::TransportConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -98,7 +99,7 @@ pub(super) async fn intrude(
     pair: Option<&TlsFiles>,
     alpns: &[&[u8]],
 ) -> TransportError {
-    match dial(server.local_addr(), &trusted.ca, pair, alpns).await {
+    match dial(server.local_addr(), &trusted.ca, pair, alpns, TransportConfig::default()).await {
         Ok((connection, _endpoint)) => soon(connection.closed()).await.into(),
         Err(error) => error.into(),
     }
@@ -109,6 +110,7 @@ async fn dial(
     ca: &Path,
     pair: Option<&TlsFiles>,
     alpns: &[&[u8]],
+    transport: TransportConfig,
 ) -> Result<(quinn::Connection, quinn::Endpoint), quinn::ConnectionError> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
@@ -126,7 +128,8 @@ async fn dial(
     tls.alpn_protocols = alpns.iter().map(|alpn| alpn.to_vec()).collect();
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let endpoint = quinn::Endpoint::client(loopback()).unwrap();
-    let config = quinn::ClientConfig::new(Arc::new(tls));
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(transport));
     let connecting = endpoint.connect_with(config, server, "127.0.0.1").unwrap();
     Ok((soon(connecting).await?, endpoint))
 }
@@ -138,7 +141,7 @@ pub(crate) async fn connect_unproved(
     ca: &Path,
     opening: &StreamOpen,
 ) -> Result<(Connection, quinn::Endpoint), Error> {
-    let (quic, endpoint) = dial(server, ca, None, &[ALPN_CLIENT]).await.unwrap();
+    let (quic, endpoint) = dial(server, ca, None, &[ALPN_CLIENT], TransportConfig::default()).await.unwrap();
     let known = (Arc::default(), Arc::new(Live::new(Arc::default())));
     let nobody = Identity::Client { name: String::new(), grant: Grant::new([]) };
     let connection = Connection::new(quic, nobody, Protocol::Client, known, None).unwrap();
@@ -146,6 +149,26 @@ pub(crate) async fn connect_unproved(
     sender.send(opening).await.unwrap();
     soon(receiver.recv::<Result<(), Error>>()).await.unwrap().expect("an answer")?;
     Ok((connection, endpoint))
+}
+
+/// A connection to the node at `server` without a certificate that opens its first stream so, or not at all, and takes no byte
+/// of any answer.
+pub(crate) async fn dial_deaf(
+    server: SocketAddr,
+    ca: &Path,
+    opening: Option<&StreamOpen>,
+) -> (quinn::Connection, quinn::Endpoint) {
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(0_u32.into()).keep_alive_interval(Some(Duration::from_millis(500)));
+    let (quic, endpoint) = dial(server, ca, None, &[ALPN_CLIENT], transport).await.unwrap();
+    if let Some(opening) = opening {
+        let mut bytes = Vec::new();
+        jobraft_protocol::frame::encode(opening, &mut bytes, usize::MAX).unwrap();
+        let (mut send, _receive) = quic.open_bi().await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        send.finish().unwrap();
+    }
+    (quic, endpoint)
 }
 
 /// Admits whoever names the right cluster.

@@ -1,20 +1,21 @@
 //! Connections without a certificate: the token that they show instead, on their first stream.
 //!
-//! What must hold: whoever has shown neither can have a node hold a handshake's place for a short while, and no more; how many
-//! places is bounded for each source. Bad tokens are counted by source. Beyond a number of them nobody asks the other nodes for
-//! that source's tokens; those that are known to be good are let in all the same, since 256 random bits are not guessed, and
-//! one program with an old token must not lock out others behind the same address.
+//! What must hold: whoever has shown neither can have a node hold a place among those like it ([`super::unproved`]) for a short
+//! while, and no more; it takes nothing from nodes and from clients that have a certificate. Bad tokens are counted by source.
+//! Beyond a number of them nobody asks the other nodes for that source's tokens; those that this node knows to be good are let
+//! in all the same, since 256 random bits are not guessed, and one program with an old token must not lock out others behind
+//! the same address. Nothing that a stranger sends is repeated, in no answer and no log: it may be a secret of somebody's.
 
-use super::CloseCode;
-use super::limits::REFUSAL_GRACE;
-use crate::shares::Shares;
+use super::limits::{HANDSHAKE_TIMEOUT, REFUSAL_GRACE, TOKEN_LOOK_UP_TIMEOUT};
+use super::unproved::{Place, Unproved, source};
+use super::{CloseCode, TransportError};
 use crate::tls::Identity;
 use jobraft_protocol::frame::{self, HEADER_BYTES};
-use jobraft_protocol::limits::{BAD_TOKENS_PER_ADDRESS_MAX, UNPROVED_FRAME_BYTES_MAX, UNPROVED_PER_ADDRESS_MAX};
+use jobraft_protocol::limits::{BAD_TOKENS_PER_ADDRESS_MAX, UNPROVED_FRAME_BYTES_MAX};
 use jobraft_protocol::{Digest, Error, ErrorCode, StreamOpen, TokenSecret};
 use quinn::{RecvStream, SendStream};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -30,17 +31,14 @@ pub type Whose<'a> = Pin<Box<dyn Future<Output = Result<Identity, Error>> + Send
 
 /// Knows tokens.
 pub trait TokenDirectory: Send + Sync {
-    /// Whose the secret of this hash is: [`ErrorCode::Unauthenticated`] if nobody's, and another error if this node cannot say.
-    /// Only if it may `ask`, others are asked about one that is not known here.
-    fn whose(&self, hash: Digest, ask: bool) -> Whose<'_>;
-}
+    /// Whose the secret of this hash is as far as is known here.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthenticated`] if nobody's.
+    fn known(&self, hash: Digest) -> Result<Identity, Error>;
 
-/// What a connection showed.
-pub(super) struct Shown {
-    /// Who it is thereby.
-    pub(super) identity: Identity,
-    /// The token.
-    pub(super) hash: Digest,
+    /// The same, once everything that was acknowledged is known here: [`ErrorCode::Unavailable`] if this node cannot say.
+    fn ask(&self, hash: Digest) -> Whose<'_>;
 }
 
 /// Lets in whoever shows a token.
@@ -52,12 +50,10 @@ pub(super) struct Tokens {
     unproved: Unproved,
 }
 
-struct Unproved(Shares);
-
-impl Default for Unproved {
-    fn default() -> Self {
-        Self(Shares::new(UNPROVED_PER_ADDRESS_MAX))
-    }
+/// A connection that waits to hear whether it may stay.
+pub(super) struct Asking {
+    stream: SendStream,
+    place: Place,
 }
 
 impl Tokens {
@@ -66,76 +62,95 @@ impl Tokens {
         let _ = self.directory.set(directory);
     }
 
-    /// Waits for the token. The stream on which it came, and on which its answer is waited for, is put into `asking`.
+    /// Waits for the token and says whose it is. Who showed one, or should have, waits in `asking` for the answer.
     pub(super) async fn identify(
         &self,
         quic: &quinn::Connection,
-        asking: &mut Option<SendStream>,
-    ) -> Result<Shown, Error> {
-        let source = source(quic.remote_address().ip());
-        let Ok(_place) = self.unproved.0.of(source.to_string()).try_acquire_owned() else {
-            let message = format!("{UNPROVED_PER_ADDRESS_MAX} connections from there have shown no token yet");
-            return Err(Error::new(ErrorCode::Overloaded, message));
+        asking: &mut Option<Asking>,
+    ) -> Result<(Identity, Digest), Error> {
+        let from = quic.remote_address().ip();
+        let place = self.unproved.enter(from);
+        let first = async {
+            let (stream, receive) = quic.accept_bi().await.map_err(|error| TransportError::from(error).to_string())?;
+            Ok::<_, String>((stream, read(receive).await))
         };
-        let (stream, receive) = quic.accept_bi().await.map_err(|error| unauthenticated(&error.to_string()))?;
-        *asking = Some(stream);
-        let shown = self.look_up(receive, source).await;
-        if shown.is_err() {
-            self.bad.count(source, Instant::now());
-        }
-        shown
+        let (stream, read) = tokio::select! {
+            first = timeout(HANDSHAKE_TIMEOUT, first) => match first {
+                Ok(first) => first.map_err(|why| unauthenticated(&why))?,
+                Err(_) => return Err(unauthenticated("none came in time")),
+            },
+            () = place.gone() => {
+                return Err(Error::new(ErrorCode::Overloaded, "others came after it while it showed no token"));
+            }
+        };
+        *asking = Some(Asking { stream, place });
+        let hash = read.map_err(unauthenticated)?.hash();
+        Ok((self.whose(hash, source(from)).await?, hash))
     }
 
-    async fn look_up(&self, receive: RecvStream, source: IpAddr) -> Result<Shown, Error> {
-        let hash = read(receive).await?.hash();
+    async fn whose(&self, hash: Digest, source: IpAddr) -> Result<Identity, Error> {
         let Some(directory) = self.directory.get().and_then(Weak::upgrade) else {
             return Err(Error::new(ErrorCode::Unavailable, "the node is starting, or stopping"));
         };
-        let may_ask = !self.bad.are_too_many(source, Instant::now());
-        match directory.whose(hash, may_ask).await {
-            Ok(identity) => Ok(Shown { identity, hash }),
-            Err(_) if !may_ask => {
-                let message =
-                    "too many bad tokens came from this address; see that nothing there keeps using an old one";
-                let wait = u64::try_from(COUNTED_TOGETHER.as_millis()).unwrap_or(u64::MAX);
-                Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(wait))
+        let unknown = match directory.known(hash) {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        // Taken before others are asked: many at once are many all the same.
+        if !self.bad.take(source, Instant::now()) {
+            let message =
+                format!("{}; many bad tokens came from this address, so that nobody else is asked", unknown.message);
+            let wait = u64::try_from(COUNTED_TOGETHER.as_millis()).unwrap_or(u64::MAX);
+            return Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(wait));
+        }
+        let late =
+            |_| Err(Error::new(ErrorCode::Unavailable, "this node cannot say whose the token is: no answer in time"));
+        let asked = timeout(TOKEN_LOOK_UP_TIMEOUT, directory.ask(hash)).await.unwrap_or_else(late);
+        if !matches!(&asked, Err(error) if error.code == ErrorCode::Unauthenticated) {
+            self.bad.give_back(source);
+        }
+        asked
+    }
+}
+
+impl Asking {
+    /// Answers; says whether the other side can have heard it.
+    pub(super) async fn answer(mut self, refused: Option<&Error>) -> bool {
+        let answer = refused.map_or(Ok(()), Err);
+        let mut bytes = Vec::new();
+        let said = async {
+            frame::encode(&answer, &mut bytes, usize::MAX).ok()?;
+            self.stream.write_all(&bytes).await.ok()?;
+            self.stream.finish().ok()?;
+            if refused.is_some() {
+                // The connection is closed after that, whether or not they have read why.
+                let _ = self.stream.stopped().await;
             }
-            Err(error) => Err(error),
+            Some(())
+        };
+        // Who takes nothing waits in vain: it is one of those who have shown nothing, and gives way like them.
+        tokio::select! {
+            said = timeout(REFUSAL_GRACE, said) => matches!(said, Ok(Some(()))),
+            () = self.place.gone() => false,
         }
     }
 }
 
-/// Answers whoever showed a token, or should have.
-pub(super) async fn answer(mut stream: SendStream, refused: Option<&Error>) {
-    let answer = refused.map_or(Ok(()), Err);
-    let mut bytes = Vec::new();
-    if frame::encode(&answer, &mut bytes, usize::MAX).is_err() || stream.write_all(&bytes).await.is_err() {
-        return;
-    }
-    let is_finished = stream.finish().is_ok();
-    if is_finished && refused.is_some() {
-        // The connection is closed after that, whether or not they have read why.
-        let _ = timeout(REFUSAL_GRACE, stream.stopped()).await;
-    }
-}
-
-async fn read(mut receive: RecvStream) -> Result<TokenSecret, Error> {
+async fn read(mut receive: RecvStream) -> Result<TokenSecret, &'static str> {
     let mut header = [0; HEADER_BYTES];
-    let cut = |error: quinn::ReadExactError| unauthenticated(&error.to_string());
-    receive.read_exact(&mut header).await.map_err(cut)?;
-    let length =
-        frame::length(header, UNPROVED_FRAME_BYTES_MAX).map_err(|error| unauthenticated(&error.to_string()))?;
+    receive.read_exact(&mut header).await.map_err(|_| "its first stream ends early")?;
+    let length = frame::length(header, UNPROVED_FRAME_BYTES_MAX).map_err(|_| "its first frame is too large for one")?;
     let mut body = vec![0; length];
-    receive.read_exact(&mut body).await.map_err(cut)?;
+    receive.read_exact(&mut body).await.map_err(|_| "its first stream ends early")?;
     match frame::decode(&body) {
         Ok(StreamOpen::Authenticate(secret)) => Ok(secret),
-        Ok(_) => Err(unauthenticated("it came with neither a certificate nor a token")),
-        Err(error) => Err(unauthenticated(&error.to_string())),
+        Ok(_) => Err("its first stream is for something else"),
+        Err(_) => Err("its first frame is malformed"),
     }
 }
 
 /// The refusal of a connection that does not show what it should.
-pub(super) fn unauthenticated(why: &str) -> Error {
+fn unauthenticated(why: &str) -> Error {
     Error::new(ErrorCode::Unauthenticated, format!("the connection shows no certificate, and no token: {why}"))
 }
 
@@ -147,40 +162,34 @@ pub(super) const fn close_code(error: &Error) -> CloseCode {
     }
 }
 
-/// From where it came, as far as that is one's own to choose: networks of IPv6 give everybody 2^64 addresses.
-fn source(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => v6
-            .to_ipv4_mapped()
-            .map_or_else(|| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))), IpAddr::V4),
-    }
-}
-
 /// How many bad tokens each source has shown lately.
 #[derive(Default)]
 struct BadTokens(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl BadTokens {
-    fn count(&self, source: IpAddr, now: Instant) {
+    /// Counts one, unless there were too many.
+    fn take(&self, source: IpAddr, now: Instant) -> bool {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sources.len() >= SOURCES_MAX {
+        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
             sources.retain(|_, (since, _)| !is_over(*since, now));
-        }
-        if sources.len() < SOURCES_MAX || sources.contains_key(&source) {
-            let (since, count) = sources.entry(source).or_insert((now, 0));
-            if is_over(*since, now) {
-                (*since, *count) = (now, 0);
+            if sources.len() >= SOURCES_MAX {
+                return false;
             }
-            *count = count.saturating_add(1);
         }
+        let (since, count) = sources.entry(source).or_insert((now, 0));
+        if is_over(*since, now) {
+            (*since, *count) = (now, 0);
+        }
+        let may = *count < BAD_TOKENS_PER_ADDRESS_MAX;
+        *count += u32::from(may);
+        may
     }
 
-    fn are_too_many(&self, source: IpAddr, now: Instant) -> bool {
-        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match sources.get(&source) {
-            Some((since, count)) => !is_over(*since, now) && *count >= BAD_TOKENS_PER_ADDRESS_MAX,
-            None => sources.len() >= SOURCES_MAX && sources.values().all(|(since, _)| !is_over(*since, now)),
+    /// It was none.
+    fn give_back(&self, source: IpAddr) {
+        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, count)) = sources.get_mut(&source) {
+            *count = count.saturating_sub(1);
         }
     }
 }
@@ -198,36 +207,23 @@ mod tests {
     #[test]
     fn bad_tokens_are_counted_by_source_and_for_a_minute() {
         let (bad, start) = (BadTokens::default(), Instant::now());
-        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| source(text.parse().unwrap()));
-        for count in 0..BAD_TOKENS_PER_ADDRESS_MAX {
-            assert!(!bad.are_too_many(one, start), "after {count}");
-            bad.count(one, start);
-        }
-        assert!(bad.are_too_many(one, start) && !bad.are_too_many(other, start));
-        assert!(!bad.are_too_many(one, start + COUNTED_TOGETHER));
-        bad.count(one, start + COUNTED_TOGETHER);
-        assert!(!bad.are_too_many(one, start + COUNTED_TOGETHER), "they are counted anew");
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().unwrap());
+        let taken = (0..100).filter(|_| bad.take(one, start)).count();
+        assert_eq!(taken, BAD_TOKENS_PER_ADDRESS_MAX as usize);
+        assert!(bad.take(other, start));
+        bad.give_back(one);
+        assert!(bad.take(one, start) && !bad.take(one, start), "what was none is not counted");
+        let later = start + COUNTED_TOGETHER;
+        assert!(bad.take(one, later) && bad.take(one, later), "they are counted anew");
     }
 
     #[test]
     fn sources_are_bounded_and_those_beyond_are_not_trusted() {
         let (bad, start) = (BadTokens::default(), Instant::now());
-        for number in 0..10_000_u32 {
-            bad.count(IpAddr::V4(number.into()), start);
-        }
-        assert_eq!(bad.0.lock().unwrap().len(), SOURCES_MAX);
-        let later = start + COUNTED_TOGETHER;
-        let beyond = IpAddr::V4(9_999.into());
-        assert!(bad.are_too_many(beyond, start) && !bad.are_too_many(beyond, later));
-        bad.count(beyond, later);
-        assert_eq!(bad.0.lock().unwrap().len(), 1, "room comes back");
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_source() {
-        let of = |text: &str| source(text.parse().unwrap());
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::9"));
-        assert_ne!(of("2001:db8:1:2::9"), of("2001:db8:1:3::9"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        let address = |number: u32| IpAddr::V4(number.into());
+        assert_eq!((0..10_000).filter(|number| bad.take(address(*number), start)).count(), SOURCES_MAX);
+        assert!(bad.take(address(0), start), "who is known is counted on");
+        assert!(bad.take(address(9_999), start + COUNTED_TOGETHER), "room comes back");
+        assert_eq!(bad.0.lock().unwrap().len(), 1);
     }
 }

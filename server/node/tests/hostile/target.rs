@@ -8,7 +8,7 @@ use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use jobraft_node::transport::Endpoint;
 use jobraft_protocol::{Grant, NodeAddress, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
@@ -175,6 +175,7 @@ fn the_node() {
         tls: TlsFiles::in_directory(&home, "node-1"),
         log: LogConfig::default(),
         audit: AuditConfig::off(),
+        signers: BTreeSet::new(),
     };
     let node = runtime.block_on(async {
         let node = Node::start(config).await.unwrap();
