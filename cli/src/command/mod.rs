@@ -18,10 +18,12 @@ mod grant;
 mod job;
 mod module;
 mod node;
+mod private;
 mod queue;
 mod schedule;
 mod settings;
 mod state;
+mod storage;
 mod token;
 mod value;
 mod wasm_worker;
@@ -75,6 +77,7 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     Token(token::TokenArgs),
     Certs(certs::CertsArgs),
+    Storage(storage::StorageArgs),
     Completions(completions::CompletionsArgs),
     CompileModule(compile_module::CompileModuleArgs),
 }
@@ -93,6 +96,7 @@ impl Cli {
             Command::Bench(args) => logged(&log, "warn", args.run()),
             Command::Demo(args) => logged(&log, "warn", args.run()),
             Command::Certs(args) => args.run(),
+            Command::Storage(args) => args.run(),
             Command::Job(args) => logged(&log, "warn", args.run()),
             Command::Batch(args) => logged(&log, "warn", args.run()),
             Command::Queue(args) => logged(&log, "warn", args.run()),

@@ -1,5 +1,6 @@
 //! `jobraft module`: uploaded modules.
 
+use super::private;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Progress, Table, human};
@@ -9,8 +10,7 @@ use jobraft_protocol::limits::MODULE_BYTES_MAX;
 use jobraft_protocol::{Consistency, ModuleManifest, ModuleName, ModuleRef, ModuleSignature};
 use jobraft_sdk::SigningKey;
 use std::fs::File;
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Characters of a signer that fit into a row.
@@ -137,18 +137,10 @@ fn keygen(out: &Path) -> Result<(), Failure> {
     let doing = || format!("write {}", out.display());
     let key = SigningKey::generate().map_err(|error| failed("make a key", &error))?;
     let text = key.to_pem().expect("a key that was made has a text");
-    write_private(out, text.as_bytes()).map_err(|error| Failure::usage(doing(), error))?;
+    private::write(out, text.as_bytes()).map_err(|error| Failure::usage(doing(), error))?;
     let output = Output::new();
     output.line(format!("{} {} (keep it safe)", output.paint().good("wrote"), out.display()))?;
     output.line(format!("signer {}", key.signer()))
-}
-
-/// Writes a file that there was not before, and that only its owner reads.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = File::options();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn read(file: &Path) -> Result<Bytes, Failure> {

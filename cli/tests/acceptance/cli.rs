@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 73] = [
+const COMMANDS: [&str; 76] = [
     "",
     "demo",
     "dev",
@@ -75,6 +75,9 @@ const COMMANDS: [&str; 73] = [
     "cluster remove",
     "cluster transfer-leader",
     "certs",
+    "storage",
+    "storage keygen",
+    "storage reseal",
     "certs init",
     "certs renew",
     "certs revoke",

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod apply;
+mod at_rest;
 mod bad_input;
 mod bad_start;
 mod batches;

@@ -20,4 +20,4 @@ pub mod tls;
 pub mod transport;
 
 pub use certificates::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, reseal};

@@ -8,7 +8,7 @@ use crate::consensus::{Consensus, ConsensusError, ConsensusOptions};
 use crate::dispatch::Dispatcher;
 use crate::machine;
 use crate::modules::{ModuleError, ModuleExchange, ModuleStore};
-use crate::storage::{DataDir, StorageError};
+use crate::storage::{self, DataDir, KeyFileError, Resealed, Seal, StorageError};
 use crate::tls::{Credentials, Identity, TlsError, Watch};
 use crate::transport::{
     Accepted, Endpoint, LocalPeer, PeerConnection, PeerGate, PeerHello, PeerStream, PeerWelcome, Peers, Protocol,
@@ -43,6 +43,9 @@ pub enum NodeError {
     /// Its data directory.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The keys of what is on its disk.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// Its modules.
     #[error(transparent)]
     Modules(#[from] ModuleError),
@@ -86,6 +89,7 @@ impl Node {
             let certificate = credentials.identity().clone();
             return Err(NodeError::WrongCertificate { certificate, configured: config.node_id });
         }
+        let seal = seal(&config)?;
         // The address first: a port in use must not leave a new data directory behind.
         let endpoint = Endpoint::bind(config.listen, &credentials)?;
         let data = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
@@ -106,6 +110,7 @@ impl Node {
             node: config.node_id,
             instance: data.instance(),
             directory: data.group(GROUP)?,
+            seal,
             peers: Arc::clone(&peers),
             observer: observer(dispatcher.clone(), store.clone(), token_changed),
         })
@@ -207,6 +212,20 @@ impl Node {
         self.consensus.stop().await;
         self.audit.flush().await;
     }
+}
+
+/// Writes anew what on a stopped node's disk is not sealed as its configuration has it: see [`storage::reseal`].
+///
+/// # Errors
+/// [`NodeError::KeyFile`], or [`NodeError::Storage`], among others if the node runs.
+pub fn reseal(config: &NodeConfig, progress: impl FnMut(Resealed)) -> Result<Resealed, NodeError> {
+    let seal = seal(config)?;
+    let data = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
+    Ok(storage::reseal(&data.group(GROUP)?, &seal, progress)?)
+}
+
+fn seal(config: &NodeConfig) -> Result<Arc<Seal>, KeyFileError> {
+    config.key_file.as_deref().map_or_else(|| Ok(Seal::none()), Seal::load)
 }
 
 /// Takes connections until the endpoint is closed.

@@ -39,6 +39,7 @@ fn configurations(directory: &Path) -> Vec<NodeConfig> {
             tls: TlsFiles::in_directory(directory, &name),
             log: LogConfig::default(),
             audit: AuditConfig::off(),
+            key_file: None,
             signers: BTreeSet::new(),
         }
     };

@@ -105,6 +105,7 @@ impl Cluster {
             tls: TlsFiles::in_directory(&self.home, &stem),
             log: LogConfig::default(),
             audit: AuditConfig::off(),
+            key_file: None,
             signers: BTreeSet::new(),
         };
         let disk = Disk::new(&config.data_dir).map_err(|error| error.to_string())?;

@@ -33,6 +33,7 @@ async fn node() -> (Node, Site, TempDir) {
         tls: TlsFiles::in_directory(path, "node-1"),
         log: LogConfig::default(),
         audit: AuditConfig::off(),
+        key_file: None,
         signers: BTreeSet::new(),
     };
     let node = Node::start(config).await.unwrap();

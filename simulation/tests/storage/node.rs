@@ -31,6 +31,7 @@ fn configuration(directory: &Path, data: &Path) -> NodeConfig {
         tls: TlsFiles::in_directory(directory, "node-1"),
         log: LogConfig::default(),
         audit: AuditConfig::off(),
+        key_file: None,
         signers: BTreeSet::new(),
     }
 }

@@ -107,6 +107,7 @@ impl Home {
             tls: TlsFiles::in_directory(&self.certs(), NODE_STEM),
             log: LogConfig::default(),
             audit: AuditConfig::in_directory(&self.directory.join("node")),
+            key_file: None,
             signers: BTreeSet::new(),
         }
     }

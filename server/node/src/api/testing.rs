@@ -61,6 +61,7 @@ impl Bench {
             tls: TlsFiles::in_directory(path, "node-1"),
             log: LogConfig::default(),
             audit: AuditConfig::off(),
+            key_file: None,
             signers: BTreeSet::new(),
         };
         change(&mut config);

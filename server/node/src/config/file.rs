@@ -25,6 +25,8 @@ pub(super) struct NodeFile {
     audit: AuditSection,
     #[serde(default)]
     modules: ModulesSection,
+    #[serde(default)]
+    storage: StorageSection,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +75,12 @@ struct AuditSection {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct StorageSection {
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ModulesSection {
     #[serde(default)]
     signers: BTreeSet<Signer>,
@@ -100,6 +108,7 @@ impl NodeFile {
             },
             log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
             audit,
+            key_file: file.storage.key_file.as_deref().map(|path| source.resolve(path)),
             signers: file.modules.signers,
         })
     }

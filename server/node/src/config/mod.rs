@@ -58,6 +58,8 @@ pub struct NodeConfig {
     pub log: LogConfig,
     /// What its audit log has, and where that is.
     pub audit: AuditConfig,
+    /// The file with the keys under which what jobs carry is sealed on disk; `None`: it is not.
+    pub key_file: Option<PathBuf>,
     /// Whose signature a module must have to be taken; empty: nobody's.
     pub signers: BTreeSet<Signer>,
 }

@@ -10,7 +10,7 @@ use super::proposer::{self, Ask, Waiting, outcome_unknown};
 use super::state_machine::{Observer, RowPart, StateError, StateMachine};
 use super::{Raft, checkpointer, service};
 use crate::machine;
-use crate::storage::{LogDb, StateDb, StorageError};
+use crate::storage::{LogDb, Seal, StateDb, StorageError};
 use crate::transport::{FrameReceiver, FrameSender, PeerStream, Peers};
 use bytes::Bytes;
 use jobraft_core::Core;
@@ -47,6 +47,8 @@ pub struct ConsensusOptions {
     pub instance: Uuid,
     /// `data/group-0`: where `log.db` and `state.db` are.
     pub directory: PathBuf,
+    /// What seals what jobs carry before it is written.
+    pub seal: Arc<Seal>,
     /// Links to the other nodes.
     pub peers: Arc<Peers>,
     /// Hears what was applied here, and when the next thing falls due then. Must not block.
@@ -102,15 +104,15 @@ impl Consensus {
     /// # Errors
     /// If the disk cannot be read or holds what this software does not understand.
     pub async fn start(options: ConsensusOptions) -> Result<Self, ConsensusError> {
-        let ConsensusOptions { cluster, node, instance, directory, peers, observer } = options;
+        let ConsensusOptions { cluster, node, instance, directory, seal, peers, observer } = options;
         let observer: Observer = Arc::from(observer);
         let opened = {
             let directory = directory.clone();
             machine::blocking(move || -> Result<_, ConsensusError> {
                 service::clear_unfinished(&directory);
-                let (db, recovered) = LogDb::open(&directory)?;
+                let (db, recovered) = LogDb::open_sealed(&directory, Arc::clone(&seal))?;
                 let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
-                let state = StateMachine::load(StateDb::open_unexamined(&directory)?, directory.clone(), observer)
+                let state = StateMachine::load(StateDb::open_sealed(&directory, seal)?, directory.clone(), observer)
                     .map_err(|error| match error {
                         StateError::Storage(error) => ConsensusError::Storage(error),
                         other => ConsensusError::State(other.to_string()),

@@ -119,6 +119,14 @@ impl Database {
         self.stop_on_error(result)
     }
 
+    /// Writes the whole file anew, so that nothing of what stood there before is left in it.
+    pub(super) fn rewrite(&mut self) -> Result<(), StorageError> {
+        self.check_running()?;
+        let result = self.connection.execute_batch("VACUUM").map_err(StorageError::database(&self.path));
+        self.stop_on_error(result)?;
+        self.settle()
+    }
+
     /// Closes the database with everything in its main file and its WAL empty.
     pub(super) fn close(mut self) -> Result<(), StorageError> {
         self.check_running()?;

@@ -52,7 +52,7 @@ impl StateDb {
                 let row =
                     row.ok_or_else(|| StorageError::corrupt(path, "index jobs_ended names a row that is not there"))?;
                 let job = checked_job(row, path)?;
-                f(job.id(path)?, job.finished_at().unwrap_or(since), job.body)?;
+                f(job.id(path)?, job.finished_at().unwrap_or(since), &job.open(&self.inner.seal, path)?)?;
             }
             Ok(())
         })

@@ -80,6 +80,14 @@ pub enum StorageError {
         /// Which part, and how it shows.
         what: String,
     },
+    /// A row is sealed under a key that is not there.
+    #[error("{} has rows that are sealed under key {key}: have storage.key_file name a file that has this key", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// By what the key is known.
+        key: String,
+    },
     /// No room left.
     #[error("{} cannot grow: the disk or quota is full; make room and start the node again", path.display())]
     DiskFull {

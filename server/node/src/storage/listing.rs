@@ -3,9 +3,9 @@
 //! The index to walk is chosen here and not by SQLite, and each row walked over is counted, whether or not it is
 //! wanted: a page costs no more than its bound, and says where to go on.
 
-use super::StorageError;
 use super::state_db::StateDb;
 use super::state_rows::{JOB_COLUMNS, checked_job, column_time, read_id};
+use super::{Seal, StorageError};
 use jobraft_protocol::{JobFilter, JobId, JobState, LogTime, QueueName, limits};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -36,7 +36,7 @@ impl StateDb {
         f: impl FnMut(&[u8]) -> Result<bool, E>,
     ) -> Result<Option<JobId>, E> {
         let walk = Walk::new(filter, after, oldest_first);
-        self.read(|connection| walk.run(connection, &self.inner.path, rows_max.max(1), f))
+        self.read(|connection| walk.run(connection, (&self.inner.path, &self.inner.seal), rows_max.max(1), f))
     }
 }
 
@@ -71,7 +71,7 @@ impl Walk {
     fn run<E: From<StorageError>>(
         &self,
         connection: &Connection,
-        path: &Path,
+        (path, seal): (&Path, &Seal),
         rows_max: usize,
         mut f: impl FnMut(&[u8]) -> Result<bool, E>,
     ) -> Result<Option<JobId>, E> {
@@ -95,7 +95,7 @@ impl Walk {
             let mut found = read.query([row.get::<_, i64>(ROWID).map_err(&failed)?]).map_err(&failed)?;
             let found = found.next().map_err(&failed)?;
             let found = found.ok_or_else(|| StorageError::corrupt(path, "an index names a row that is not there"))?;
-            is_full = f(checked_job(found, path)?.body)?;
+            is_full = f(&checked_job(found, path)?.open(seal, path)?)?;
         }
         Ok(None)
     }

@@ -3,15 +3,16 @@
 //! Writes are queued in order and carried out by one writer, everything that waits in one transaction; each call's
 //! `done` says when its write is durable. Reads go past the queue and see what was reported as done.
 
-use super::StorageError;
 use super::database::{Database, Kind, lock, meta, unreadable, unsigned};
 use super::log_index::LogIndex;
 use super::log_queue::Op;
 use super::log_run::LogRun;
 use super::log_writer::{LogWriter, META_COMMITTED, META_VOTE, Shared, record_crc};
 use super::readers::Readers;
+use super::{Seal, StorageError};
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -73,6 +74,7 @@ pub struct LogDb {
 
 struct Inner {
     path: PathBuf,
+    seal: Arc<Seal>,
     shared: Arc<Shared>,
     readers: Readers,
     writer: Mutex<Option<LogRun>>,
@@ -85,18 +87,26 @@ impl LogDb {
     /// [`StorageError::Corrupt`] if a record is missing or one of the last ones is damaged,
     /// [`StorageError::NewerFormat`], [`StorageError::Missing`], or what SQLite and the file system refuse.
     pub fn open(dir: &Path) -> Result<(Self, LogRecovered), StorageError> {
-        Self::start(Database::open(dir, &LOG)?)
+        Self::open_sealed(dir, Seal::none())
     }
 
-    pub(super) fn start(db: Database) -> Result<(Self, LogRecovered), StorageError> {
+    /// The same of one whose bodies are sealed.
+    ///
+    /// # Errors
+    /// As [`LogDb::open`], and [`StorageError::Sealed`] if one of the last records is sealed under a key that is not there.
+    pub fn open_sealed(dir: &Path, seal: Arc<Seal>) -> Result<(Self, LogRecovered), StorageError> {
+        Self::start(Database::open(dir, &LOG)?, seal)
+    }
+
+    pub(super) fn start(db: Database, seal: Arc<Seal>) -> Result<(Self, LogRecovered), StorageError> {
         let path = db.path().to_owned();
         let index = LogIndex::recover(db.connection(), &path)?;
-        let recovered = recovered(db.connection(), &path, &index)?;
+        let recovered = recovered(db.connection(), &path, &seal, &index)?;
         let shared = Arc::new(Shared { index: Mutex::new(index), ..Shared::default() });
-        let writer = LogWriter::new(db, Arc::clone(&shared));
+        let writer = LogWriter::new(db, Arc::clone(&shared), Arc::clone(&seal));
         let writer = LogRun::start(writer, &shared, &path)?;
         let readers = Readers::new(&path);
-        let inner = Inner { path, shared, readers, writer: Mutex::new(Some(writer)) };
+        let inner = Inner { path, seal, shared, readers, writer: Mutex::new(Some(writer)) };
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
@@ -137,7 +147,8 @@ impl LogDb {
     pub fn read(&self, from: u64, to_exclusive: u64, max_bytes: usize) -> Result<Vec<LogRecord>, StorageError> {
         let purged = lock(&self.inner.shared.index).purged();
         let from = purged.map_or(from, |purged| from.max(purged.index + 1));
-        self.inner.readers.read(|connection| read(connection, &self.inner.path, from, to_exclusive, max_bytes))
+        let Inner { path, seal, readers, .. } = &*self.inner;
+        readers.read(|connection| read(connection, (path, seal), from, to_exclusive, max_bytes))
     }
 
     /// The index to purge up to so that what stays is the longest tail of at most `bytes`; `None` if nothing need go.
@@ -175,12 +186,17 @@ impl Drop for Inner {
     }
 }
 
-fn recovered(connection: &Connection, path: &Path, index: &LogIndex) -> Result<LogRecovered, StorageError> {
+fn recovered(
+    connection: &Connection,
+    path: &Path,
+    seal: &Seal,
+    index: &LogIndex,
+) -> Result<LogRecovered, StorageError> {
     let mut last = index.purged();
     if let (Some(first), Some(end)) = (index.first(), index.last()) {
         let from = first.max(end.saturating_sub(CHECKED_AT_OPEN - 1));
         for at in from..=end {
-            let record = read(connection, path, at, at + 1, 0)?.pop();
+            let record = read(connection, (path, seal), at, at + 1, 0)?.pop();
             last = record.map(|record| LogPosition { index: record.index, term: record.term });
         }
     }
@@ -194,7 +210,7 @@ fn recovered(connection: &Connection, path: &Path, index: &LogIndex) -> Result<L
 
 fn read(
     connection: &Connection,
-    path: &Path,
+    (path, seal): (&Path, &Seal),
     from: u64,
     to_exclusive: u64,
     max_bytes: usize,
@@ -209,15 +225,11 @@ fn read(
     let mut rows = statement.query([column(from), column(to_exclusive)]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
         let expected = records.last().map(|last| last.index + 1);
-        let (record, crc) = decode(row)
-            .map_err(|error| unreadable(path, error, &format!("log record {}", expected.unwrap_or(from))))?;
-        let index = record.index;
-        if let Some(expected) = expected.filter(|&expected| expected != index) {
+        let stored = stored(row, path, || format!("log record {}", expected.unwrap_or(from)))?;
+        if let Some(expected) = expected.filter(|&expected| expected != stored.index) {
             return Err(StorageError::corrupt(path, format!("log record {expected} is missing")));
         }
-        if crc != record_crc(index, record.term, &record.body) {
-            return Err(StorageError::corrupt(path, format!("the checksum of log record {index} is wrong")));
-        }
+        let record = opened(stored, seal, path)?;
         bytes = bytes.saturating_add(record.body.len());
         if bytes > max_bytes && !records.is_empty() {
             break;
@@ -227,7 +239,43 @@ fn read(
     Ok(records)
 }
 
-fn decode(row: &Row<'_>) -> rusqlite::Result<(LogRecord, u32)> {
-    let body = Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?);
-    Ok((LogRecord { index: unsigned(row, 0)?, term: unsigned(row, 1)?, body }, row.get(2)?))
+/// A record as it is written, if its checksum is right. `which` it is expected to be stands in errors.
+pub(super) fn stored(row: &Row<'_>, path: &Path, which: impl FnOnce() -> String) -> Result<LogRecord, StorageError> {
+    let decode = || {
+        let body = Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?);
+        Ok((LogRecord { index: unsigned(row, 0)?, term: unsigned(row, 1)?, body }, row.get::<_, u32>(2)?))
+    };
+    let (record, crc) = decode().map_err(|error| unreadable(path, error, &which()))?;
+    if crc == record_crc(record.index, record.term, &record.body) {
+        return Ok(record);
+    }
+    Err(StorageError::corrupt(path, format!("the checksum of log record {} is wrong", record.index)))
+}
+
+/// The record that was written so.
+pub(super) fn opened(stored: LogRecord, seal: &Seal, path: &Path) -> Result<LogRecord, StorageError> {
+    let LogRecord { index, term, body } = stored;
+    let opened = match seal.open(&place(index, term).each(), &body, path, || format!("log record {index}"))? {
+        Cow::Owned(opened) => Some(opened.into()),
+        Cow::Borrowed(_) => None,
+    };
+    Ok(LogRecord { index, term, body: opened.unwrap_or(body) })
+}
+
+/// A record's body as it is to be written.
+pub(super) fn sealed<'a>(record: &'a LogRecord, seal: &Seal) -> Cow<'a, [u8]> {
+    seal.seal(&place(record.index, record.term).each(), &record.body)
+}
+
+/// Where a record's body belongs.
+struct LogPlace([u8; 8], [u8; 8]);
+
+fn place(index: u64, term: u64) -> LogPlace {
+    LogPlace(index.to_be_bytes(), term.to_be_bytes())
+}
+
+impl LogPlace {
+    fn each(&self) -> [&[u8]; 3] {
+        [b"log", &self.0, &self.1]
+    }
 }

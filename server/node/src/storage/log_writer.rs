@@ -4,10 +4,11 @@
 //! transaction, or in transactions of its own when nothing waits.
 
 use super::database::{Database, crc32, lock, put_meta};
+use super::log_db::sealed;
 use super::log_index::{LogIndex, META_PURGED, encode_position};
 use super::log_queue::{Batch, Failure, LogQueue, Op};
 use super::room::{Room, give_back};
-use super::{LogRecord, StorageError};
+use super::{LogRecord, Seal, StorageError};
 use rusqlite::Transaction;
 use std::io;
 use std::path::Path;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
 
 pub(super) struct LogWriter {
     db: Database,
+    seal: Arc<Seal>,
     shared: Arc<Shared>,
     shrinking: bool,
     /// Dropped last.
@@ -76,9 +78,9 @@ impl Drop for StopOnEnd {
 }
 
 impl LogWriter {
-    pub(super) fn new(db: Database, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(db: Database, shared: Arc<Shared>, seal: Arc<Seal>) -> Self {
         let end = StopOnEnd(Arc::clone(&shared));
-        Self { db, shared, shrinking: false, _end: end }
+        Self { db, seal, shared, shrinking: false, _end: end }
     }
 
     /// Writes until the log is closed or a write fails.
@@ -142,7 +144,7 @@ impl LogWriter {
     /// Writes a batch durably, and says about how many pages that took.
     fn write(&mut self, batch: &Batch) -> Result<u64, StorageError> {
         let path = self.db.path().to_owned();
-        let mut change = Change { path: &path, shared: &self.shared, pages: PAGES_PER_COMMIT };
+        let mut change = Change { path: &path, seal: &self.seal, shared: &self.shared, pages: PAGES_PER_COMMIT };
         let shrinking = &mut self.shrinking;
         self.db.write(|transaction| {
             batch.ops.iter().try_for_each(|(op, _)| change.apply(transaction, op))?;
@@ -163,6 +165,7 @@ impl LogWriter {
 /// written after it.
 struct Change<'a> {
     path: &'a Path,
+    seal: &'a Seal,
     shared: &'a Shared,
     pages: u64,
 }
@@ -198,11 +201,12 @@ impl Change<'_> {
         let mut bytes = 0;
         for record in records {
             let (at, term) = (self.column(record.index)?, self.column(record.term)?);
-            let size = u32::try_from(record.body.len()).map_err(|_| self.refused("a record of over 4 GiB"))?;
+            let body = sealed(record, self.seal);
+            let size = u32::try_from(body.len()).map_err(|_| self.refused("a record of over 4 GiB"))?;
             // Locked for this alone: readers ask the index too.
             lock(&self.shared.index).append(record.index, size).map_err(|what| self.refused(what))?;
-            let crc = record_crc(record.index, record.term, &record.body);
-            insert.execute((at, term, crc, &record.body[..])).map_err(&failed)?;
+            let crc = record_crc(record.index, record.term, &body);
+            insert.execute((at, term, crc, &body[..])).map_err(&failed)?;
             bytes += u64::from(size) + RECORD_OVERHEAD_BYTES;
         }
         self.pages += bytes / PAGE_BYTES;

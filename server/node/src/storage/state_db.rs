@@ -6,12 +6,14 @@
 
 use super::database::{Database, Kind, lock, meta, put_meta, unsigned};
 use super::readers::Readers;
-use super::state_rows::{JOB_COLUMNS, check_rows, checked_item, checked_job, put_items, put_jobs, remove_jobs};
-use super::{StorageError, soundness};
+use super::state_rows::{
+    JOB_COLUMNS, check_rows, checked_item, checked_job, open_item, put_items, put_jobs, remove_jobs,
+};
+use super::{Seal, StorageError, soundness};
 use crate::machine;
 use jobraft_core::command::{Changes, Table};
 use jobraft_protocol::JobId;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -103,6 +105,7 @@ pub(super) struct Inner {
     /// Readers hold it shared for as long as they read; a snapshot is installed alone. An error is why there is no
     /// database open any more.
     pub(super) open: RwLock<Result<Open, String>>,
+    pub(super) seal: Arc<Seal>,
 }
 
 pub(super) struct Open {
@@ -144,9 +147,17 @@ impl StateDb {
     /// # Errors
     /// As [`StateDb::open`].
     pub fn open_unexamined(dir: &Path) -> Result<Self, StorageError> {
+        Self::open_sealed(dir, Seal::none())
+    }
+
+    /// The same of one whose bodies are sealed.
+    ///
+    /// # Errors
+    /// As [`StateDb::open`]. That a key is missing shows only when a body is read.
+    pub fn open_sealed(dir: &Path, seal: Arc<Seal>) -> Result<Self, StorageError> {
         super::snapshot::remove_incoming(dir)?;
         let open = RwLock::new(Ok(Open::new(dir)?));
-        let state = Self { inner: Arc::new(Inner { dir: dir.to_owned(), path: dir.join(STATE.file), open }) };
+        let state = Self { inner: Arc::new(Inner { dir: dir.to_owned(), path: dir.join(STATE.file), open, seal }) };
         // Damage here would otherwise show only once the log has been replayed onto it.
         state.meta()?;
         Ok(state)
@@ -187,9 +198,9 @@ impl StateDb {
             database.write(|transaction| {
                 put_meta(transaction, path, META_HEADER, &changes.header)?;
                 put_meta(transaction, path, META_CHECKPOINT, &encode_meta(checkpoint))?;
-                put_jobs(transaction, &changes.jobs).map_err(StorageError::database(path))?;
+                put_jobs(transaction, &changes.jobs, &self.inner.seal).map_err(StorageError::database(path))?;
                 remove_jobs(transaction, &changes.deleted).map_err(StorageError::database(path))?;
-                put_items(transaction, &changes.rows).map_err(StorageError::database(path))
+                put_items(transaction, &changes.rows, &self.inner.seal).map_err(StorageError::database(path))
             })?;
             let rows = (changes.jobs.len() + changes.deleted.len() + changes.rows.len() + 2) as u64;
             let bytes: usize = changes.jobs.iter().map(|job| job.body.len()).sum();
@@ -240,7 +251,7 @@ impl StateDb {
                 && let Some(row) = rows.next().map_err(&failed)?
             {
                 let job = checked_job(row, path)?;
-                read.bytes.extend_from_slice(job.body);
+                read.bytes.extend_from_slice(&job.open(&self.inner.seal, path)?);
                 read.ends.push(read.bytes.len());
                 read.last = Some(job.id(path)?);
             }
@@ -266,8 +277,8 @@ impl StateDb {
                 .map_err(&failed)?;
             let mut rows = statement.query([table.as_str()]).map_err(&failed)?;
             while let Some(row) = rows.next().map_err(&failed)? {
-                let (key, body) = checked_item(row, path)?;
-                f(key, body)?;
+                let (kind, key, body) = checked_item(row, path)?;
+                f(key, &open_item(kind, key, body, &self.inner.seal, path)?)?;
             }
             Ok(())
         })
@@ -283,9 +294,8 @@ impl StateDb {
             connection
                 .prepare_cached(&format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?1"))
                 .and_then(|mut statement| {
-                    statement
-                        .query_row([&id.as_bytes()[..]], |row| Ok(checked_job(row, path).map(|job| job.body.to_vec())))
-                        .optional()
+                    let open = |row: &Row<'_>| Ok(checked_job(row, path)?.open(&self.inner.seal, path)?.into_owned());
+                    statement.query_row([&id.as_bytes()[..]], |row| Ok(open(row))).optional()
                 })
                 .map_err(StorageError::database(path))?
                 .transpose()
@@ -305,7 +315,7 @@ impl StateDb {
             let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
             let mut rows = statement.query([]).map_err(&failed)?;
             while let Some(row) = rows.next().map_err(&failed)? {
-                f(checked_job(row, path)?.body)?;
+                f(&checked_job(row, path)?.open(&self.inner.seal, path)?)?;
             }
             Ok(())
         })

@@ -1,11 +1,12 @@
 //! The rows of `state.db`: how jobs and the small tables' items become columns, each row with its checksum.
 
-use super::StorageError;
 use super::database::{crc32, meta, unreadable};
 use super::state_db::META_HEADER;
+use super::{Seal, StorageError};
 use jobraft_core::command::{JobRow, Row as Item};
 use jobraft_protocol::{JobId, LogTime, UniqueKey};
 use rusqlite::{Connection, Row, Transaction, params};
+use std::borrow::Cow;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -57,6 +58,18 @@ impl Job<'_> {
         self.finished_at.map(|at| LogTime::from_ms(at.cast_unsigned()))
     }
 
+    /// What was written as its body.
+    pub(super) fn open(&self, seal: &Seal, path: &Path) -> Result<Cow<'_, [u8]>, StorageError> {
+        seal.open(&job_place(self.id), self.body, path, || "a job".to_owned())
+    }
+
+    /// The checksum and the body of the same with this body, as it is written.
+    pub(super) fn sealed(&self, opened: &[u8], seal: &Seal) -> (u32, Vec<u8>) {
+        let body = seal.seal(&job_place(self.id), opened);
+        let crc = Job { body: &body, ..*self }.crc();
+        (crc, body.into_owned())
+    }
+
     fn crc(&self) -> u32 {
         let number = |number: Option<i64>| number.unwrap_or(0).to_le_bytes();
         let there = [
@@ -82,6 +95,27 @@ impl Job<'_> {
             self.body,
         ])
     }
+}
+
+/// Where a job's body belongs.
+fn job_place(id: &[u8]) -> [&[u8]; 2] {
+    [b"job", id]
+}
+
+/// Where an item's body belongs.
+pub(super) fn item_place<'a>(kind: &'a str, key: &'a str) -> [&'a [u8]; 3] {
+    [b"item", kind.as_bytes(), key.as_bytes()]
+}
+
+/// What was written as an item's body.
+pub(super) fn open_item<'a>(
+    kind: &str,
+    key: &str,
+    body: &'a [u8],
+    seal: &Seal,
+    path: &Path,
+) -> Result<Cow<'a, [u8]>, StorageError> {
+    seal.open(&item_place(kind, key), body, path, || format!("{kind} {key:?}"))
 }
 
 /// A job's id as it stands in its column.
@@ -118,7 +152,8 @@ pub(super) fn checked_job<'a>(row: &'a Row<'_>, path: &Path) -> Result<Job<'a>, 
     }
 }
 
-pub(super) fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str, &'a [u8]), StorageError> {
+/// Kind, key and body of an item, if its checksum is right.
+pub(super) fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str, &'a str, &'a [u8]), StorageError> {
     let read = || {
         let (kind, key) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
         let body = row.get_ref(3)?.as_blob()?;
@@ -126,7 +161,7 @@ pub(super) fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str
     };
     let (kind, key, body, crc) = read().map_err(|error| unreadable(path, error, "an item's row"))?;
     if crc == crc32(&[kind.as_bytes(), key.as_bytes(), body]) {
-        return Ok((key, body));
+        return Ok((kind, key, body));
     }
     Err(StorageError::corrupt(path, format!("the checksum of {kind} {key:?} is wrong")))
 }
@@ -141,10 +176,11 @@ pub(super) fn column_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqlite::Result<()> {
+pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow], seal: &Seal) -> rusqlite::Result<()> {
     let mut put_step = transaction.prepare_cached(PUT_STEP)?;
     let mut put = transaction.prepare_cached(PUT_JOB)?;
     for row in jobs {
+        let body = seal.seal(&job_place(row.id.as_bytes()), &row.body);
         let job = Job {
             id: row.id.as_bytes(),
             queue: row.queue.as_str(),
@@ -157,7 +193,7 @@ pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow]) -> rusqli
             key: row.key.as_ref().map(UniqueKey::as_str),
             batch: row.batch.as_ref().map(|batch| &batch.0.as_bytes()[..]),
             error: row.error.as_deref(),
-            body: &row.body,
+            body: &body,
         };
         let crc = job.crc();
         let columns = params![
@@ -188,13 +224,17 @@ pub(super) fn remove_jobs(transaction: &Transaction<'_>, jobs: &[JobId]) -> rusq
     jobs.iter().try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop))
 }
 
-pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item]) -> rusqlite::Result<()> {
+pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item], seal: &Seal) -> rusqlite::Result<()> {
     for row in rows {
         let (kind, key) = (row.table.as_str(), row.key.as_str());
         match &row.body {
-            Some(body) => transaction
-                .prepare_cached("INSERT OR REPLACE INTO items (kind, key, crc, body) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((kind, key, crc32(&[kind.as_bytes(), key.as_bytes(), body]), body))?,
+            Some(body) => {
+                let body = seal.seal(&item_place(kind, key), body);
+                let crc = crc32(&[kind.as_bytes(), key.as_bytes(), &body]);
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO items (kind, key, crc, body) VALUES (?1, ?2, ?3, ?4)")?
+                    .execute((kind, key, crc, body))?
+            }
             None => {
                 transaction.prepare_cached("DELETE FROM items WHERE kind = ?1 AND key = ?2")?.execute((kind, key))?
             }

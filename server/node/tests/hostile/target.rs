@@ -175,6 +175,7 @@ fn the_node() {
         tls: TlsFiles::in_directory(&home, "node-1"),
         log: LogConfig::default(),
         audit: AuditConfig::off(),
+        key_file: None,
         signers: BTreeSet::new(),
     };
     let node = runtime.block_on(async {

@@ -1,7 +1,7 @@
 use super::{all, append, at, done, purge, record, records, tamper, truncate};
 use crate::storage::database::Database;
 use crate::storage::log_db::LOG;
-use crate::storage::{LogDb, LogRecovered, StorageError};
+use crate::storage::{LogDb, LogRecovered, Seal, StorageError};
 use bytes::Bytes;
 use std::fs;
 use std::io::ErrorKind;
@@ -172,7 +172,7 @@ fn full_disk_fails_every_write_waiting_and_later_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let db = Database::open(dir.path(), &LOG).unwrap();
     db.connection().execute_batch("PRAGMA max_page_count = 30").unwrap();
-    let (log, _) = LogDb::start(db).unwrap();
+    let (log, _) = LogDb::start(db, Seal::none()).unwrap();
     let acknowledged = (0..).take_while(|&index| append(&log, records(index..=index)).is_ok()).count() as u64;
     assert!(acknowledged > 0);
     let error = append(&log, records(acknowledged..=acknowledged)).unwrap_err();

@@ -6,6 +6,7 @@ mod data_dir;
 mod listing;
 mod log_crash;
 mod log_db;
+mod seal;
 mod snapshot;
 mod state_db;
 mod sweep;

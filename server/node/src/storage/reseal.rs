@@ -1,0 +1,150 @@
+//! Writes anew what is not sealed as it would be now: to begin sealing, to end it, or to do without a former key.
+
+use super::database::{Database, crc32};
+use super::log_db::{self, LOG};
+use super::log_writer::record_crc;
+use super::state_db::STATE;
+use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, item_place, open_item};
+use super::{Seal, StorageError};
+use rusqlite::Transaction;
+use std::path::Path;
+
+/// Rows that are looked at in one transaction.
+const ROWS_AT_ONCE: i64 = 1_000;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Rows that were looked at.
+    pub rows: u64,
+    /// Those that were written anew.
+    pub written: u64,
+}
+
+/// Writes anew each body in the databases in `dir` that is not sealed as `seal` would, and then the files, so that nothing of
+/// what stood there is left in them. Nobody else may use the directory. What was interrupted can be begun again.
+///
+/// # Errors
+/// [`StorageError::Sealed`] if a body is sealed under a key that `seal` does not have, [`StorageError::Corrupt`], and what SQLite
+/// and the file system refuse.
+pub fn reseal(dir: &Path, seal: &Seal, mut progress: impl FnMut(Resealed)) -> Result<Resealed, StorageError> {
+    let mut done = Resealed::default();
+    let mut step = |database: &mut Database, step: Step<'_>| -> Result<Option<i64>, StorageError> {
+        let path = database.path().to_owned();
+        let mut looked = Looked::default();
+        database.write(|transaction| {
+            looked = step(transaction, &path, seal)?;
+            Ok(())
+        })?;
+        database.settle()?;
+        done.rows += looked.rows;
+        done.written += looked.written;
+        progress(done);
+        Ok(looked.last)
+    };
+    for (kind, in_steps) in [(&LOG, log as StepBehind), (&STATE, jobs as StepBehind)] {
+        if !dir.join(kind.file).exists() {
+            continue;
+        }
+        let mut database = Database::open(dir, kind)?;
+        let mut after = i64::MIN;
+        while let Some(last) = step(&mut database, &|transaction, path, seal| in_steps(transaction, path, seal, after))?
+        {
+            after = last;
+        }
+        if kind.file == STATE.file {
+            step(&mut database, &items)?;
+        }
+        database.rewrite()?;
+        database.close()?;
+    }
+    Ok(done)
+}
+
+type Step<'a> = &'a dyn Fn(&Transaction<'_>, &Path, &Seal) -> Result<Looked, StorageError>;
+/// One that goes on behind a row.
+type StepBehind = fn(&Transaction<'_>, &Path, &Seal, i64) -> Result<Looked, StorageError>;
+
+/// What one transaction looked at.
+#[derive(Default)]
+struct Looked {
+    rows: u64,
+    written: u64,
+    /// The last row of it; `None` if there are no more.
+    last: Option<i64>,
+}
+
+fn log(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
+    let failed = StorageError::database(path);
+    let (mut looked, mut changed) = (Looked::default(), Vec::new());
+    let sql = "SELECT idx, term, crc, body FROM log WHERE idx > ?1 ORDER BY idx LIMIT ?2";
+    let mut select = transaction.prepare_cached(sql).map_err(&failed)?;
+    let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let stored = log_db::stored(row, path, || "a log record".to_owned())?;
+        looked.rows += 1;
+        looked.last = i64::try_from(stored.index).ok();
+        if !seal.is_current(&stored.body) {
+            let opened = log_db::opened(stored, seal, path)?;
+            let body = log_db::sealed(&opened, seal).into_owned();
+            changed.push((looked.last, record_crc(opened.index, opened.term, &body), body));
+        }
+    }
+    looked.written = update(transaction, path, "UPDATE log SET crc = ?2, body = ?3 WHERE idx = ?1", &changed)?;
+    Ok(looked)
+}
+
+fn jobs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
+    let failed = StorageError::database(path);
+    let (mut looked, mut changed) = (Looked::default(), Vec::new());
+    let sql = format!("SELECT {JOB_COLUMNS}, rowid FROM jobs WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
+    let mut select = transaction.prepare_cached(&sql).map_err(&failed)?;
+    let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let job = checked_job(row, path)?;
+        looked.rows += 1;
+        looked.last = Some(row.get("rowid").map_err(&failed)?);
+        if !seal.is_current(job.body) {
+            let (crc, body) = job.sealed(&job.open(seal, path)?, seal);
+            changed.push((looked.last, crc, body));
+        }
+    }
+    looked.written = update(transaction, path, "UPDATE jobs SET crc = ?2, body = ?3 WHERE rowid = ?1", &changed)?;
+    Ok(looked)
+}
+
+/// The small tables, all at once.
+fn items(transaction: &Transaction<'_>, path: &Path, seal: &Seal) -> Result<Looked, StorageError> {
+    let failed = StorageError::database(path);
+    let (mut looked, mut changed) = (Looked::default(), Vec::new());
+    let mut select = transaction.prepare_cached("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
+    let mut rows = select.query([]).map_err(&failed)?;
+    while let Some(row) = rows.next().map_err(&failed)? {
+        let (kind, key, written) = checked_item(row, path)?;
+        looked.rows += 1;
+        if !seal.is_current(written) {
+            let opened = open_item(kind, key, written, seal, path)?;
+            let body = seal.seal(&item_place(kind, key), &opened).into_owned();
+            changed.push((kind.to_owned(), key.to_owned(), body));
+        }
+    }
+    for (kind, key, body) in &changed {
+        let crc = crc32(&[kind.as_bytes(), key.as_bytes(), body]);
+        let sql = "UPDATE items SET crc = ?3, body = ?4 WHERE kind = ?1 AND key = ?2";
+        transaction.prepare_cached(sql).and_then(|mut put| put.execute((kind, key, crc, body))).map_err(&failed)?;
+    }
+    looked.written = changed.len() as u64;
+    Ok(looked)
+}
+
+fn update(
+    transaction: &Transaction<'_>,
+    path: &Path,
+    sql: &str,
+    changed: &[(Option<i64>, u32, Vec<u8>)],
+) -> Result<u64, StorageError> {
+    let failed = StorageError::database(path);
+    let mut update = transaction.prepare_cached(sql).map_err(&failed)?;
+    changed.iter().try_for_each(|row| update.execute((row.0, row.1, &row.2)).map(drop)).map_err(&failed)?;
+    Ok(changed.len() as u64)
+}
