@@ -564,6 +564,9 @@ pub struct JobView {
     /// The errors of its attempts, oldest first, at most [`limits::ATTEMPT_ERRORS_MAX`].
     #[serde(default)]
     pub errors: Vec<AttemptError>,
+    /// Who cancelled it: the name of a client, or `token/NAME`; `None` if nobody did, or what it came after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<String>,
     /// Why it was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,

@@ -221,6 +221,7 @@ pub(super) mod tests {
             result: Vec::new().into(),
             log: Vec::new().into(),
             errors: Vec::new(),
+            cancelled_by: None,
             cancel_reason: None,
             end_reason: None,
             ttl_ends_at: None,

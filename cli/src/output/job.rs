@@ -26,6 +26,7 @@ pub(crate) struct JobJson {
     lease: Option<LeaseJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<String>,
+    cancelled_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<CancelJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,6 +227,7 @@ impl From<&JobView> for JobJson {
             finished_at: job.finished_at.map(human::timestamp),
             lease: job.lease.as_ref().map(LeaseJson::from),
             cancel_reason: job.cancel_reason.clone(),
+            cancelled_by: job.cancelled_by.clone(),
             cancel: job.cancel.as_ref().map(CancelJson::from),
             end_reason: job.end_reason.map(EndReason::as_str),
             ttl_ends_at: job.ttl_ends_at.map(human::timestamp),

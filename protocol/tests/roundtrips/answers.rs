@@ -112,6 +112,7 @@ fn view(draw: &mut Draw) -> JobView {
         result: draw.bytes(),
         log: draw.bytes(),
         errors: draw.some(failed),
+        cancelled_by: draw.maybe(Draw::text),
         cancel_reason: draw.maybe(Draw::text),
         end_reason: draw.maybe(reason),
         ttl_ends_at: draw.maybe(Draw::time),

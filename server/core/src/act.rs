@@ -23,6 +23,7 @@ impl Core {
         targets: &[Target],
         action: &JobAction,
         only_in: &[JobState],
+        by: &str,
     ) -> Result<Outcome, Error> {
         if targets.len() > limits::ACTION_JOBS_MAX {
             let text = format!("{} jobs, at most {} at once; split them", targets.len(), limits::ACTION_JOBS_MAX);
@@ -42,7 +43,7 @@ impl Core {
             self.check_state(target, only_in)?;
             let id = target.job;
             match action {
-                JobAction::Cancel { reason, grace_ms } => self.cancel(target, reason, *grace_ms),
+                JobAction::Cancel { reason, grace_ms } => self.cancel(target, reason, *grace_ms, by),
                 JobAction::Delete if self.jobs.contains_key(&id) => self.delete_waiting(id),
                 JobAction::Delete => self.delete_ended(target),
                 JobAction::Retry => self.retry(target),
@@ -98,7 +99,7 @@ impl Core {
     }
 
     /// Cancels a live job. One that a worker has keeps its lease for the grace.
-    fn cancel(&mut self, target: &Target, reason: &str, grace_ms: u64) -> Result<(), Error> {
+    fn cancel(&mut self, target: &Target, reason: &str, grace_ms: u64, by: &str) -> Result<(), Error> {
         let (id, now) = (target.job, self.now);
         let Some(job) = self.jobs.get_mut(&id) else {
             return match self.ended_state(target)? {
@@ -107,9 +108,11 @@ impl Core {
             };
         };
         let reason = cut(reason, limits::REASON_BYTES_MAX);
+        let by = (!by.is_empty()).then(|| by.to_owned());
         let hard_at = now.plus_ms(grace_ms);
         let Some(lease) = job.lease.as_mut().filter(|lease| grace_ms > 0 && lease.expires_at > now) else {
-            job.past_mut().cancel_reason = Some(reason);
+            let past = job.past_mut();
+            (past.cancel_reason, past.cancelled_by) = (Some(reason), by);
             self.end_cancelled(id, EndReason::Cancelled);
             return Ok(());
         };
@@ -122,7 +125,8 @@ impl Core {
         let former = lease.expires_at;
         lease.expires_at = former.min(hard_at);
         let expires_at = lease.expires_at;
-        job.past_mut().cancel_reason = Some(reason);
+        let past = job.past_mut();
+        (past.cancel_reason, past.cancelled_by) = (Some(reason), by);
         self.index.postpone(id, former, expires_at);
         self.touch(id);
         self.events.push(Event::CancelRequested { worker, lease: lease_ref, notice });
@@ -213,6 +217,7 @@ impl Core {
             past.end_reason = None;
             past.crashed_at.clear();
             past.cancel_reason = None;
+            past.cancelled_by = None;
             past.progress = None;
         }
         if let Some(mut options) = job.options.take() {

@@ -457,14 +457,14 @@ mod tests {
         assert_eq!(core.batches(None, 9).len(), 1, "one made room for the other");
         let target = |row: &JobRow| Target { job: row.id, row: Some(row.body.clone()) };
         let (targets, action) = (rows.iter().map(target).collect(), JobAction::Retry);
-        run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
+        run(&mut core, Command::Act { targets, action, only_in: Vec::new(), by: String::new() }).unwrap();
         assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);
         restored(&core);
         let lease = lease(&mut core).lease();
         run(&mut core, Command::complete(lease, jobraft_protocol::Completion::default())).unwrap();
         let targets = vec![Target { job: id(11), row: None }];
         let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
-        run(&mut core, Command::Act { targets, action, only_in: Vec::new() }).unwrap();
+        run(&mut core, Command::Act { targets, action, only_in: Vec::new(), by: String::new() }).unwrap();
         assert_eq!(core.batch(BatchId(id(1))).unwrap().jobs(), 0);
         restored(&core);
     }

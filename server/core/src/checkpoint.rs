@@ -219,7 +219,7 @@ mod tests {
             apply(&mut core, Command::complete(job.lease(), Completion::default()));
         }
         let targets = vec![Target { job: id(1), row: None }];
-        apply(&mut core, Command::Act { targets, action: JobAction::Delete, only_in: vec![] });
+        apply(&mut core, Command::Act { targets, action: JobAction::Delete, only_in: vec![], by: String::new() });
 
         let taken = core.take_changes();
         let changes = taken.encode();

@@ -161,6 +161,9 @@ pub enum Command {
         /// Only to those in one of these states; none: any.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only_in: Vec<JobState>,
+        /// Who asked for it; empty: nobody who has a name.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
     },
     /// Changes settings, all or none. Answers [`Outcome::Done`].
     Configure {
@@ -239,13 +242,13 @@ impl Command {
                 }
                 Self::Checkpoint { data, .. } => data.len(),
                 Self::Lease { queues, .. } => names_bytes(queues),
-                Self::Act { targets, action, .. } => {
+                Self::Act { targets, action, by, .. } => {
                     let said = match action {
                         JobAction::Cancel { reason, .. } => reason.len(),
                         JobAction::Move { queue } => queue.as_str().len(),
                         JobAction::Delete | JobAction::Retry | JobAction::Prioritize { .. } => 0,
                     };
-                    said + ENVELOPE_BYTES + targets_bytes(targets)
+                    said + by.len() + ENVELOPE_BYTES + targets_bytes(targets)
                 }
                 Self::Configure { settings } => settings
                     .iter()
@@ -697,6 +700,7 @@ mod tests {
                 targets: vec![target; 100],
                 action: JobAction::Cancel { reason: "r".repeat(1_024), grace_ms: u64::MAX },
                 only_in: JobState::ALL.to_vec(),
+                by: "x".repeat(70),
             },
         ];
         for command in commands {

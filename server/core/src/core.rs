@@ -132,7 +132,7 @@ impl Core {
             Command::Fail { lease, failure } => self.fail(*lease, failure),
             Command::Release { lease, delay_ms } => self.release(*lease, *delay_ms),
             Command::Disconnect { worker } => self.disconnect(*worker),
-            Command::Act { targets, action, only_in } => self.act(targets, action, only_in),
+            Command::Act { targets, action, only_in, by } => self.act(targets, action, only_in, by),
             Command::Configure { settings } => self.configure(settings),
             Command::ChangeToken { change, by } => self.change_token(change, by),
             Command::TokensUsed { tokens } => Ok(self.tokens_used(tokens)),

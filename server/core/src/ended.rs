@@ -146,6 +146,7 @@ fn chain(before: [u8; 32], id: JobId, ended: EndedJob, job: &Job) -> [u8; 32] {
         text(&past.result);
         text(&past.log);
         text(past.cancel_reason.as_deref().unwrap_or_default().as_bytes());
+        text(past.cancelled_by.as_deref().unwrap_or_default().as_bytes());
         for error in &past.errors {
             text(error.kind.as_str().as_bytes());
             text(error.message.as_bytes());

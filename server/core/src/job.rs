@@ -128,6 +128,7 @@ pub(crate) struct Past {
     /// When it crashed, within the window that counts.
     pub(crate) crashed_at: Vec<LogTime>,
     pub(crate) cancel_reason: Option<String>,
+    pub(crate) cancelled_by: Option<String>,
     pub(crate) checkpoint: Bytes,
     pub(crate) progress: Option<Progress>,
     /// Its group, once it ended: nobody else may need the group any more.
@@ -257,6 +258,7 @@ impl Job {
             log: past.log,
             errors: past.errors,
             cancel_reason: past.cancel_reason,
+            cancelled_by: past.cancelled_by,
             end_reason: past.end_reason,
             ttl_ends_at: options.ttl_ends_at,
             start_by: options.start_by,
@@ -329,6 +331,7 @@ impl Job {
             errors: view.errors,
             crashed_at: view.crashed_at,
             cancel_reason: view.cancel_reason,
+            cancelled_by: view.cancelled_by,
             checkpoint,
             progress: view.progress,
             group: None,

@@ -250,7 +250,7 @@ impl Core {
         let reason = format!("the next tick of schedule {name} takes its place");
         let action = JobAction::Cancel { reason, grace_ms: limits::CANCEL_GRACE_MS_DEFAULT };
         // It lives: it cannot be refused, and if it could, the next would merely wait for its end.
-        let _ = self.act(&[Target { job: before, row: None }], &action, &[]);
+        let _ = self.act(&[Target { job: before, row: None }], &action, &[], "");
     }
 
     pub(crate) fn run_schedule(&mut self, name: &ScheduleName, id: JobId) -> Result<Outcome, Error> {

@@ -217,7 +217,7 @@ mod tests {
         // Its end sets all of them in motion, an entry's worth at a time.
         let target = crate::Target { job: id(0), row: None };
         let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
-        apply(&mut core, vec![Command::Act { targets: vec![target], action, only_in: Vec::new() }]);
+        apply(&mut core, vec![Command::Act { targets: vec![target], action, only_in: Vec::new(), by: String::new() }]);
         let mut entries = 1;
         while core.next_timer().is_some() {
             apply(&mut core, Vec::new());

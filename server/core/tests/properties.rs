@@ -149,11 +149,13 @@ impl World {
                 targets: vec![self.trio.target(self.id(job))],
                 action: JobAction::Cancel { reason: "enough".to_owned(), grace_ms },
                 only_in: Vec::new(),
+                by: String::new(),
             },
             Step::Retry { job } => Command::Act {
                 targets: vec![self.trio.target(self.id(job))],
                 action: JobAction::Retry,
                 only_in: Vec::new(),
+                by: String::new(),
             },
             Step::Nothing => return None,
         })
@@ -376,7 +378,7 @@ fn live_on(mut core: Core, disk: &Disk) {
             row: (!core.is_live(job)).then(|| row.body.clone()),
         };
         let targets: Vec<Target> = disk.jobs.iter().map(read).collect();
-        let act = |action| Command::Act { targets: targets.clone(), action, only_in: Vec::new() };
+        let act = |action| Command::Act { targets: targets.clone(), action, only_in: Vec::new(), by: String::new() };
         commands.push(act(JobAction::Retry));
         let ids: Vec<JobId> = targets.iter().map(|target| target.job).collect();
         let mut job =

@@ -281,7 +281,7 @@ impl Run {
             }
         };
         let target = Target { job, row: self.core.row(job).map(Into::into) };
-        let answer = self.ask(Command::Act { targets: vec![target], action, only_in });
+        let answer = self.ask(Command::Act { targets: vec![target], action, only_in, by: String::new() });
         let jobraft_core::Outcome::Acted(mut acted) = answer.unwrap() else { panic!() };
         let outcome = match acted.remove(0) {
             Ok(()) => Outcome::Done,

@@ -144,7 +144,7 @@ fn act(known: &Known, random: &mut SmallRng) -> Option<Command> {
         3 => JobAction::Move { queue: queues().swap_remove(random.random_range(0..2)) },
         _ => JobAction::Delete,
     };
-    Some(Command::Act { targets: vec![Target { job, row: None }], action, only_in: Vec::new() })
+    Some(Command::Act { targets: vec![Target { job, row: None }], action, only_in: Vec::new(), by: String::new() })
 }
 
 fn register(known: &Known) -> Command {

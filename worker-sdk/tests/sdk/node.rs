@@ -392,6 +392,7 @@ pub(crate) fn view(id: JobId, state: JobState, result: &str) -> JobView {
         result: result.to_owned().into(),
         log: bytes::Bytes::new(),
         errors: Vec::new(),
+        cancelled_by: None,
         cancel_reason: None,
         end_reason: None,
         ttl_ends_at: None,

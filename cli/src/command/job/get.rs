@@ -103,8 +103,13 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
         let reason = job.end_reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         output.field("ended", format!("{}{reason}", when(finished)))?;
     }
-    if let Some(reason) = job.cancel_reason.as_deref().filter(|reason| !reason.is_empty()) {
-        output.field("cancelled", human::one_line(reason, EXCERPT_BYTES))?;
+    let said =
+        |text: &Option<String>| text.as_deref().map(|text| human::one_line(text, EXCERPT_BYTES)).unwrap_or_default();
+    match (said(&job.cancelled_by), said(&job.cancel_reason)) {
+        (by, reason) if by.is_empty() && reason.is_empty() => {}
+        (by, reason) if reason.is_empty() => output.field("cancelled", format!("by {by}"))?,
+        (by, reason) if by.is_empty() => output.field("cancelled", reason)?,
+        (by, reason) => output.field("cancelled", format!("by {by}: {reason}"))?,
     }
     for error in &job.errors {
         let message = human::excerpt(error.message.as_bytes(), EXCERPT_BYTES);

@@ -347,7 +347,7 @@ impl World {
                     Act::Move { queue: at } => JobAction::Move { queue: queue(*at) },
                     Act::Prioritize { priority } => JobAction::Prioritize { priority: *priority },
                 };
-                Command::Act { targets, action, only_in: only_in.clone() }
+                Command::Act { targets, action, only_in: only_in.clone(), by: String::new() }
             }
             Step::Note(job) => {
                 let id = self.id(*job);

@@ -461,7 +461,7 @@ impl Reference {
                 self.workers.retain(|known| known.id != worker.0);
                 done
             }
-            Command::Act { targets, action, only_in } => {
+            Command::Act { targets, action, only_in, .. } => {
                 let answers: Vec<String> = targets
                     .iter()
                     .zip(rows)

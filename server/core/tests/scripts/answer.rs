@@ -148,6 +148,9 @@ impl Script {
         if let Some(reason) = &view.cancel_reason {
             text += &format!(" reason={}", reason.len());
         }
+        if let Some(by) = &view.cancelled_by {
+            text += &format!(" by={by}");
+        }
         match &*view.errors {
             [] => {}
             errors if errors.len() > 3 => text += &format!(" errors={}..{}", errors[0].attempt, errors.len()),

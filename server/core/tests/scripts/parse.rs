@@ -96,6 +96,7 @@ impl Script {
                 targets: self.targets(words),
                 action: action(words),
                 only_in: words.get("in").map_or(Vec::new(), |states| states.split(',').map(state).collect()),
+                by: words.get("by").unwrap_or_default().to_owned(),
             },
             "pause" => mode(words, QueueMode::Paused),
             "drain" => mode(words, QueueMode::Draining),

@@ -3,6 +3,7 @@
 use super::request::{Answer, mismatch};
 use super::{Api, bounds};
 use crate::consensus::RowPart;
+use crate::tls::Identity;
 use jobraft_core::command::{Command, Outcome, Target};
 use jobraft_protocol::{Error, ErrorCode, JobAction, JobId, JobState, Response, limits};
 
@@ -16,12 +17,18 @@ const IDENTITY_BYTES_MAX: usize = 512;
 
 /// Does something to jobs, in as many steps as their rows need. Once a part is done, what keeps the rest from being done is
 /// the answer for each job of the rest.
-pub(super) async fn act(api: &Api, jobs: Vec<JobId>, mut action: JobAction, only_in: Vec<JobState>) -> Answer {
+pub(super) async fn act(
+    api: &Api,
+    identity: &Identity,
+    jobs: Vec<JobId>,
+    mut action: JobAction,
+    only_in: Vec<JobState>,
+) -> Answer {
     check(&jobs, &mut action, &only_in)?;
     let mut answers: Vec<Result<(), Error>> = Vec::with_capacity(jobs.len());
     let mut jobs = jobs.as_slice();
     while !jobs.is_empty() {
-        match part(api, jobs, &action, &only_in).await {
+        match part(api, identity, jobs, &action, &only_in).await {
             Ok(acted) => {
                 jobs = &jobs[acted.len()..];
                 answers.extend(acted);
@@ -39,6 +46,7 @@ pub(super) async fn act(api: &Api, jobs: Vec<JobId>, mut action: JobAction, only
 /// Does it to the first of the jobs, one at least; returns their answers.
 async fn part(
     api: &Api,
+    identity: &Identity,
     jobs: &[JobId],
     action: &JobAction,
     only_in: &[JobState],
@@ -56,7 +64,7 @@ async fn part(
         targets.push(Target { job, row });
     }
     let count = targets.len();
-    let command = Command::Act { targets, action: action.clone(), only_in: only_in.to_vec() };
+    let command = Command::Act { targets, action: action.clone(), only_in: only_in.to_vec(), by: identity.owner() };
     match api.consensus.propose(command).await? {
         Outcome::Acted(acted) if acted.len() == count => Ok(acted),
         other => Err(mismatch("act", &other)),

@@ -96,7 +96,7 @@ fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Ans
         Request::Fail { lease, failure } => Box::pin(report::fail(api, lease, failure)),
         Request::Release { lease, delay_ms } => Box::pin(report::release(api, lease, delay_ms)),
         Request::Disconnect { worker } => Box::pin(report::disconnect(session, worker)),
-        Request::Act { jobs, action, only_in } => Box::pin(act::act(api, jobs, action, only_in)),
+        Request::Act { jobs, action, only_in } => Box::pin(act::act(api, identity, jobs, action, only_in)),
         Request::ListJobs { filter, after, oldest_first, limit, consistency } => {
             Box::pin(list::jobs(api, identity, list::Listing { filter, after, oldest_first, limit, consistency }, room))
         }

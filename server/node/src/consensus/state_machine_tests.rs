@@ -201,8 +201,12 @@ fn a_job_whose_deletion_was_answered_is_never_read_again_while_a_checkpoint_is_m
         node.complete_all(at(number));
         node.state.checkpoint().unwrap();
         let row = node.state.row(id, RowPart::Identity).unwrap();
-        let delete =
-            Command::Act { targets: vec![Target { job: id, row }], action: JobAction::Delete, only_in: vec![] };
+        let delete = Command::Act {
+            targets: vec![Target { job: id, row }],
+            action: JobAction::Delete,
+            only_in: vec![],
+            by: String::new(),
+        };
         assert_eq!(node.apply(at(number), vec![delete]), [Outcome::Acted(vec![Ok(())])]);
         let is_over = AtomicBool::new(false);
         let (state, is_begun) = (&node.state, Barrier::new(2));
@@ -335,7 +339,7 @@ fn what_a_live_job_came_after_is_swept_once_that_job_is_gone_and_not_before() {
     assert_eq!(sweep(&node), [true, false]);
     assert_eq!(node.state.job(ids[0]).unwrap().unwrap().state, JobState::Completed);
     let targets = vec![Target { job: ids[2], row: None }];
-    let delete = Command::Act { targets, action: JobAction::Delete, only_in: vec![] };
+    let delete = Command::Act { targets, action: JobAction::Delete, only_in: vec![], by: String::new() };
     assert_eq!(node.apply(at(3 * DAY_MS), vec![delete]), [Outcome::Acted(vec![Ok(())])]);
     assert_eq!(sweep(&node), [false, false]);
     assert_eq!(node.state.job(ids[0]).unwrap(), None);
