@@ -83,8 +83,7 @@ pub(crate) struct WorkerContext {
     pub(crate) lease: Option<String>,
     pub(crate) memory: Option<String>,
     pub(crate) cache_dir: Option<PathBuf>,
-    #[serde(default)]
-    pub(crate) signers: Vec<Signer>,
+    pub(crate) signers: Option<Vec<Signer>>,
 }
 
 /// A queue that a worker serves, as it is written: `emails`, or `emails=3` with its weight.

@@ -112,13 +112,19 @@ impl WorkerArgs {
             Some(bytes) => Some(bytes),
             None => context.memory.as_deref().map(memory).transpose().map_err(|error| bad("memory", error))?,
         };
+        let signers = match context.signers {
+            _ if !self.signers.is_empty() => self.signers.clone(),
+            // Whoever writes a list wants one of it; none is said by leaving it out.
+            Some(signers) if signers.is_empty() => return Err(bad("signers", "it names nobody".to_owned())),
+            signers => signers.unwrap_or_default(),
+        };
         Ok(WasmWorker {
             queues,
             concurrency: self.concurrency.or(context.concurrency).map_or_else(concurrency_default, usize::from),
             name: self.name.clone().or(context.name),
             lease,
             memory_bytes,
-            signers: if self.signers.is_empty() { context.signers } else { self.signers.clone() },
+            signers,
             cache_dir: match self.cache_dir.clone().or(context.cache_dir) {
                 Some(directory) => directory,
                 None => cache_dir_default()?,
@@ -201,6 +207,9 @@ mod tests {
         let context = WorkerContext { queues, lease: Some("soon".to_owned()), ..WorkerContext::default() };
         let failure = args().settings(context).unwrap_err();
         assert!(failure.to_string().contains("worker.lease"), "{failure}");
+        let context = WorkerContext { queues: vec!["a".parse().unwrap()], signers: Some(vec![]), ..Default::default() };
+        let failure = args().settings(context).unwrap_err();
+        assert!(failure.to_string().contains("worker.signers"), "{failure}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::api::{Api, ApiParts, observer};
 use crate::audit::{Audit, AuditError};
 use crate::certificates;
 use crate::config::NodeConfig;
-use crate::consensus::{Consensus, ConsensusError, ConsensusOptions};
+use crate::consensus::{self, Consensus, ConsensusError, ConsensusOptions};
 use crate::dispatch::Dispatcher;
 use crate::machine;
 use crate::modules::{ModuleError, ModuleExchange, ModuleStore};
@@ -220,8 +220,14 @@ impl Node {
 /// [`NodeError::KeyFile`], or [`NodeError::Storage`], among others if the node runs.
 pub fn reseal(config: &NodeConfig, progress: impl FnMut(Resealed)) -> Result<Resealed, NodeError> {
     let seal = seal(config)?;
+    if !config.data_dir.join(storage::IDENTITY).exists() {
+        return Err(StorageError::Missing { path: config.data_dir.join(storage::IDENTITY) }.into());
+    }
     let data = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
-    Ok(storage::reseal(&data.group(GROUP)?, &seal, progress)?)
+    let directory = data.group(GROUP)?;
+    // What was interrupted on its way from node to node is no use to anybody, and may not be sealed.
+    consensus::clear_unfinished(&directory);
+    Ok(storage::reseal(&directory, &seal, progress)?)
 }
 
 fn seal(config: &NodeConfig) -> Result<Arc<Seal>, KeyFileError> {

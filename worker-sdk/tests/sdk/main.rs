@@ -7,6 +7,7 @@ mod jobs;
 mod node;
 mod predecessors;
 mod schedules;
+mod signing;
 mod together;
 mod worker;
 mod workflows;

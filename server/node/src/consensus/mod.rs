@@ -31,6 +31,7 @@ mod storage_suite;
 pub use handle::{Consensus, ConsensusError, ConsensusOptions};
 pub use leadership::Leadership;
 pub use record::check_record;
+pub(crate) use service::clear_unfinished;
 pub use state_machine::RowPart;
 pub use types::Member;
 pub use wire::check_message;

@@ -18,7 +18,8 @@ const FORMAT: u64 = 1;
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
 const LOCK: &str = "lock";
-const IDENTITY: &str = "identity";
+/// The file that says whose data these are.
+pub const IDENTITY: &str = "identity";
 const MODULES: &str = "modules";
 const GROUP_PREFIX: &str = "group-";
 

@@ -122,7 +122,11 @@ impl Database {
     /// Writes the whole file anew, so that nothing of what stood there before is left in it.
     pub(super) fn rewrite(&mut self) -> Result<(), StorageError> {
         self.check_running()?;
-        let result = self.connection.execute_batch("VACUUM").map_err(StorageError::database(&self.path));
+        // In a file: it is as large as the database. What goes there is what will stand there.
+        let result = self
+            .connection
+            .execute_batch("PRAGMA temp_store = FILE; VACUUM")
+            .map_err(StorageError::database(&self.path));
         self.stop_on_error(result)?;
         self.settle()
     }

@@ -37,7 +37,7 @@ mod state_rows;
 mod sweep;
 mod wal;
 
-pub use data_dir::DataDir;
+pub use data_dir::{DataDir, IDENTITY};
 pub use error::StorageError;
 pub use log_db::{Done, LogDb, LogPosition, LogRecord, LogRecovered};
 pub use reseal::{Resealed, reseal};

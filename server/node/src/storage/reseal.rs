@@ -9,8 +9,9 @@ use super::{Seal, StorageError};
 use rusqlite::Transaction;
 use std::path::Path;
 
-/// Rows that are looked at in one transaction.
+/// Rows that are looked at in one transaction, unless so many bytes are to be written before.
 const ROWS_AT_ONCE: i64 = 1_000;
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Resealed {
     pub written: u64,
 }
 
-/// Writes anew each body in the databases in `dir` that is not sealed as `seal` would, and then the files, so that nothing of
+/// Writes anew each body in both databases in `dir` that is not sealed as `seal` would, and then the files, so that nothing of
 /// what stood there is left in them. Nobody else may use the directory. What was interrupted can be begun again.
 ///
 /// # Errors
@@ -43,9 +44,6 @@ pub fn reseal(dir: &Path, seal: &Seal, mut progress: impl FnMut(Resealed)) -> Re
         Ok(looked.last)
     };
     for (kind, in_steps) in [(&LOG, log as StepBehind), (&STATE, jobs as StepBehind)] {
-        if !dir.join(kind.file).exists() {
-            continue;
-        }
         let mut database = Database::open(dir, kind)?;
         let mut after = i64::MIN;
         while let Some(last) = step(&mut database, &|transaction, path, seal| in_steps(transaction, path, seal, after))?
@@ -77,16 +75,20 @@ struct Looked {
 fn log(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
     let failed = StorageError::database(path);
     let (mut looked, mut changed) = (Looked::default(), Vec::new());
+    let mut bytes = 0;
     let sql = "SELECT idx, term, crc, body FROM log WHERE idx > ?1 ORDER BY idx LIMIT ?2";
     let mut select = transaction.prepare_cached(sql).map_err(&failed)?;
     let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
-    while let Some(row) = rows.next().map_err(&failed)? {
+    while bytes < BYTES_AT_ONCE
+        && let Some(row) = rows.next().map_err(&failed)?
+    {
         let stored = log_db::stored(row, path, || "a log record".to_owned())?;
         looked.rows += 1;
         looked.last = i64::try_from(stored.index).ok();
         if !seal.is_current(&stored.body) {
             let opened = log_db::opened(stored, seal, path)?;
             let body = log_db::sealed(&opened, seal).into_owned();
+            bytes += body.len();
             changed.push((looked.last, record_crc(opened.index, opened.term, &body), body));
         }
     }
@@ -97,15 +99,19 @@ fn log(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> R
 fn jobs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
     let failed = StorageError::database(path);
     let (mut looked, mut changed) = (Looked::default(), Vec::new());
+    let mut bytes = 0;
     let sql = format!("SELECT {JOB_COLUMNS}, rowid FROM jobs WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
     let mut select = transaction.prepare_cached(&sql).map_err(&failed)?;
     let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
-    while let Some(row) = rows.next().map_err(&failed)? {
+    while bytes < BYTES_AT_ONCE
+        && let Some(row) = rows.next().map_err(&failed)?
+    {
         let job = checked_job(row, path)?;
         looked.rows += 1;
         looked.last = Some(row.get("rowid").map_err(&failed)?);
         if !seal.is_current(job.body) {
             let (crc, body) = job.sealed(&job.open(seal, path)?, seal);
+            bytes += body.len();
             changed.push((looked.last, crc, body));
         }
     }
@@ -113,7 +119,7 @@ fn jobs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> 
     Ok(looked)
 }
 
-/// The small tables, all at once.
+/// The small tables, all at once: they are held in memory by any node.
 fn items(transaction: &Transaction<'_>, path: &Path, seal: &Seal) -> Result<Looked, StorageError> {
     let failed = StorageError::database(path);
     let (mut looked, mut changed) = (Looked::default(), Vec::new());

@@ -168,6 +168,16 @@ impl Seal {
         Ok(Cow::Owned(body))
     }
 
+    /// Refuses a body that is sealed under a key that is not there.
+    pub(super) fn check(&self, written: &[u8], path: &Path) -> Result<(), StorageError> {
+        match written.strip_prefix(&[MARK]).and_then(|rest| rest.first_chunk::<ID_BYTES>()) {
+            Some(id) if !self.keys.contains_key(id) => {
+                Err(StorageError::Sealed { path: path.to_owned(), key: hex(id) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a body is written as it would be now.
     pub(super) fn is_current(&self, written: &[u8]) -> bool {
         let under = written.strip_prefix(&[MARK]).and_then(|rest| rest.first_chunk::<ID_BYTES>());

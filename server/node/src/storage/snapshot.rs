@@ -56,7 +56,7 @@ impl StateDb {
         // A checkpoint may have come between the look above and the copy: what counts is what was copied.
         let copy = open_read_only(&temporary)?;
         // Damage here must stop this node, not those that it would send its state to.
-        check_rows(&copy, &self.inner.path)?;
+        check_rows(&copy, &self.inner.path, &self.inner.seal)?;
         let meta = checkpoint_meta(&copy, &temporary)?;
         drop(copy);
         let meta = meta.ok_or_else(|| StorageError::NoCheckpoint { path: temporary.clone() })?;
@@ -70,7 +70,7 @@ impl StateDb {
     /// tables, structure, and every row's checksum. Waits for reads to end; those that follow see the new state.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] or [`StorageError::NewerFormat`] if the snapshot is not fit, and what SQLite and the
+    /// [`StorageError::Corrupt`], [`StorageError::NewerFormat`] or [`StorageError::Sealed`] if the snapshot is not fit, and what SQLite and the
     /// file system refuse. The old state stays, but after a failure while the files change places the handle is
     /// stopped and the state has to be opened again.
     pub fn install(&self, file: &Path) -> Result<CheckpointMeta, StorageError> {
@@ -112,7 +112,7 @@ impl StateDb {
         if verdict != "ok" {
             return Err(StorageError::corrupt(incoming, verdict));
         }
-        check_rows(&connection, incoming)?;
+        check_rows(&connection, incoming, &self.inner.seal)?;
         let meta = checkpoint_meta(&connection, incoming)?;
         meta.ok_or_else(|| StorageError::NoCheckpoint { path: incoming.to_owned() })
     }

@@ -121,10 +121,10 @@ impl Open {
         Ok(Self { readers: Readers::new(database.path()), writer: Mutex::new(database) })
     }
 
-    pub(super) fn examine(&self, path: &Path) -> Result<(), StorageError> {
+    pub(super) fn examine(&self, path: &Path, seal: &Seal) -> Result<(), StorageError> {
         self.readers.read(|connection| {
             soundness::check(connection, path)?;
-            if soundness::is_small(connection, path)? { check_rows(connection, path) } else { Ok(()) }
+            if soundness::is_small(connection, path)? { check_rows(connection, path, seal) } else { Ok(()) }
         })
     }
 }
@@ -168,7 +168,7 @@ impl StateDb {
     /// # Errors
     /// [`StorageError::Corrupt`] with what was found, or what SQLite refuses.
     pub fn examine(&self) -> Result<(), StorageError> {
-        self.with_open(|open| open.examine(&self.inner.path))
+        self.with_open(|open| open.examine(&self.inner.path, &self.inner.seal))
     }
 
     /// What the last checkpoint stands for; `None` before the first.

@@ -243,18 +243,18 @@ pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item], seal: &Sea
     Ok(())
 }
 
-/// Checks the checksum of every row.
-pub(super) fn check_rows(connection: &Connection, path: &Path) -> Result<(), StorageError> {
+/// Checks the checksum of every row, and that what is sealed can be opened.
+pub(super) fn check_rows(connection: &Connection, path: &Path, seal: &Seal) -> Result<(), StorageError> {
     let failed = StorageError::database(path);
     let mut statement = connection.prepare(&format!("SELECT {JOB_COLUMNS} FROM jobs")).map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
-        checked_job(row, path)?;
+        seal.check(checked_job(row, path)?.body, path)?;
     }
     let mut statement = connection.prepare("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
-        checked_item(row, path)?;
+        seal.check(checked_item(row, path)?.2, path)?;
     }
     meta(connection, path, META_HEADER).map(drop)
 }

@@ -19,10 +19,13 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// The time in which bad tokens of one source are counted together.
 const COUNTED_TOGETHER: Duration = Duration::from_secs(60);
+/// Tokens that the other nodes are asked about at once.
+const ASKING_MAX: usize = 64;
 /// Sources whose bad tokens are counted; further ones are taken for those that have shown too many.
 const SOURCES_MAX: usize = 4_096;
 
@@ -42,12 +45,24 @@ pub trait TokenDirectory: Send + Sync {
 }
 
 /// Lets in whoever shows a token.
-#[derive(Default)]
 pub(super) struct Tokens {
     /// Weak: it knows the endpoint too, by way of consensus.
     directory: OnceLock<Weak<dyn TokenDirectory>>,
     bad: BadTokens,
     unproved: Unproved,
+    /// Places of tokens that the other nodes are asked about.
+    asking: Semaphore,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            directory: OnceLock::new(),
+            bad: BadTokens::default(),
+            unproved: Unproved::default(),
+            asking: Semaphore::new(ASKING_MAX),
+        }
+    }
 }
 
 /// A connection that waits to hear whether it may stay.
@@ -103,6 +118,10 @@ impl Tokens {
             let wait = u64::try_from(COUNTED_TOGETHER.as_millis()).unwrap_or(u64::MAX);
             return Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(wait));
         }
+        let Ok(_asking) = self.asking.try_acquire() else {
+            self.bad.give_back(source);
+            return Err(Error::new(ErrorCode::Unavailable, "this node asks whose other tokens are; try again"));
+        };
         let late =
             |_| Err(Error::new(ErrorCode::Unavailable, "this node cannot say whose the token is: no answer in time"));
         let asked = timeout(TOKEN_LOOK_UP_TIMEOUT, directory.ask(hash)).await.unwrap_or_else(late);
@@ -130,6 +149,7 @@ impl Asking {
         };
         // Who takes nothing waits in vain: it is one of those who have shown nothing, and gives way like them.
         tokio::select! {
+            biased;
             said = timeout(REFUSAL_GRACE, said) => matches!(said, Ok(Some(()))),
             () = self.place.gone() => false,
         }
