@@ -84,6 +84,8 @@ pub(crate) struct WorkerContext {
     pub(crate) memory: Option<String>,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) signers: Option<Vec<Signer>>,
+    #[serde(default)]
+    pub(crate) isolate: bool,
 }
 
 /// A queue that a worker serves, as it is written: `emails`, or `emails=3` with its weight.

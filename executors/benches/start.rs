@@ -1,9 +1,9 @@
-//! What it costs to run a module: for the first time, when it has to be compiled in its process, and again; and beside the
-//! latter wasmtime alone, which instantiates and calls it. `cargo bench -p jobraft-executors`
+//! What it costs to run a module: for the first time, when it has to be compiled in its process, and again, in this process
+//! and in one of its own; and beside the latter wasmtime alone, which instantiates and calls it. `cargo bench -p jobraft-executors`
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group};
-use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor, compile_main};
+use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmExecutor, compile_main, host_main};
 use jobraft_protocol::{Digest, ErrorCode, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +25,7 @@ const EMPTY: &str = r#"(module (memory (export "memory") 1) (func (export "_star
 const ECHO: &[u8] = include_bytes!("../../examples/wasm/echo-c/echo.wasm");
 const WORDCOUNT: &[u8] = include_bytes!("../../examples/wasm/wordcount/wordcount.wasm");
 const COMPILE_MODULE: &str = "compile-module";
+const WASM_HOST: &str = "wasm-host";
 
 type Failed = Box<dyn Error>;
 
@@ -40,16 +41,28 @@ impl ModuleSource for Modules {
     }
 }
 
-fn executor(cache: &Path, wasm: &[u8]) -> Result<(WasmExecutor, LeasedJob), Failed> {
-    let digest = Digest(Sha256::digest(wasm).into());
-    let modules = Modules(HashMap::from([(digest, Bytes::copy_from_slice(wasm))]));
-    let config = WasmConfig::new(CompilerCommand::current_program([COMPILE_MODULE])?, cache.join("modules"));
-    let (id, payload) = (JobId::new(LogTime::ZERO, [0; 10]), Bytes::from_static(&[b'x'; 256]));
-    let job = LeasedJob::new(id, QueueName::new("bench")?, Task::Module(digest), payload);
-    Ok((WasmExecutor::new(config, Arc::new(modules))?, job))
+#[derive(Clone, Copy)]
+enum Where {
+    Here,
+    Isolated,
 }
 
-async fn run(executor: &WasmExecutor, job: &LeasedJob) {
+fn executor(cache: &Path, wasm: &[u8], place: Where) -> Result<(Box<dyn Executor>, LeasedJob), Failed> {
+    let digest = Digest(Sha256::digest(wasm).into());
+    let modules = Arc::new(Modules(HashMap::from([(digest, Bytes::copy_from_slice(wasm))])));
+    let config = WasmConfig::new(ChildCommand::current_program([COMPILE_MODULE])?, cache.join("modules"));
+    let (id, payload) = (JobId::new(LogTime::ZERO, [0; 10]), Bytes::from_static(&[b'x'; 256]));
+    let job = LeasedJob::new(id, QueueName::new("bench")?, Task::Module(digest), payload);
+    let executor: Box<dyn Executor> = match place {
+        Where::Here => Box::new(WasmExecutor::new(config, modules)?),
+        Where::Isolated => {
+            Box::new(IsolatedWasmExecutor::new(config, ChildCommand::current_program([WASM_HOST])?, modules)?)
+        }
+    };
+    Ok((executor, job))
+}
+
+async fn run(executor: &dyn Executor, job: &LeasedJob) {
     let lease_end = Instant::now() + Duration::from_secs(600);
     let context = JobContext::new(job.id, CancellationToken::new(), move || lease_end);
     executor.run(job, context).await.expect("the module runs to its end");
@@ -64,28 +77,30 @@ fn measure(criterion: &mut Criterion) -> Result<(), Failed> {
             bencher.iter_custom(|rounds| {
                 let cold = || {
                     let cache = tempfile::tempdir().expect("a directory");
-                    let (executor, job) = executor(cache.path(), &wasm).expect("an executor");
+                    let (executor, job) = executor(cache.path(), &wasm, Where::Here).expect("an executor");
                     let started = Instant::now();
-                    runtime.block_on(run(&executor, &job));
+                    runtime.block_on(run(&*executor, &job));
                     started.elapsed()
                 };
                 (0..rounds).map(|_| cold()).sum()
             });
         });
-        let cache = tempfile::tempdir()?;
-        let (executor, job) = executor(cache.path(), &wasm)?;
-        group.bench_function("warm start", |bencher| {
-            bencher.iter_custom(|rounds| {
-                runtime.block_on(async {
-                    run(&executor, &job).await;
-                    let started = Instant::now();
-                    for _ in 0..rounds {
-                        run(&executor, &job).await;
-                    }
-                    started.elapsed()
-                })
+        for (name, place) in [("warm start", Where::Here), ("warm start, isolated", Where::Isolated)] {
+            let cache = tempfile::tempdir()?;
+            let (executor, job) = executor(cache.path(), &wasm, place)?;
+            group.bench_function(name, |bencher| {
+                bencher.iter_custom(|rounds| {
+                    runtime.block_on(async {
+                        run(&*executor, &job).await;
+                        let started = Instant::now();
+                        for _ in 0..rounds {
+                            run(&*executor, &job).await;
+                        }
+                        started.elapsed()
+                    })
+                });
             });
-        });
+        }
         group.finish();
     }
     let mut config = Config::new();
@@ -117,8 +132,10 @@ fn config() -> Criterion {
 criterion_group! { name = benches; config = config(); targets = start }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).is_some_and(|argument| argument == COMPILE_MODULE) {
-        return compile_main();
+    match std::env::args().nth(1).as_deref() {
+        Some(COMPILE_MODULE) => return compile_main(),
+        Some(WASM_HOST) => return host_main(),
+        _ => {}
     }
     benches();
     Criterion::default().configure_from_args().final_summary();

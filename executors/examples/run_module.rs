@@ -2,7 +2,7 @@
 //!
 //! The result goes to stdout, the job's log to stderr; a failure is printed and ends with exit code 1.
 
-use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor, compile_main};
+use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmExecutor, compile_main};
 use jobraft_protocol::{Digest, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
@@ -36,7 +36,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let cache = tempfile::tempdir()?;
     let digest = Digest(Sha256::digest(&module).into());
-    let compiler = CompilerCommand::current_program(["compile-module"])?;
+    let compiler = ChildCommand::current_program(["compile-module"])?;
     let config = WasmConfig::new(compiler, cache.path().join("modules"));
     let executor = WasmExecutor::new(config, Arc::new(OneModule(module.into())))?;
 

@@ -1,12 +1,10 @@
-//! What a job may do, what becomes of one that does more, and what is kept of a compiled module.
+//! What a job may do, what becomes of one that does more, and what is kept of a compiled module: the same, whether modules
+//! run in the worker's process or in one of their own. And what is different there.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::duplicate_mod, reason = "what holds in one process holds in the other")]
 
-#[path = "wasm/cache.rs"]
-mod cache;
-#[path = "wasm/limits.rs"]
-mod limits;
-#[path = "wasm/sandbox.rs"]
-mod sandbox;
-#[path = "wasm/worker.rs"]
-mod worker;
+#[path = "wasm/in_process.rs"]
+mod in_process;
+#[path = "wasm/isolated.rs"]
+mod isolated;

@@ -26,6 +26,7 @@ mod state;
 mod storage;
 mod token;
 mod value;
+mod wasm_host;
 mod wasm_worker;
 mod work;
 mod worker;
@@ -80,6 +81,7 @@ enum Command {
     Storage(storage::StorageArgs),
     Completions(completions::CompletionsArgs),
     CompileModule(compile_module::CompileModuleArgs),
+    WasmHost(wasm_host::WasmHostArgs),
 }
 
 impl Cli {
@@ -87,8 +89,9 @@ impl Cli {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let log = self.log;
         let done = match self.command {
-            // A process that limits itself: no runtime, no threads, no log.
+            // Processes that limit themselves: no runtime, no threads, no log.
             Command::CompileModule(args) => return Ok(args.run()),
+            Command::WasmHost(args) => return Ok(args.run()),
             Command::Completions(args) => args.run(),
             Command::Node(args) => args.run(&log),
             Command::Dev(args) => logged(&log, "warn", args.run()),

@@ -2,9 +2,9 @@
 
 use crate::connection::{AGENT, ServedQueue, failed};
 use crate::failure::Failure;
-use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor};
+use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmExecutor};
 use jobraft_protocol::Signer;
-use jobraft_sdk::{Client, SignedOnly, Worker};
+use jobraft_sdk::{Client, Executor, SignedOnly, Worker, WorkerBuilder};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub(super) struct WasmWorker {
     pub(super) lease: Option<Duration>,
     /// Memory of one job.
     pub(super) memory_bytes: Option<usize>,
+    /// Whether modules run in a process of their own, without rights.
+    pub(super) isolate: bool,
     /// Where compiled modules are kept.
     pub(super) cache_dir: PathBuf,
     /// Whose signature a module must have; empty: nobody's.
@@ -36,20 +38,25 @@ pub(super) struct WasmWorker {
 impl WasmWorker {
     /// The worker; it takes its modules from the cluster that `client` is connected to.
     pub(super) fn build(self, client: Client) -> Result<Worker, Failure> {
-        let compiler = CompilerCommand::current_program(["compile-module"])
-            .map_err(|error| Failure::new("find this program, to compile modules with", error))?;
-        let mut config = WasmConfig::new(compiler, self.cache_dir);
+        let itself = |command| {
+            ChildCommand::current_program([command])
+                .map_err(|error| Failure::new("find this program, to compile and run modules with", error))
+        };
+        let mut config = WasmConfig::new(itself("compile-module")?, self.cache_dir);
         config.concurrency = self.concurrency;
         if let Some(bytes) = self.memory_bytes {
             config.limits.memory_bytes = bytes;
         }
-        let executor = WasmExecutor::new(config, Arc::new(client.clone()))
-            .map_err(|error| Failure::from_error("start the WebAssembly executor", &error))?;
+        let source = Arc::new(client.clone());
+        let refused = |error| Failure::from_error("start the WebAssembly executor", &error);
         let mut worker = Worker::builder(client.clone()).agent(AGENT).concurrency(self.concurrency);
-        worker = if self.signers.is_empty() {
-            worker.executor(executor)
+        worker = if self.isolate {
+            let host = itself("wasm-host")?;
+            let executor = IsolatedWasmExecutor::new(config, host, source).map_err(refused)?;
+            with_executor(worker, executor, client, self.signers)
         } else {
-            worker.executor(SignedOnly::new(executor, client, self.signers))
+            let executor = WasmExecutor::new(config, source).map_err(refused)?;
+            with_executor(worker, executor, client, self.signers)
         };
         let plain = self.queues.iter().filter(|queue| queue.weight.is_none());
         worker = worker.queues(plain.map(|queue| queue.name.as_str()));
@@ -65,6 +72,20 @@ impl WasmWorker {
             worker = worker.lease(lease);
         }
         worker.build().map_err(|error| failed("start the worker", &error))
+    }
+}
+
+/// The worker with this executor, which gets only modules that one of the signers has signed, if there are any.
+fn with_executor(
+    worker: WorkerBuilder,
+    executor: impl Executor,
+    client: Client,
+    signers: Vec<Signer>,
+) -> WorkerBuilder {
+    if signers.is_empty() {
+        worker.executor(executor)
+    } else {
+        worker.executor(SignedOnly::new(executor, client, signers))
     }
 }
 

@@ -23,6 +23,7 @@ Examples:
   jobraft worker --queue urgent,default --concurrency 8 --memory 512MiB
   jobraft worker --queue urgent=3 --queue default=1 --name worker-1
   jobraft worker --queue default --signer ed25519:19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1
+  jobraft worker --queue uploads --isolate
   jobraft worker --context config/worker.toml")]
 pub(super) struct WorkerArgs {
     /// Where jobs come from, the first with work first; repeat it, or separate several by commas. With weights, which
@@ -41,6 +42,9 @@ pub(super) struct WorkerArgs {
     /// How much memory one job may use, such as 256MiB
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<usize>,
+    /// Run modules in a process of their own that holds no key and may do nothing but compute; Linux only
+    #[arg(long)]
+    isolate: bool,
     /// For how long it holds a job before it must say that it is still at it, such as 30s
     #[arg(long, value_name = "DURATION", value_parser = lease)]
     lease: Option<Duration>,
@@ -125,6 +129,7 @@ impl WorkerArgs {
             lease,
             memory_bytes,
             signers,
+            isolate: self.isolate || context.isolate,
             cache_dir: match self.cache_dir.clone().or(context.cache_dir) {
                 Some(directory) => directory,
                 None => cache_dir_default()?,
@@ -170,6 +175,7 @@ mod tests {
             name: None,
             cache_dir: Some("cache".into()),
             memory: None,
+            isolate: false,
             lease: None,
             signers: Vec::new(),
             exit_with_stdin: false,
@@ -184,11 +190,13 @@ mod tests {
             concurrency: Some(3),
             lease: Some("10s".to_owned()),
             memory: Some("1MiB".to_owned()),
+            isolate: true,
             ..WorkerContext::default()
         };
         let worker = WorkerArgs { concurrency: Some(7), ..args() }.settings(context).unwrap();
         assert_eq!((worker.concurrency, worker.queues[0].name.as_str()), (7, "a"));
         assert_eq!((worker.lease, worker.memory_bytes), (Some(Duration::from_secs(10)), Some(1 << 20)));
+        assert!(worker.isolate);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod cluster_faults;
 mod fleet;
 mod hostile_jobs;
 mod intruder;
+mod isolate;
 mod life;
 mod limits;
 mod load;

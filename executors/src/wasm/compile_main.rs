@@ -20,7 +20,7 @@ pub(super) const EXIT_INVALID: u8 = 65;
 /// It exits so when the machine is to blame.
 const EXIT_MACHINE: u8 = 74;
 
-/// Compiles a module: the whole work of the process that [`CompilerCommand`](super::CompilerCommand) names.
+/// Compiles a module: the whole work of the process that [`ChildCommand`](super::ChildCommand) names.
 ///
 /// The process' last two arguments are the path of the module and the path to write to. Before it reads the module it
 /// limits its own memory to 2 GiB and its CPU time to 60 s, for the rest of its life: call this from a process that does

@@ -2,7 +2,7 @@
 
 use super::WasmError;
 use super::compile_main::{CPU_SECONDS_MAX, EXIT_INVALID, MEMORY_BYTES_MAX};
-use super::config::CompilerCommand;
+use super::config::ChildCommand;
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -35,13 +35,13 @@ pub(super) enum CompileError {
 /// Compiles modules, one at a time.
 #[derive(Debug)]
 pub(super) struct Compiler {
-    command: CompilerCommand,
+    command: ChildCommand,
     turn: Semaphore,
 }
 
 impl Compiler {
     /// A compiler that runs `command`, which has to exist.
-    pub(super) fn new(command: CompilerCommand) -> Result<Self, WasmError> {
+    pub(super) fn new(command: ChildCommand) -> Result<Self, WasmError> {
         let program = &command.program;
         // A bare name is looked up in PATH when it is started.
         let is_path = program.components().count() > 1 || program.is_absolute();

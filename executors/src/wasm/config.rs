@@ -1,6 +1,7 @@
 //! How a [`WasmExecutor`](super::WasmExecutor) is set up: every value has a default but the compiler and the cache.
 
 use jobraft_protocol::limits::{LOG_TAIL_BYTES_MAX, RESULT_BYTES_MAX};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ pub(super) const CONCURRENCY_MAX: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct WasmConfig {
     /// What compiles modules: a program that calls [`compile_main`](super::compile_main).
-    pub compiler: CompilerCommand,
+    pub compiler: ChildCommand,
     /// Where compiled modules are kept. Created if missing, with access for its owner alone; refused if it is there and
     /// others have access.
     pub cache_dir: PathBuf,
@@ -36,7 +37,7 @@ pub struct WasmConfig {
 impl WasmConfig {
     /// The defaults: 32 jobs at once, a thread for each core, 64 modules ready in memory, no clock.
     #[must_use]
-    pub fn new(compiler: CompilerCommand, cache_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(compiler: ChildCommand, cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             compiler,
             cache_dir: cache_dir.into(),
@@ -49,24 +50,26 @@ impl WasmConfig {
     }
 }
 
-/// A program that compiles a module: it is run with `args`, the path of the module and the path to write to, and has to
-/// call [`compile_main`](super::compile_main).
+/// A program that does part of an executor's work in a process of its own, for which it has to call
+/// [`compile_main`](super::compile_main) or [`host_main`](super::host_main). It is run with `args`; a compiler with the path of
+/// the module and the path to write to behind them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompilerCommand {
+pub struct ChildCommand {
     /// The program: a path, or a name to be looked up in `PATH`.
     pub program: PathBuf,
     /// Its first arguments.
     pub args: Vec<OsString>,
 }
 
-impl CompilerCommand {
-    /// A program of its own, such as `jobraft-wasm-compiler`.
+impl ChildCommand {
+    /// A program of its own, such as `jobraft-wasm-compiler` or `jobraft-wasm-host`.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), args: Vec::new() }
     }
 
-    /// The running program itself, with arguments that make it call [`compile_main`](super::compile_main).
+    /// The running program itself, with arguments that make it call [`compile_main`](super::compile_main) or
+    /// [`host_main`](super::host_main).
     ///
     /// # Errors
     /// If the path of the running program cannot be determined.
@@ -79,7 +82,7 @@ impl CompilerCommand {
 }
 
 /// What one job may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WasmLimits {
     /// Memory, at most 1 GiB. A guest that asks for more is stopped: `out_of_memory`.
     pub memory_bytes: usize,
@@ -106,7 +109,7 @@ impl Default for WasmLimits {
 }
 
 /// What clocks a job may read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Clocks {
     /// None that moves: the wall clock stands at the time of the enqueue, the monotonic clock at zero.
     #[default]

@@ -6,6 +6,7 @@
 
 use super::WasmError;
 use super::compile_main::OUTPUT_BYTES_MAX;
+use super::machine_code::MachineCode;
 use jobraft_protocol::Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File};
@@ -14,7 +15,6 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tempfile::NamedTempFile;
-use wasmtime::{Engine, Module};
 
 /// The most files kept; beyond, the one not used for longest goes.
 const FILES_MAX: usize = 1_000;
@@ -52,13 +52,13 @@ impl DiskCache {
     }
 
     /// The compiled module, if it is here and whole.
-    pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Module> {
+    pub(super) fn load(&self, digest: Digest) -> Option<MachineCode> {
         let path = self.path(digest);
-        match load(engine, &path) {
-            Ok(module) => {
+        match load(&path) {
+            Ok(code) => {
                 // Its time of use, for `prune`; if it cannot be set, the file merely goes earlier.
                 let _ = File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now()));
-                Some(module)
+                Some(code)
             }
             Err(LoadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -73,14 +73,14 @@ impl DiskCache {
         tempfile::Builder::new().prefix(".module-").tempfile_in(&self.dir)
     }
 
-    /// Loads what the compiler wrote and keeps it.
-    pub(super) fn adopt(&self, engine: &Engine, digest: Digest, written: NamedTempFile) -> Result<Module, LoadError> {
-        let module = load(engine, written.path())?;
+    /// Reads what the compiler wrote and keeps it.
+    pub(super) fn adopt(&self, digest: Digest, written: NamedTempFile) -> Result<MachineCode, LoadError> {
+        let code = load(written.path())?;
         if let Err(error) = written.persist(self.path(digest)) {
             tracing::warn!(%digest, error = %error.error, "a compiled module could not be kept: it is compiled again next time");
         }
         self.prune();
-        Ok(module)
+        Ok(code)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
@@ -117,11 +117,9 @@ pub(super) enum LoadError {
     Foreign,
     #[error("it is damaged: its checksum differs")]
     Damaged,
-    #[error("{0}")]
-    Refused(String),
 }
 
-fn load(engine: &Engine, path: &Path) -> Result<Module, LoadError> {
+fn load(path: &Path) -> Result<MachineCode, LoadError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & OTHERS & 0o022 != 0 {
@@ -133,10 +131,8 @@ fn load(engine: &Engine, path: &Path) -> Result<Module, LoadError> {
     if Sha256::digest(code).as_slice() != checksum {
         return Err(LoadError::Damaged);
     }
-    #[expect(unsafe_code, reason = "machine code can only be loaded on trust")]
-    // SAFETY: the bytes are in our memory, where nobody changes them, and are what our own compiler wrote: they came from
-    // a file of ours in a directory that was private before the first file was put there, and the checksum that the
-    // compiler left behind them matches. The engine itself refuses code of another version or for other settings.
-    let module = unsafe { Module::deserialize(engine, code) };
-    module.map_err(|error| LoadError::Refused(format!("{error:#}")))
+    bytes.truncate(bytes.len() - CHECKSUM_BYTES);
+    // Our own compiler wrote it: it came from a file of ours in a directory that was private before the first file was put
+    // there, and the checksum that the compiler left behind it matches.
+    Ok(MachineCode::believe(bytes.into()))
 }

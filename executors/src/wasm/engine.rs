@@ -1,6 +1,6 @@
 //! The engine's settings, the same where modules are compiled and where they run: code compiled under others is refused.
 
-use super::config::{MEMORY_BYTES_MAX, WasmConfig};
+use super::config::{MEMORY_BYTES_MAX, WasmLimits};
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -33,8 +33,8 @@ pub(super) fn compiling() -> wasmtime::Result<Engine> {
 
 /// The engine that runs what was compiled: memory, tables and stacks for `concurrency` guests are reserved at once, so
 /// that starting one costs microseconds.
-pub(super) fn running(config: &WasmConfig) -> wasmtime::Result<Engine> {
-    let slots = u32::try_from(config.concurrency).unwrap_or(u32::MAX);
+pub(super) fn running(limits: &WasmLimits, concurrency: usize) -> wasmtime::Result<Engine> {
+    let slots = u32::try_from(concurrency).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(slots)
         .total_memories(slots)
@@ -43,7 +43,7 @@ pub(super) fn running(config: &WasmConfig) -> wasmtime::Result<Engine> {
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_memories_per_module(1)
         .max_tables_per_module(TABLES_MAX)
-        .table_elements(config.limits.table_elements)
+        .table_elements(limits.table_elements)
         // Room for a little more than the largest limit: what a guest gets is decided by its store's limiter, whose
         // refusal has a name.
         .max_memory_size(MEMORY_BYTES_MAX + WASM_PAGE_BYTES)
@@ -51,9 +51,9 @@ pub(super) fn running(config: &WasmConfig) -> wasmtime::Result<Engine> {
     let mut settings = settings();
     settings
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .max_wasm_stack(config.limits.stack_bytes)
+        .max_wasm_stack(limits.stack_bytes)
         // Host calls run on the guest's stack too.
-        .async_stack_size(config.limits.stack_bytes.saturating_add(1024 * 1024));
+        .async_stack_size(limits.stack_bytes.saturating_add(1024 * 1024));
     Engine::new(&settings)
 }
 
@@ -79,11 +79,10 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::wasm::CompilerCommand;
 
     #[test]
     fn what_is_compiled_is_what_runs() {
-        let config = WasmConfig::new(CompilerCommand::new("compiler"), "cache");
-        assert_eq!(compatibility(&compiling().unwrap()), compatibility(&running(&config).unwrap()));
+        let running = running(&WasmLimits::default(), 1).unwrap();
+        assert_eq!(compatibility(&compiling().unwrap()), compatibility(&running));
     }
 }

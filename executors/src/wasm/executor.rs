@@ -1,22 +1,20 @@
-//! The executor: prepares the module, waits for a slot, runs the guest on threads of its own.
+//! The executor within the worker's process: prepares the module, waits for a slot, runs the guest.
 
+use super::artifacts::Artifacts;
 use super::compiler::Compiler;
-use super::config::{CONCURRENCY_MAX, Clocks, MEMORY_BYTES_MAX, STACK_BYTES_MAX, TABLE_ELEMENTS_MAX};
-use super::config::{WasmConfig, WasmLimits};
+use super::config::WasmConfig;
+use super::config::{CONCURRENCY_MAX, MEMORY_BYTES_MAX, STACK_BYTES_MAX, TABLE_ELEMENTS_MAX};
 use super::disk_cache::DiskCache;
 use super::engine;
-use super::guest::Run;
+use super::guests::Guests;
+use super::loader::Loader;
 use super::modules::Modules;
-use super::ticker::Ticker;
 use super::watch::Watch;
-use jobraft_protocol::{Completion, Failure, FailureKind, LeasedJob, Task};
+use jobraft_protocol::{Completion, Digest, Failure, FailureKind, LeasedJob, Task};
 use jobraft_sdk::{Executor, ExecutorFuture, JobContext, ModuleSource};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Why there is no executor.
 #[derive(Debug, thiserror::Error)]
@@ -58,20 +56,23 @@ pub enum WasmError {
         "the WebAssembly engine does not start: {0}; it reserves 4 GiB of address space for each concurrent job, so check `ulimit -v`, or lower the concurrency"
     )]
     Engine(String),
+    /// This machine does not let a process give up its rights.
+    #[error(
+        "modules cannot be isolated here: {0}; it needs Linux 5.9 or later on x86_64 or aarch64, with seccomp filters, and a container that permits them; without isolation they run in the worker's own process"
+    )]
+    Isolation(String),
+    /// The process that runs isolated modules does not start.
+    #[error("the process that runs modules does not start: {0}")]
+    Host(String),
     /// The threads do not start.
     #[error("the threads that run modules do not start: {0}")]
     Threads(#[from] std::io::Error),
 }
 
-/// Runs uploaded modules; see the [module's documentation](crate::wasm) for what they see and what holds.
+/// Runs uploaded modules in this process; see the [module's documentation](crate::wasm) for what they see and what holds.
 pub struct WasmExecutor {
     modules: Modules,
-    limits: WasmLimits,
-    clocks: Clocks,
-    slots: Arc<Semaphore>,
-    ticker: Ticker,
-    /// Taken when dropped, so that dropping never waits for a guest.
-    runtime: Option<Runtime>,
+    guests: Guests,
 }
 
 impl WasmExecutor {
@@ -82,61 +83,27 @@ impl WasmExecutor {
     /// open to others, or the machine does not give the memory or threads.
     pub fn new(config: WasmConfig, source: Arc<dyn ModuleSource>) -> Result<Self, WasmError> {
         check(&config)?;
-        let compiler = Compiler::new(config.compiler.clone())?;
-        let engine = engine::running(&config).map_err(|error| WasmError::Engine(format!("{error:#}")))?;
+        let failed = |error: wasmtime::Error| WasmError::Engine(format!("{error:#}"));
+        let compiler = Compiler::new(config.compiler)?;
+        let engine = engine::running(&config.limits, config.concurrency).map_err(failed)?;
         let disk = DiskCache::open(&config.cache_dir, engine::compatibility(&engine))?;
-        let ticker = Ticker::start(engine.clone())?;
-        let modules = Modules::new(engine, source, compiler, disk, config.modules_cached)
-            .map_err(|error| WasmError::Engine(format!("{error:#}")))?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(config.threads)
-            .thread_name("jobraft-wasm")
-            // Busy guests yield only once each tick; timers of those that sleep must not wait for dozens of ticks.
-            .event_interval(1)
-            .enable_time()
-            .build()?;
-        Ok(Self {
-            modules,
-            limits: config.limits,
-            clocks: config.clocks,
-            slots: Arc::new(Semaphore::new(config.concurrency)),
-            ticker,
-            runtime: Some(runtime),
-        })
+        let loader = Loader::new(engine.clone()).map_err(failed)?;
+        let modules = Modules::new(Artifacts::new(source, compiler, disk), loader, config.modules_cached);
+        let guests = Guests::start(engine, config.limits, config.clocks, config.concurrency, config.threads)?;
+        Ok(Self { modules, guests })
     }
 
     async fn attempt(&self, job: &LeasedJob, context: JobContext) -> Result<Completion, Failure> {
-        let Task::Module(digest) = job.task else {
-            return Err(Failure::of_kind(FailureKind::UnknownTask, false, "this executor runs modules only"));
-        };
+        let digest = module_of(job)?;
         let watch = Watch::new(context);
         let (module, slot) = watch
             .bound(async {
                 let module = self.modules.get(digest).await?;
-                let slot = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
-                Ok::<_, Failure>((module, slot))
+                Ok::<_, Failure>((module, self.guests.slot().await))
             })
             .await??;
-        let run = Run {
-            module,
-            payload: job.payload.clone(),
-            enqueued_at: job.enqueued_at,
-            limits: self.limits,
-            clocks: self.clocks,
-            watch: watch.start(job.run_timeout_ms),
-            running: self.ticker.run(),
-            slot,
-        };
-        let runtime = self.runtime.as_ref().expect("taken only by drop");
-        // Dropping this future aborts the task, and a busy guest yields to that at the next tick.
-        match AbortOnDropHandle::new(runtime.spawn(run.finish())).await {
-            Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => {
-                tracing::error!(job = %job.id, "the WASM executor panicked: this is a defect of Jobraft");
-                Err(Failure::of_kind(FailureKind::Panic, true, "the executor panicked: this is a defect of Jobraft"))
-            }
-            Err(_) => Err(Failure::retryable("the worker is going away")),
-        }
+        let watch = watch.start(job.run_timeout_ms);
+        self.guests.run(module, job.payload.clone(), job.enqueued_at, watch, slot).await
     }
 }
 
@@ -154,24 +121,22 @@ impl Executor for WasmExecutor {
     }
 }
 
-impl Drop for WasmExecutor {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl fmt::Debug for WasmExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WasmExecutor")
-            .field("limits", &self.limits)
-            .field("clocks", &self.clocks)
-            .finish_non_exhaustive()
+        f.debug_struct("WasmExecutor").finish_non_exhaustive()
     }
 }
 
-fn check(config: &WasmConfig) -> Result<(), WasmError> {
+/// The module that the job wants to be run.
+pub(super) fn module_of(job: &LeasedJob) -> Result<Digest, Failure> {
+    match job.task {
+        Task::Module(digest) => Ok(digest),
+        _ => Err(Failure::of_kind(FailureKind::UnknownTask, false, "this executor runs modules only")),
+    }
+}
+
+/// Whether every setting is in its domain.
+pub(super) fn check(config: &WasmConfig) -> Result<(), WasmError> {
     let limits = &config.limits;
     for (what, value, max) in [
         ("concurrency", config.concurrency, CONCURRENCY_MAX),

@@ -52,6 +52,11 @@ pub(super) fn output_limit(limit: usize) -> Failure {
     Failure::of_kind(FailureKind::OutputLimit, false, message)
 }
 
+/// The failure of a job whose module can never run here.
+pub(super) fn invalid_module(reason: &str) -> Failure {
+    Failure::of_kind(FailureKind::InvalidModule, false, format!("the module cannot run here: {reason}"))
+}
+
 /// Whether the guest was interrupted from outside.
 pub(super) fn is_interrupt(error: &wasmtime::Error) -> bool {
     error.downcast_ref() == Some(&Trap::Interrupt)
@@ -86,7 +91,7 @@ fn last_words(log: &[u8]) -> String {
 }
 
 /// Without what could play tricks on a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

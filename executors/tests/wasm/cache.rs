@@ -1,7 +1,7 @@
 //! What is compiled, how often, and what is believed of the files that remain.
 
-use crate::worker::{Modules, SAFETY, Worker, compiler, job, script};
-use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmError, WasmExecutor};
+use super::worker::{Modules, SAFETY, Worker, compiler, job, script};
+use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmError, WasmExecutor};
 use jobraft_protocol::FailureKind;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -78,7 +78,7 @@ async fn new_directory_is_private() {
 async fn missing_compiler_is_an_error_before_any_job() {
     let dir = tempfile::tempdir().unwrap();
     for program in ["", "/does/not/exist"] {
-        let config = WasmConfig::new(CompilerCommand::new(program), dir.path().join("modules"));
+        let config = WasmConfig::new(ChildCommand::new(program), dir.path().join("modules"));
         let error = WasmExecutor::new(config, Arc::new(Modules::default())).unwrap_err();
         assert!(matches!(error, WasmError::CompilerMissing { .. }), "{error}");
     }

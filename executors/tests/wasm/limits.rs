@@ -1,9 +1,9 @@
 //! What becomes of a job that wants more than it may have: a clear failure of that job alone.
 
-use crate::worker::{SAFETY, Worker, job};
+use super::worker::{SAFETY, Worker, job};
 use jobraft_executors::wasm::WasmConfig;
 use jobraft_protocol::{Failure, FailureKind};
-use jobraft_sdk::{Executor, JobContext};
+use jobraft_sdk::JobContext;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

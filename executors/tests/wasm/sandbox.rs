@@ -1,6 +1,6 @@
 //! What a module sees of the world, and how it tells how it went.
 
-use crate::worker::{SAFETY, Worker, job};
+use super::worker::{SAFETY, Worker, job};
 use jobraft_executors::wasm::Clocks;
 use jobraft_protocol::FailureKind;
 use std::time::Instant;

@@ -1,7 +1,8 @@
 //! What the tests share: an executor with its modules, and jobs to give it.
 
+use super::ISOLATED;
 use bytes::Bytes;
-use jobraft_executors::wasm::{CompilerCommand, WasmConfig, WasmExecutor};
+use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmExecutor};
 use jobraft_protocol::{Completion, Digest, Error, ErrorCode, Failure, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
@@ -45,20 +46,31 @@ impl ModuleSource for Modules {
     }
 }
 
-pub(crate) fn compiler() -> CompilerCommand {
-    CompilerCommand::new(env!("CARGO_BIN_EXE_jobraft-wasm-compiler"))
+pub(crate) fn compiler() -> ChildCommand {
+    ChildCommand::new(env!("CARGO_BIN_EXE_jobraft-wasm-compiler"))
 }
 
-/// A shell script in the compiler's place.
-pub(crate) fn script(text: &str) -> CompilerCommand {
-    CompilerCommand { program: "/bin/sh".into(), args: vec!["-c".into(), text.into(), "compiler".into()] }
+pub(crate) fn host() -> ChildCommand {
+    ChildCommand::new(env!("CARGO_BIN_EXE_jobraft-wasm-host"))
+}
+
+/// A shell script in the place of one of the programs.
+pub(crate) fn script(text: &str) -> ChildCommand {
+    ChildCommand { program: "/bin/sh".into(), args: vec!["-c".into(), text.into(), "script".into()] }
+}
+
+pub(crate) fn config(dir: &Path) -> WasmConfig {
+    let mut config = WasmConfig::new(compiler(), dir);
+    config.concurrency = 4;
+    config.threads = 2;
+    config
 }
 
 /// An executor with a cache of its own.
 pub(crate) struct Worker {
-    pub(crate) executor: Arc<WasmExecutor>,
+    pub(crate) executor: Arc<dyn Executor>,
     pub(crate) modules: Arc<Modules>,
-    _cache: Option<TempDir>,
+    pub(crate) cache: Option<TempDir>,
 }
 
 impl Worker {
@@ -69,18 +81,21 @@ impl Worker {
     pub(crate) fn with(change: impl FnOnce(&mut WasmConfig)) -> Self {
         let cache = tempfile::tempdir().unwrap();
         let mut worker = Self::in_dir(&cache.path().join("modules"), change);
-        worker._cache = Some(cache);
+        worker.cache = Some(cache);
         worker
     }
 
     pub(crate) fn in_dir(dir: &Path, change: impl FnOnce(&mut WasmConfig)) -> Self {
-        let mut config = WasmConfig::new(compiler(), dir);
-        config.concurrency = 4;
-        config.threads = 2;
+        let mut config = config(dir);
         change(&mut config);
         let modules = Arc::new(Modules::default());
         let source: Arc<dyn ModuleSource> = modules.clone();
-        Self { executor: Arc::new(WasmExecutor::new(config, source).unwrap()), modules, _cache: None }
+        let executor: Arc<dyn Executor> = if ISOLATED {
+            Arc::new(IsolatedWasmExecutor::new(config, host(), source).unwrap())
+        } else {
+            Arc::new(WasmExecutor::new(config, source).unwrap())
+        };
+        Self { executor, modules, cache: None }
     }
 
     /// Runs the text of a module, with a lease and a run timeout that last.

@@ -40,7 +40,7 @@ async fn a_module_runs_only_if_a_trusted_key_has_signed_these_bytes_whatever_the
     let client = authority.client(&[&node]).await;
     let ran = Arc::new(AtomicUsize::new(0));
     let executor = SignedOnly::new(Counts(Arc::clone(&ran)), client.clone(), [trusted.signer()]);
-    let worker = Worker::builder(client).queues(["q"]).concurrency(1).executor(executor).build().unwrap();
+    let worker = Worker::builder(client).queues(["q"]).concurrency(16).executor(executor).build().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let worker = tokio::spawn(worker.run(async { stopped.await.unwrap_or_default() }));
     let (session, _) = node.subscribed().await;

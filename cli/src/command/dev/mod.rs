@@ -66,6 +66,7 @@ impl DevArgs {
             name: Some("dev".to_owned()),
             lease: None,
             memory_bytes: None,
+            isolate: false,
             cache_dir: home.cache_dir(),
             signers: Vec::new(),
         };
