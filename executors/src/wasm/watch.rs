@@ -29,7 +29,8 @@ impl From<Stop> for Failure {
             Stop::TimeUp(ms) => Self::of_kind(
                 FailureKind::Timeout,
                 true,
-                format!("stopped: it ran for longer than its run timeout of {ms} ms"),
+                // The worker watches too, and whichever comes first says the same.
+                format!("it ran longer than the {:?} it may", Duration::from_millis(ms)),
             ),
         }
     }
