@@ -5,11 +5,13 @@
 use super::testing::{Bench, PATIENCE, Session, code, soon, subscription};
 use crate::config::{AuditConfig, AuditScope, AuditTarget};
 use crate::transport::TransportError;
+use bytes::Bytes;
 use jobraft_protocol::limits::{BAD_TOKENS_PER_ADDRESS_MAX, UNPROVED_FRAME_BYTES_MAX, UNPROVED_PER_ADDRESS_MAX};
 use jobraft_protocol::{
-    ClientHello, ClientRole, Consistency, Digest, Error, ErrorCode, Grant, ModuleRef, NewToken, Request, Response,
-    Start, StreamOpen, TokenChange, TokenSecret, TokenView,
+    ClientHello, ClientRole, Consistency, Digest, Error, ErrorCode, Grant, ModuleManifest, ModuleRef, NewToken,
+    Request, Response, Start, StreamOpen, TokenChange, TokenSecret, TokenView,
 };
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 const FRESH: Consistency = Consistency::Linearizable;
@@ -166,6 +168,31 @@ async fn what_is_no_good_token_opens_nothing_and_is_counted_and_told() {
         let secret = secret(number);
         assert!(!text.contains(&secret.reveal()) && !text.contains(&secret.hash().to_string()), "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_a_token_that_was_revoked_meanwhile_uploads_is_not_taken() {
+    // (module (func (export "_start")))
+    const NOOP: &[u8] =
+        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
+    let bench = Bench::start().await;
+    let mut admin = bench.session().await;
+    admin.done(new("ci", &secret(1), &[ClientRole::Producer], None)).await;
+    let ci = bench.session_with(&secret(1), 50).await.unwrap();
+    let (mut sender, mut receiver) = ci.connection.open().await.unwrap();
+    let (digest, size) = (Digest(Sha256::digest(NOOP).into()), NOOP.len() as u64);
+    let open = StreamOpen::Upload { digest, size, name: None, signatures: vec![] };
+    sender.send(&open).await.unwrap();
+    let (first, rest) = NOOP.split_at(10);
+    sender.send_bytes(Bytes::from_static(first)).await.unwrap();
+    admin.done(revoke("ci")).await;
+    // Its connection is closed soon; whichever is first, it comes too late.
+    let _ = sender.send_bytes(Bytes::from_static(rest)).await;
+    let _ = sender.finish().await;
+    let answer = soon(receiver.recv::<Result<ModuleManifest, Error>>()).await;
+    assert!(!matches!(answer, Ok(Some(Ok(_)))), "{answer:?}");
+    let listed = admin.ask(Request::ListModules { consistency: FRESH }).await;
+    assert_eq!(listed, Ok(Response::Modules(vec![])));
 }
 
 #[tokio::test]
