@@ -6,9 +6,10 @@ use super::testing::{Bench, Session, code, soon};
 use crate::config::{AuditConfig, AuditScope};
 use crate::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
 use crate::transport::{Endpoint, Protocol};
+use bytes::Bytes;
 use jobraft_protocol::{
-    ClientRole, Consistency, ErrorCode, Grant, JobAction, JobTemplate, QueueMode, QueueSetting, Request, Schedule,
-    Setting, Start, Task,
+    ClientRole, Consistency, Digest, Error, ErrorCode, Grant, JobAction, JobTemplate, ModuleManifest, ModuleRef,
+    QueueMode, QueueSetting, Request, Schedule, Setting, Start, StreamOpen, Task,
 };
 use std::net::SocketAddr;
 
@@ -105,6 +106,40 @@ async fn all_of_it_has_a_line_where_that_is_wanted() {
     let bench = start(AuditScope::All).await;
     course_of_a_job(&mut bench.session().await).await;
     assert_eq!(asked(&bench).await, ["client tester enqueue: done", "client tester get_job: done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_moves_modules_that_it_may_not_has_one_line_however_often() {
+    let bench = start(AuditScope::Changes).await;
+    let nobody = bench.session_as("nobody", Grant::new([]), 0).await;
+    let producer = bench.session_as("producer", Grant::new([ClientRole::Producer]), 0).await;
+    let digest = Digest([1; 32]);
+    let upload = StreamOpen::Upload { digest, size: 1, name: None, signatures: vec![] };
+    for _ in 0..3 {
+        open(&nobody, &upload, ErrorCode::Forbidden).await;
+        open(&nobody, &StreamOpen::Download(ModuleRef::Digest(digest)), ErrorCode::Forbidden).await;
+        // It may, but not this: one byte is not what has that digest.
+        open(&producer, &upload, ErrorCode::DigestMismatch).await;
+    }
+    let mut lines = asked(&bench).await;
+    lines.sort();
+    let expected = [
+        "client nobody download: forbidden",
+        "client nobody upload: forbidden",
+        "client producer upload: digest_mismatch",
+    ];
+    assert_eq!(lines, expected);
+}
+
+/// Opens a stream of a module on the client's connection, which is answered with `code`.
+async fn open(client: &Session, opening: &StreamOpen, code: ErrorCode) {
+    let (mut sender, mut receiver) = client.connection.open().await.unwrap();
+    sender.send(opening).await.unwrap();
+    // Unless it was refused before.
+    let _ = sender.send_bytes(Bytes::from_static(b"x")).await;
+    let _ = sender.finish().await;
+    let answer = soon(receiver.recv::<Result<ModuleManifest, Error>>()).await.unwrap().expect("an answer");
+    assert_eq!(answer.unwrap_err().code, code);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! A client's connection: who it is, and what its sessions share, so that many of them may ask for no more than one.
 
 use super::room::Rooms;
-use crate::audit::{Event, Outcome};
+use crate::audit::{Audit, Event, Outcome};
 use crate::tls::Identity;
 use jobraft_protocol::Digest;
 use jobraft_protocol::limits::{CONNECTION_FETCHES_MAX, CONNECTION_REQUESTS_MAX};
@@ -25,9 +25,16 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// What the audit log is told of something that it asked for.
-    pub(super) fn asked(&self, request: &'static str, on: Vec<String>, outcome: Outcome) -> Event {
-        Event::Asked { who: Arc::clone(&self.identity), from: self.remote, request, on, outcome }
+    /// Tells the audit log what came of something that the client asked for; of what is refused, of which there may be as
+    /// much as it likes, once a minute for each request.
+    pub(super) async fn tell(&self, audit: &Audit, request: &'static str, on: Vec<String>, outcome: Outcome) {
+        let is_refusal = outcome.is_refusal();
+        let event = Event::Asked { who: Arc::clone(&self.identity), from: self.remote, request, on, outcome };
+        if is_refusal {
+            audit.tell_seldom(&self.identity.owner(), request, event).await;
+        } else {
+            audit.tell(event).await;
+        }
     }
 
     /// One whose answers take room of `answer_bytes` as well.

@@ -13,10 +13,10 @@ use jobraft_protocol::{Error, ErrorCode, ModuleManifest, ModuleRef};
 pub(super) async fn run(api: &Api, client: &Client, module: ModuleRef, mut sender: FrameSender) {
     let result: Result<(), ModuleError> = async {
         let opened = open(api, client, &module).await;
-        let is_refused = matches!(&opened, Err(error) if error.code == ErrorCode::Forbidden);
+        let is_refused =
+            matches!(&opened, Err(error) if matches!(error.code, ErrorCode::Forbidden | ErrorCode::Unauthenticated));
         if is_refused || api.audit.has_all() {
-            let on = vec![format!("module {module}")];
-            api.audit.tell(client.asked("download", on, Outcome::of(&opened))).await;
+            client.tell(&api.audit, "download", vec![format!("module {module}")], Outcome::of(&opened)).await;
         }
         match opened {
             Ok((manifest, file)) => {

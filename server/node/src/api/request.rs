@@ -43,9 +43,12 @@ pub(super) async fn at_once(session: &Session, request: &Request) -> Option<Answ
 /// Answers everything else, once what it names is known to be the client's to touch. The reader has authorized the rest: see
 /// [`at_once`].
 pub(super) async fn answer(session: &Session, request: Request, room: &mut Room) -> Answer {
-    // Again: it may have waited for its place.
-    token::check(&session.api, &session.client)?;
-    if let Err(refused) = reach::check(&session.api, &session.client.identity, Need::of(&request)).await {
+    let permitted = async {
+        // Again: it may have waited for its place.
+        token::check(&session.api, &session.client)?;
+        reach::check(&session.api, &session.client.identity, Need::of(&request)).await
+    };
+    if let Err(refused) = permitted.await {
         trail::refused(session, &request, &refused).await;
         return Err(refused);
     }

@@ -2,7 +2,6 @@
 
 use super::request::{Answer, answer, at_once, weight_bytes};
 use super::{Api, Client, REQUEST_BYTES_UNIT, writer};
-use crate::audit::Outcome;
 use crate::dispatch::{DemandId, Outgoing, RoomHeld};
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
 use jobraft_protocol::{ClientFrame, ClientHello, Error, ErrorCode, ServerFrame, ServerHello, WorkerId};
@@ -97,12 +96,6 @@ impl Session {
     async fn reply(&self, id: u64, result: Answer, room: Option<RoomHeld>) {
         // The writer takes frames for as long as anybody can send one, also those that it can no longer deliver.
         let _ = self.frames.send(Outgoing { frame: ServerFrame::Reply { id, result }, room }).await;
-    }
-
-    /// Tells the audit log of a refusal: of the same client and request once a minute.
-    pub(super) async fn refused(&self, request: &'static str, on: Vec<String>, error: &Error) {
-        let event = self.client.asked(request, on, Outcome::Failed(error.clone()));
-        self.api.audit.tell_seldom(&self.client.identity.owner(), request, event).await;
     }
 
     /// Where pushes go.

@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
 use jobraft_protocol::{
-    EnqueueOutcome, Error, ErrorCode, JobAction, NewToken, Request, Response, Retry, Setting, TokenChange,
+    EnqueueOutcome, Error, ErrorCode, JobAction, NewToken, Request, Response, Setting, TokenChange,
 };
 use std::fmt::Display;
 
@@ -34,27 +34,27 @@ impl Trail {
 
     /// Tells what came of it.
     pub(super) async fn end(self, session: &Session, answer: &Answer) {
+        let is_forbidden = matches!(answer, Err(error) if error.code == ErrorCode::Forbidden);
+        if !is_forbidden && !self.always {
+            return;
+        }
         let outcome = match answer {
-            Err(error) if error.code == ErrorCode::Forbidden => {
-                return session.refused(self.request, self.on, error).await;
-            }
-            _ if !self.always => return,
             Ok(response) => match refused_parts(response) {
                 0 => Outcome::Done,
                 refused => Outcome::DonePartly(refused),
             },
             Err(error) => Outcome::Failed(error.clone()),
         };
-        session.api.audit.tell(session.client.asked(self.request, self.on, outcome)).await;
+        session.client.tell(&session.api.audit, self.request, self.on, outcome).await;
     }
 }
 
 /// Tells that a request was refused before its handler had it.
 pub(super) async fn refused(session: &Session, request: &Request, error: &Error) {
     // A node that does not lead refuses nobody, and one that cannot ask the others does not know.
-    let is_final = error.code.retry() == Retry::Never || error.code == ErrorCode::Unauthenticated;
-    if session.api.audit.is_on() && is_final {
-        session.refused(request.name(), named(request), error).await;
+    let (audit, outcome) = (&session.api.audit, Outcome::Failed(error.clone()));
+    if audit.is_on() && outcome.is_refusal() {
+        session.client.tell(audit, request.name(), named(request), outcome).await;
     }
 }
 

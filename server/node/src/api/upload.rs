@@ -44,7 +44,7 @@ pub(super) async fn run(
         // Which may be said again and again.
         Err(error) => receiver.report("a module", &format_args!("{identity}: {error}")),
     }
-    api.audit.tell(client.asked("upload", on, audit::Outcome::of(&result))).await;
+    client.tell(&api.audit, "upload", on, audit::Outcome::of(&result)).await;
     let answer = async {
         sender.send(&result).await?;
         sender.finish().await

@@ -1,7 +1,7 @@
 //! A line of the audit log.
 
 use crate::tls::Identity;
-use jobraft_protocol::{Error, NodeId};
+use jobraft_protocol::{Error, ErrorCode, NodeId, Retry};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,6 +59,12 @@ impl Outcome {
     /// Of an answer without parts.
     pub fn of<T>(result: &Result<T, Error>) -> Self {
         result.as_ref().map_or_else(|error| Self::Failed(error.clone()), |_| Self::Done)
+    }
+
+    /// Whether it was turned down for a reason that lies with who asked, and not because it could not be done just then.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed(error)
+            if error.code.retry() == Retry::Never || error.code == ErrorCode::Unauthenticated)
     }
 }
 
