@@ -56,6 +56,7 @@ fn tries(parent: rustix::process::Pid) -> Vec<(&'static str, io::Result<()>)> {
         ("follow a link", fs::read_link("/proc/self/exe").map(drop)),
         ("remove a file", fs::remove_file("/nowhere")),
         ("change the directory", std::env::set_current_dir("/")),
+        ("make a socket", call(libc::SYS_socket, [i64::from(libc::AF_INET), i64::from(libc::SOCK_STREAM), 0])),
         ("open a TCP connection", TcpStream::connect("127.0.0.1:9").map(drop)),
         ("open a UDP socket", UdpSocket::bind("127.0.0.1:0").map(drop)),
         ("open a Unix socket", UnixStream::pair().map(drop)),
