@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// Shows bytes in lower case.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
+/// Bytes as they are shown: in lower case, without a prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ pub mod error;
 pub mod frame;
 pub mod grant;
 pub mod group;
-mod hex;
+pub mod hex;
 pub mod id;
 pub mod job;
 pub mod key;

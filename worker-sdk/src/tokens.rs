@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Trail};
 use crate::error::SdkError;
-use crate::requests::answered;
+use crate::requests::{answered, millis};
 use crate::secret::draw;
 use jobraft_protocol::limits::TOKEN_LIST_MAX;
 use jobraft_protocol::{
@@ -24,7 +24,7 @@ impl Client {
         ttl: Option<Duration>,
     ) -> Result<TokenSecret, SdkError> {
         let secret = TokenSecret::new(draw()?);
-        let token = NewToken { name, hash: secret.hash(), grant, ttl_ms: ttl.map(ms) };
+        let token = NewToken { name, hash: secret.hash(), grant, ttl_ms: ttl.map(millis) };
         self.change_token(TokenChange::Create(token)).await?;
         Ok(secret)
     }
@@ -35,7 +35,7 @@ impl Client {
     /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. If the outcome is unknown, rotate it again.
     pub async fn rotate_token(&self, name: TokenName, grace: Duration) -> Result<TokenSecret, SdkError> {
         let secret = TokenSecret::new(draw()?);
-        self.change_token(TokenChange::Rotate { name, hash: secret.hash(), grace_ms: ms(grace) }).await?;
+        self.change_token(TokenChange::Rotate { name, hash: secret.hash(), grace_ms: millis(grace) }).await?;
         Ok(secret)
     }
 
@@ -76,8 +76,4 @@ impl Client {
             tokens.extend(page);
         }
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,6 @@
 //! `jobraft module`: uploaded modules.
 
-use super::private;
+use super::private::PrivateFile;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Progress, Table, human};
@@ -137,7 +137,8 @@ fn keygen(out: &Path) -> Result<(), Failure> {
     let doing = || format!("write {}", out.display());
     let key = SigningKey::generate().map_err(|error| failed("make a key", &error))?;
     let text = key.to_pem().expect("a key that was made has a text");
-    private::write(out, text.as_bytes()).map_err(|error| Failure::usage(doing(), error))?;
+    let written = PrivateFile::prepare(out.to_owned(), false).and_then(|file| file.fill(&text));
+    written.map_err(|error| Failure::usage(doing(), error))?;
     let output = Output::new();
     output.line(format!("{} {} (keep it safe)", output.paint().good("wrote"), out.display()))?;
     output.line(format!("signer {}", key.signer()))

@@ -1,5 +1,6 @@
 //! `jobraft storage`: what a node keeps on disk, sealed.
 
+use super::private::PrivateFile;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Progress};
 use clap::{Args, Subcommand};
@@ -54,7 +55,8 @@ impl StorageArgs {
             StorageCommand::Keygen { out } => {
                 let failed = |error| Failure::usage(format!("write {}", out.display()), error);
                 let key = Seal::new_key().map_err(|error| Failure::from_error("make a key", &error))?;
-                super::private::write(&out, format!("{key}\n").as_bytes()).map_err(failed)?;
+                let file = PrivateFile::prepare(out.clone(), false).map_err(failed)?;
+                file.fill(&format!("{key}\n")).map_err(failed)?;
                 let output = Output::new();
                 output.line(format!(
                     "{} {} (keep a copy, apart from backups)",

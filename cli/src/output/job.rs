@@ -1,6 +1,7 @@
 //! A job as JSON: what scripts parse. Bytes that are text are given as text, others in hexadecimal under another key.
 
 use super::human;
+use jobraft_protocol::hex::Hex;
 use jobraft_protocol::{
     AttemptError, Backoff, CancelNotice, EndReason, JobState, JobSummary, JobTemplate, JobView, LeaseView, Predecessor,
     Progress, ScheduleTick, Unique, Withheld,
@@ -26,6 +27,7 @@ pub(crate) struct JobJson {
     lease: Option<LeaseJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cancelled_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<CancelJson>,
@@ -211,7 +213,7 @@ impl From<&JobView> for JobJson {
         let result = match text(&job.result) {
             _ if job.state != JobState::Completed || job.withheld == Withheld::All => ResultJson::None {},
             Some(result) => ResultJson::Text { result },
-            None => ResultJson::Hex { result_hex: hex(&job.result) },
+            None => ResultJson::Hex { result_hex: Hex(&job.result).to_string() },
         };
         Self {
             id: job.id.to_string(),
@@ -318,7 +320,7 @@ impl From<&[u8]> for PayloadJson {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text { payload: text.to_owned() },
-            Err(_) => Self::Hex { payload_hex: hex(bytes) },
+            Err(_) => Self::Hex { payload_hex: Hex(bytes).to_string() },
         }
     }
 }
@@ -327,7 +329,7 @@ impl From<&[u8]> for BytesJson {
     fn from(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text { value: text.to_owned() },
-            Err(_) => Self::Hex { value_hex: hex(bytes) },
+            Err(_) => Self::Hex { value_hex: Hex(bytes).to_string() },
         }
     }
 }
@@ -353,10 +355,6 @@ impl From<&AttemptError> for ErrorJson {
             message: error.message.clone(),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

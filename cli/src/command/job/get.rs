@@ -103,13 +103,11 @@ fn show(output: &Output, job: &JobView) -> Result<(), Failure> {
         let reason = job.end_reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         output.field("ended", format!("{}{reason}", when(finished)))?;
     }
-    let said =
-        |text: &Option<String>| text.as_deref().map(|text| human::one_line(text, EXCERPT_BYTES)).unwrap_or_default();
-    match (said(&job.cancelled_by), said(&job.cancel_reason)) {
-        (by, reason) if by.is_empty() && reason.is_empty() => {}
-        (by, reason) if reason.is_empty() => output.field("cancelled", format!("by {by}"))?,
-        (by, reason) if by.is_empty() => output.field("cancelled", reason)?,
-        (by, reason) => output.field("cancelled", format!("by {by}: {reason}"))?,
+    let cancelled = [job.cancelled_by.as_ref().map(|by| format!("by {by}")), job.cancel_reason.clone()];
+    let cancelled = cancelled.into_iter().flatten().map(|text| human::one_line(&text, EXCERPT_BYTES));
+    let cancelled: Vec<String> = cancelled.filter(|text| !text.is_empty()).collect();
+    if !cancelled.is_empty() {
+        output.field("cancelled", cancelled.join(": "))?;
     }
     for error in &job.errors {
         let message = human::excerpt(error.message.as_bytes(), EXCERPT_BYTES);

@@ -1,5 +1,6 @@
 //! Where a new secret goes: to stdout, or into a file that only its owner reads.
 
+use crate::command::private::PrivateFile;
 use crate::connection;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -7,9 +8,7 @@ use clap::Args;
 use jobraft_protocol::{TokenName, TokenSecret};
 use jobraft_sdk::SdkError;
 use serde::Serialize;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::path::PathBuf;
 
 /// Where to.
 #[derive(Args, Debug)]
@@ -28,31 +27,25 @@ struct SecretJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'a Path>,
+    file: Option<PathBuf>,
 }
 
 /// A place for a secret, that there is before the secret: it is shown only once.
 pub(super) struct Place {
-    args: SecretArgs,
-    /// Takes the place of the file that was named when the secret is in it.
-    file: Option<NamedTempFile>,
-    may_replace: bool,
+    /// `None`: stdout.
+    file: Option<PrivateFile>,
+    json: bool,
 }
 
 impl SecretArgs {
     /// Makes sure that a secret can be written.
     pub(super) fn prepare(self, may_replace: bool) -> Result<Place, Failure> {
-        let file = self.out.as_deref().map(|path| {
-            let doing = || format!("write {}", path.display());
-            if path.is_dir() || !may_replace && path.exists() {
-                let what = if path.is_dir() { "it is a directory" } else { "there is such a file already" };
-                return Err(Failure::usage(doing(), what).hint("name another file with --out"));
-            }
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            // Of mode 600.
-            NamedTempFile::new_in(directory).map_err(|error| Failure::usage(doing(), error))
+        let file = self.out.map(|path| {
+            let doing = format!("write {}", path.display());
+            PrivateFile::prepare(path, may_replace)
+                .map_err(|error| Failure::usage(doing, error).hint("name another file with --out"))
         });
-        Ok(Place { file: file.transpose()?, args: self, may_replace })
+        Ok(Place { file: file.transpose()?, json: self.json })
     }
 }
 
@@ -67,18 +60,16 @@ impl Place {
     pub(super) fn take(self, name: &TokenName, secret: &TokenSecret, what: &str) -> Result<(), Failure> {
         let output = Output::new();
         let text = secret.reveal();
-        let path = self.args.out.as_deref();
-        if let (Some(path), Some(mut file)) = (path, self.file) {
-            let written = writeln!(file, "{text}").and_then(|()| file.as_file().sync_all());
-            let keep = if self.may_replace { NamedTempFile::persist } else { NamedTempFile::persist_noclobber };
-            let kept = written.and_then(|()| keep(file, path).map_err(|error| error.error));
-            kept.map_err(|error| {
-                Failure::new(format!("write {}", path.display()), error)
+        let path = self.file.as_ref().map(|file| file.path().to_owned());
+        if let Some(file) = self.file {
+            let doing = format!("write {}", file.path().display());
+            file.fill(&format!("{text}\n")).map_err(|error| {
+                Failure::new(doing, error)
                     .hint(format!("the secret is lost: make another one with `jobraft token rotate {name}`"))
             })?;
         }
         match path {
-            _ if self.args.json => {
+            path if self.json => {
                 let token = path.is_none().then_some(text);
                 output.json(&SecretJson { name, token, file: path })
             }

@@ -7,6 +7,7 @@
 //! A sealed body says of itself under which key; what does not is taken as it is, so that sealing can begin and end at any time.
 
 use super::StorageError;
+use jobraft_protocol::hex::Hex;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -118,7 +119,7 @@ impl Seal {
     pub fn new_key() -> Result<String, KeyFileError> {
         let mut key = [0; KEY_BYTES];
         SystemRandom::new().fill(&mut key).map_err(|_| KeyFileError::Random)?;
-        Ok(hex(&key))
+        Ok(Hex(&key).to_string())
     }
 
     /// A body as it is to be written at `place`.
@@ -157,7 +158,7 @@ impl Seal {
             return Err(StorageError::corrupt(path, format!("{} is cut short", what())));
         };
         let Some(key) = self.derived(id, salt) else {
-            return Err(StorageError::Sealed { path: path.to_owned(), key: hex(&id) });
+            return Err(StorageError::Sealed { path: path.to_owned(), key: Hex(&id).to_string() });
         };
         let mut body = sealed.to_vec();
         let Ok(opened) = key.open_in_place(nonce(count), aad(place), &mut body) else {
@@ -172,7 +173,7 @@ impl Seal {
     pub(super) fn check(&self, written: &[u8], path: &Path) -> Result<(), StorageError> {
         match written.strip_prefix(&[MARK]).and_then(|rest| rest.first_chunk::<ID_BYTES>()) {
             Some(id) if !self.keys.contains_key(id) => {
-                Err(StorageError::Sealed { path: path.to_owned(), key: hex(id) })
+                Err(StorageError::Sealed { path: path.to_owned(), key: Hex(id).to_string() })
             }
             _ => Ok(()),
         }
@@ -222,10 +223,6 @@ fn id_of(key: &[u8; KEY_BYTES]) -> Id {
     std::array::from_fn(|at| hash[at])
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn read(file: &Path) -> Result<Vec<[u8; KEY_BYTES]>, KeyFileError> {
     let failed = |source| KeyFileError::Read { path: file.to_owned(), source };
     let opened = File::open(file).map_err(failed)?;
@@ -253,7 +250,7 @@ pub(crate) mod tests {
     /// A key file with these keys, by a number each.
     pub(crate) fn key_file(directory: &Path, keys: &[u8]) -> PathBuf {
         let path = directory.join("at-rest.key");
-        let lines: String = keys.iter().map(|key| format!("{} # key {key}\n", hex(&[*key; KEY_BYTES]))).collect();
+        let lines: String = keys.iter().map(|key| format!("{} # key {key}\n", Hex(&[*key; KEY_BYTES]))).collect();
         std::fs::write(&path, format!("# Keys.\n\n{lines}")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
@@ -313,7 +310,7 @@ pub(crate) mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(refused(&path).contains("chmod 600"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        std::fs::write(&path, format!("{}\nhunter2\n", hex(&[1; 32]))).unwrap();
+        std::fs::write(&path, format!("{}\nhunter2\n", Hex(&[1; 32]))).unwrap();
         let text = refused(&path);
         assert!(text.contains("line 2") && !text.contains("hunter2"), "{text}");
         std::fs::write(&path, "# none\n").unwrap();

@@ -1,6 +1,7 @@
 //! A certificate as people read it: whose it is, who signed it, until when.
 
 use super::{Identity, Revocations, TlsError, files};
+use jobraft_protocol::hex::Hex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
@@ -105,7 +106,7 @@ pub fn describe_pem(path: &Path, bytes: &[u8]) -> Result<CertificateInfo, TlsErr
         } else {
             Validity::Valid
         },
-        sha256: Sha256::digest(first).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: Hex(&Sha256::digest(first)).to_string(),
     })
 }
 
