@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group};
-use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmExecutor, compile_main, host_main};
+use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmExecutor, compile_main, host_main};
 use jobraft_protocol::{Digest, ErrorCode, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
@@ -47,17 +47,15 @@ enum Where {
     Isolated,
 }
 
-fn executor(cache: &Path, wasm: &[u8], place: Where) -> Result<(Box<dyn Executor>, LeasedJob), Failed> {
+fn executor(cache: &Path, wasm: &[u8], place: Where) -> Result<(WasmExecutor, LeasedJob), Failed> {
     let digest = Digest(Sha256::digest(wasm).into());
     let modules = Arc::new(Modules(HashMap::from([(digest, Bytes::copy_from_slice(wasm))])));
     let config = WasmConfig::new(ChildCommand::current_program([COMPILE_MODULE])?, cache.join("modules"));
     let (id, payload) = (JobId::new(LogTime::ZERO, [0; 10]), Bytes::from_static(&[b'x'; 256]));
     let job = LeasedJob::new(id, QueueName::new("bench")?, Task::Module(digest), payload);
-    let executor: Box<dyn Executor> = match place {
-        Where::Here => Box::new(WasmExecutor::new(config, modules)?),
-        Where::Isolated => {
-            Box::new(IsolatedWasmExecutor::new(config, ChildCommand::current_program([WASM_HOST])?, modules)?)
-        }
+    let executor = match place {
+        Where::Here => WasmExecutor::new(config, modules)?,
+        Where::Isolated => WasmExecutor::isolated(config, ChildCommand::current_program([WASM_HOST])?, modules)?,
     };
     Ok((executor, job))
 }
@@ -79,7 +77,7 @@ fn measure(criterion: &mut Criterion) -> Result<(), Failed> {
                     let cache = tempfile::tempdir().expect("a directory");
                     let (executor, job) = executor(cache.path(), &wasm, Where::Here).expect("an executor");
                     let started = Instant::now();
-                    runtime.block_on(run(&*executor, &job));
+                    runtime.block_on(run(&executor, &job));
                     started.elapsed()
                 };
                 (0..rounds).map(|_| cold()).sum()
@@ -91,10 +89,10 @@ fn measure(criterion: &mut Criterion) -> Result<(), Failed> {
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|rounds| {
                     runtime.block_on(async {
-                        run(&*executor, &job).await;
+                        run(&executor, &job).await;
                         let started = Instant::now();
                         for _ in 0..rounds {
-                            run(&*executor, &job).await;
+                            run(&executor, &job).await;
                         }
                         started.elapsed()
                     })

@@ -2,9 +2,9 @@
 
 use crate::connection::{AGENT, ServedQueue, failed};
 use crate::failure::Failure;
-use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmExecutor};
+use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmExecutor};
 use jobraft_protocol::Signer;
-use jobraft_sdk::{Client, Executor, SignedOnly, Worker, WorkerBuilder};
+use jobraft_sdk::{Client, SignedOnly, Worker};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,15 +48,17 @@ impl WasmWorker {
             config.limits.memory_bytes = bytes;
         }
         let source = Arc::new(client.clone());
-        let refused = |error| Failure::from_error("start the WebAssembly executor", &error);
         let mut worker = Worker::builder(client.clone()).agent(AGENT).concurrency(self.concurrency);
-        worker = if self.isolate {
-            let host = itself("wasm-host")?;
-            let executor = IsolatedWasmExecutor::new(config, host, source).map_err(refused)?;
-            with_executor(worker, executor, client, self.signers)
+        let executor = if self.isolate {
+            WasmExecutor::isolated(config, itself("wasm-host")?, source)
         } else {
-            let executor = WasmExecutor::new(config, source).map_err(refused)?;
-            with_executor(worker, executor, client, self.signers)
+            WasmExecutor::new(config, source)
+        };
+        let executor = executor.map_err(|error| Failure::from_error("start the WebAssembly executor", &error))?;
+        worker = if self.signers.is_empty() {
+            worker.executor(executor)
+        } else {
+            worker.executor(SignedOnly::new(executor, client, self.signers))
         };
         let plain = self.queues.iter().filter(|queue| queue.weight.is_none());
         worker = worker.queues(plain.map(|queue| queue.name.as_str()));
@@ -72,20 +74,6 @@ impl WasmWorker {
             worker = worker.lease(lease);
         }
         worker.build().map_err(|error| failed("start the worker", &error))
-    }
-}
-
-/// The worker with this executor, which gets only modules that one of the signers has signed, if there are any.
-fn with_executor(
-    worker: WorkerBuilder,
-    executor: impl Executor,
-    client: Client,
-    signers: Vec<Signer>,
-) -> WorkerBuilder {
-    if signers.is_empty() {
-        worker.executor(executor)
-    } else {
-        worker.executor(SignedOnly::new(executor, client, signers))
     }
 }
 

@@ -1,16 +1,11 @@
-//! The executor within the worker's process: prepares the module, waits for a slot, runs the guest.
+//! The executor: which jobs it takes, and where their guests run.
 
-use super::artifacts::Artifacts;
-use super::compiler::Compiler;
-use super::config::WasmConfig;
 use super::config::{CONCURRENCY_MAX, MEMORY_BYTES_MAX, STACK_BYTES_MAX, TABLE_ELEMENTS_MAX};
-use super::disk_cache::DiskCache;
-use super::engine;
-use super::guests::Guests;
-use super::loader::Loader;
-use super::modules::Modules;
+use super::config::{ChildCommand, WasmConfig};
+use super::in_process::InProcess;
+use super::isolated::Isolated;
 use super::watch::Watch;
-use jobraft_protocol::{Completion, Digest, Failure, FailureKind, LeasedJob, Task};
+use jobraft_protocol::{Completion, Failure, FailureKind, LeasedJob, Task};
 use jobraft_sdk::{Executor, ExecutorFuture, JobContext, ModuleSource};
 use std::fmt;
 use std::path::PathBuf;
@@ -69,41 +64,57 @@ pub enum WasmError {
     Threads(#[from] std::io::Error),
 }
 
-/// Runs uploaded modules in this process; see the [module's documentation](crate::wasm) for what they see and what holds.
-pub struct WasmExecutor {
-    modules: Modules,
-    guests: Guests,
+/// Runs uploaded modules, in this process or apart from it; see the [module's documentation](crate::wasm) for what they see
+/// and what holds. A job cannot tell where it runs.
+pub struct WasmExecutor(Place);
+
+/// Where guests run.
+enum Place {
+    Here(InProcess),
+    Apart(Isolated),
 }
 
 impl WasmExecutor {
-    /// An executor that gets its modules from `source`.
+    /// An executor that gets its modules from `source` and runs them in this process.
     ///
     /// # Errors
     /// If the compiler's program does not exist, a setting is outside its domain, the cache directory cannot be used or is
     /// open to others, or the machine does not give the memory or threads.
     pub fn new(config: WasmConfig, source: Arc<dyn ModuleSource>) -> Result<Self, WasmError> {
         check(&config)?;
-        let failed = |error: wasmtime::Error| WasmError::Engine(format!("{error:#}"));
-        let compiler = Compiler::new(config.compiler)?;
-        let engine = engine::running(&config.limits, config.concurrency).map_err(failed)?;
-        let disk = DiskCache::open(&config.cache_dir, engine::compatibility(&engine))?;
-        let loader = Loader::new(engine.clone()).map_err(failed)?;
-        let modules = Modules::new(Artifacts::new(source, compiler, disk), loader, config.modules_cached);
-        let guests = Guests::start(engine, config.limits, config.clocks, config.concurrency, config.threads)?;
-        Ok(Self { modules, guests })
+        InProcess::new(config, source).map(|here| Self(Place::Here(here)))
+    }
+
+    /// An executor that runs them in a process that holds nothing of this one's and may ask the kernel for next to nothing:
+    /// `host` names a program that calls [`host_main`](super::host_main). One that crashes, hangs or breaks the rules fails
+    /// the attempts that ran in it, which may be tried again, and is replaced.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`WasmError::Host`] if such a process, which is tried here, does not start,
+    /// [`WasmError::Isolation`] if it cannot give up its rights: modules are never run with less isolation than was asked for.
+    pub fn isolated(config: WasmConfig, host: ChildCommand, source: Arc<dyn ModuleSource>) -> Result<Self, WasmError> {
+        check(&config)?;
+        Isolated::new(config, host, source).map(|apart| Self(Place::Apart(apart)))
+    }
+
+    /// The process that runs modules, if it is not this one, was started and is not known to have ended.
+    #[must_use]
+    pub fn host_pid(&self) -> Option<u32> {
+        match &self.0 {
+            Place::Here(_) => None,
+            Place::Apart(apart) => apart.host_pid(),
+        }
     }
 
     async fn attempt(&self, job: &LeasedJob, context: JobContext) -> Result<Completion, Failure> {
-        let digest = module_of(job)?;
+        let Task::Module(digest) = job.task else {
+            return Err(Failure::of_kind(FailureKind::UnknownTask, false, "this executor runs modules only"));
+        };
         let watch = Watch::new(context);
-        let (module, slot) = watch
-            .bound(async {
-                let module = self.modules.get(digest).await?;
-                Ok::<_, Failure>((module, self.guests.slot().await))
-            })
-            .await??;
-        let watch = watch.start(job.run_timeout_ms);
-        self.guests.run(module, job.payload.clone(), job.enqueued_at, watch, slot).await
+        match &self.0 {
+            Place::Here(here) => here.attempt(digest, job, watch).await,
+            Place::Apart(apart) => apart.attempt(digest, job, watch).await,
+        }
     }
 }
 
@@ -123,20 +134,12 @@ impl Executor for WasmExecutor {
 
 impl fmt::Debug for WasmExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WasmExecutor").finish_non_exhaustive()
-    }
-}
-
-/// The module that the job wants to be run.
-pub(super) fn module_of(job: &LeasedJob) -> Result<Digest, Failure> {
-    match job.task {
-        Task::Module(digest) => Ok(digest),
-        _ => Err(Failure::of_kind(FailureKind::UnknownTask, false, "this executor runs modules only")),
+        f.debug_struct("WasmExecutor").field("host_pid", &self.host_pid()).finish_non_exhaustive()
     }
 }
 
 /// Whether every setting is in its domain.
-pub(super) fn check(config: &WasmConfig) -> Result<(), WasmError> {
+fn check(config: &WasmConfig) -> Result<(), WasmError> {
     let limits = &config.limits;
     for (what, value, max) in [
         ("concurrency", config.concurrency, CONCURRENCY_MAX),

@@ -26,7 +26,7 @@ const EXIT_FAILED: u8 = 74;
 /// Here nobody stops a run but its worker: long after this.
 const NEVER: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-/// Runs guests: the whole work of the process that an [`IsolatedWasmExecutor`](super::IsolatedWasmExecutor) starts.
+/// Runs guests: the whole work of the process that a [`WasmExecutor::isolated`](super::WasmExecutor::isolated) starts.
 ///
 /// Before it reads anything, it gives up what it could do harm with, for the rest of its life: it opens no file and no socket,
 /// and starts no process. So call this before anything else, from a process that has no other thread and does nothing else,

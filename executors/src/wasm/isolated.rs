@@ -1,4 +1,4 @@
-//! The executor whose guests run in another process, which has no rights.
+//! Guests in another process, which has no rights.
 
 use super::WasmError;
 use super::artifacts::Artifacts;
@@ -6,41 +6,32 @@ use super::compiler::Compiler;
 use super::config::{ChildCommand, WasmConfig};
 use super::disk_cache::DiskCache;
 use super::engine;
-use super::executor::{check, module_of};
 use super::host::Host;
 use super::hosts::Hosts;
 use super::watch::Watch;
 use super::wire::Settings;
-use jobraft_protocol::{Completion, Digest, Failure, LeasedJob, Task};
-use jobraft_sdk::{Executor, ExecutorFuture, JobContext, ModuleSource};
-use std::fmt;
+use jobraft_protocol::{Completion, Digest, Failure, LeasedJob};
+use jobraft_sdk::ModuleSource;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How often an attempt begins anew because the process ended, or dropped the module, before the guest ran.
 const BEGINNINGS_MAX: u32 = 4;
 
-/// Runs uploaded modules in a process that holds nothing of the worker's and may ask the kernel for next to nothing; see
-/// the [module's documentation](crate::wasm) for what they see and what holds.
-///
-/// A job cannot tell the difference to a [`WasmExecutor`](super::WasmExecutor). A process that crashes, hangs or breaks the
-/// rules fails the attempts that ran in it, which may be tried again, and is replaced.
-pub struct IsolatedWasmExecutor {
+/// The processes that guests run in, one at a time, and what they need from this one.
+pub(super) struct Isolated {
     artifacts: Artifacts,
     slots: Arc<Semaphore>,
     hosts: Hosts,
 }
 
-impl IsolatedWasmExecutor {
-    /// An executor that gets its modules from `source` and runs them in processes that `host` names: a program that calls
-    /// [`host_main`](super::host_main).
-    ///
-    /// # Errors
-    /// As [`WasmExecutor::new`](super::WasmExecutor::new); [`WasmError::Host`] if such a process, which is tried here, does not
-    /// start, [`WasmError::Isolation`] if it cannot give up its rights: modules are never run with less isolation than was
-    /// asked for.
-    pub fn new(config: WasmConfig, host: ChildCommand, source: Arc<dyn ModuleSource>) -> Result<Self, WasmError> {
-        check(&config)?;
+impl Isolated {
+    /// Tries whether `host` can be isolated.
+    pub(super) fn new(
+        config: WasmConfig,
+        host: ChildCommand,
+        source: Arc<dyn ModuleSource>,
+    ) -> Result<Self, WasmError> {
         let WasmConfig { compiler, cache_dir, limits, clocks, concurrency, threads, modules_cached } = config;
         let compiler = Compiler::new(compiler)?;
         let engine = engine::compiling().map_err(|error| WasmError::Engine(format!("{error:#}")))?;
@@ -55,14 +46,12 @@ impl IsolatedWasmExecutor {
     }
 
     /// The process that runs modules, if one was started and is not known to have ended.
-    #[must_use]
-    pub fn host_pid(&self) -> Option<u32> {
+    pub(super) fn host_pid(&self) -> Option<u32> {
         self.hosts.pid()
     }
 
-    async fn attempt(&self, job: &LeasedJob, context: JobContext) -> Result<Completion, Failure> {
-        let digest = module_of(job)?;
-        let watch = Watch::new(context);
+    /// Runs the job's module once.
+    pub(super) async fn attempt(&self, digest: Digest, job: &LeasedJob, watch: Watch) -> Result<Completion, Failure> {
         let mut failure = Failure::retryable("the process that runs modules dropped this one before its turn");
         for _ in 0..BEGINNINGS_MAX {
             let (host, slot) = match watch.bound(self.ready(digest)).await?? {
@@ -93,25 +82,5 @@ impl IsolatedWasmExecutor {
             Err(failure) if host.is_over() => Ok(Err(failure)),
             Err(failure) => Err(failure),
         }
-    }
-}
-
-impl Executor for IsolatedWasmExecutor {
-    fn name(&self) -> &str {
-        "wasm"
-    }
-
-    fn accepts(&self, task: &Task) -> bool {
-        matches!(task, Task::Module(_))
-    }
-
-    fn run<'a>(&'a self, job: &'a LeasedJob, context: JobContext) -> ExecutorFuture<'a> {
-        Box::pin(self.attempt(job, context))
-    }
-}
-
-impl fmt::Debug for IsolatedWasmExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IsolatedWasmExecutor").field("host_pid", &self.host_pid()).finish_non_exhaustive()
     }
 }

@@ -24,7 +24,7 @@
 //!   compiles for itself and keeps the outcome in a private directory, under the module's SHA-256 and all that the code
 //!   depends on. It is loaded from memory, after its checksum was compared, never mapped from a file that could
 //!   change.
-//! - [`IsolatedWasmExecutor`] runs guests in another process ([`host_main`]) which holds nothing of the worker's, no key and
+//! - [`WasmExecutor::isolated`] runs guests in another process ([`host_main`]) which holds nothing of the worker's, no key and
 //!   no connection, and of which the kernel takes next to no calls. The worker keeps what needs rights: it fetches modules,
 //!   has them compiled, and decides when to stop. It believes that process no more than it must, and outlives it.
 
@@ -45,6 +45,7 @@ mod host;
 mod host_main;
 mod host_process;
 mod hosts;
+mod in_process;
 mod isolated;
 mod loader;
 mod machine_code;
@@ -59,4 +60,3 @@ pub use compile_main::compile_main;
 pub use config::{ChildCommand, Clocks, WasmConfig, WasmLimits};
 pub use executor::{WasmError, WasmExecutor};
 pub use host_main::host_main;
-pub use isolated::IsolatedWasmExecutor;

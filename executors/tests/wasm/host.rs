@@ -1,7 +1,7 @@
 //! The process that runs modules: what it holds, and what its end does to jobs and to the worker.
 
 use super::worker::{Modules, SAFETY, Worker, compiler, config, host, job, script};
-use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmError};
+use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmError, WasmExecutor};
 use jobraft_protocol::{Failure, FailureKind};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -16,7 +16,7 @@ const NOTHING: &str = r#"(module (memory (export "memory") 1) (func (export "_st
 /// A worker whose process can be looked at.
 struct Isolated {
     worker: Worker,
-    executor: Arc<IsolatedWasmExecutor>,
+    executor: Arc<WasmExecutor>,
 }
 
 impl Isolated {
@@ -28,7 +28,7 @@ impl Isolated {
         let cache = tempfile::tempdir().unwrap();
         let modules = Arc::new(Modules::default());
         let config = config(&cache.path().join("modules"));
-        let executor = Arc::new(IsolatedWasmExecutor::new(config, host, modules.clone()).unwrap());
+        let executor = Arc::new(WasmExecutor::isolated(config, host, modules.clone()).unwrap());
         let worker = Worker { executor: executor.clone(), modules, cache: Some(cache) };
         Self { worker, executor }
     }
@@ -178,7 +178,7 @@ fn process_that_cannot_give_up_its_rights_is_an_error_before_any_job() {
         (ChildCommand::new("/does/not/exist"), false, "/does/not/exist does not run"),
     ] {
         let config = WasmConfig::new(compiler(), dir.path().join("modules"));
-        let error = IsolatedWasmExecutor::new(config, host, Arc::new(Modules::default())).unwrap_err();
+        let error = WasmExecutor::isolated(config, host, Arc::new(Modules::default())).unwrap_err();
         let found = matches!(error, WasmError::Isolation(_));
         assert!(found == is_isolation && (found || matches!(error, WasmError::Host(_))), "{error}");
         assert!(error.to_string().contains(reason), "{error}");

@@ -2,7 +2,7 @@
 
 use super::ISOLATED;
 use bytes::Bytes;
-use jobraft_executors::wasm::{ChildCommand, IsolatedWasmExecutor, WasmConfig, WasmExecutor};
+use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmExecutor};
 use jobraft_protocol::{Completion, Digest, Error, ErrorCode, Failure, JobId, LeasedJob, LogTime, QueueName, Task};
 use jobraft_sdk::{Executor, JobContext, ModuleSource};
 use sha2::{Digest as _, Sha256};
@@ -90,12 +90,9 @@ impl Worker {
         change(&mut config);
         let modules = Arc::new(Modules::default());
         let source: Arc<dyn ModuleSource> = modules.clone();
-        let executor: Arc<dyn Executor> = if ISOLATED {
-            Arc::new(IsolatedWasmExecutor::new(config, host(), source).unwrap())
-        } else {
-            Arc::new(WasmExecutor::new(config, source).unwrap())
-        };
-        Self { executor, modules, cache: None }
+        let executor =
+            if ISOLATED { WasmExecutor::isolated(config, host(), source) } else { WasmExecutor::new(config, source) };
+        Self { executor: Arc::new(executor.unwrap()), modules, cache: None }
     }
 
     /// Runs the text of a module, with a lease and a run timeout that last.
