@@ -7,16 +7,15 @@ use crate::auth::{self, Need};
 use crate::machine::File;
 use crate::modules::{ModuleError, give};
 use crate::transport::{CloseCode, FrameSender};
-use jobraft_protocol::{Error, ErrorCode, ModuleManifest, ModuleRef};
+use jobraft_protocol::{Error, ModuleManifest, ModuleRef};
 
 /// Serves a download.
 pub(super) async fn run(api: &Api, client: &Client, module: ModuleRef, mut sender: FrameSender) {
     let result: Result<(), ModuleError> = async {
         let opened = open(api, client, &module).await;
-        let is_refused =
-            matches!(&opened, Err(error) if matches!(error.code, ErrorCode::Forbidden | ErrorCode::Unauthenticated));
-        if is_refused || api.audit.has_all() {
-            client.tell(&api.audit, "download", vec![format!("module {module}")], Outcome::of(&opened)).await;
+        let outcome = Outcome::of(&opened);
+        if outcome.is_denial() || api.audit.has_all() {
+            client.tell(&api.audit, "download", vec![format!("module {module}")], outcome).await;
         }
         match opened {
             Ok((manifest, file)) => {

@@ -4,9 +4,7 @@ use super::request::Answer;
 use super::session::Session;
 use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
-use jobraft_protocol::{
-    EnqueueOutcome, Error, ErrorCode, JobAction, NewToken, Request, Response, Setting, TokenChange,
-};
+use jobraft_protocol::{EnqueueOutcome, Error, JobAction, NewToken, Request, Response, Setting, TokenChange};
 use std::fmt::Display;
 
 /// Things of one request that are named; the number of the others stands behind them.
@@ -34,10 +32,6 @@ impl Trail {
 
     /// Tells what came of it.
     pub(super) async fn end(self, session: &Session, answer: &Answer) {
-        let is_forbidden = matches!(answer, Err(error) if error.code == ErrorCode::Forbidden);
-        if !is_forbidden && !self.always {
-            return;
-        }
         let outcome = match answer {
             Ok(response) => match refused_parts(response) {
                 0 => Outcome::Done,
@@ -45,6 +39,9 @@ impl Trail {
             },
             Err(error) => Outcome::Failed(error.clone()),
         };
+        if !outcome.is_denial() && !self.always {
+            return;
+        }
         session.client.tell(&session.api.audit, self.request, self.on, outcome).await;
     }
 }

@@ -61,6 +61,11 @@ impl Outcome {
         result.as_ref().map_or_else(|error| Self::Failed(error.clone()), |_| Self::Done)
     }
 
+    /// Whether who asked may not, or did not prove who they are.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Failed(error) if matches!(error.code, ErrorCode::Forbidden | ErrorCode::Unauthenticated))
+    }
+
     /// Whether it was turned down for a reason that lies with who asked, and not because it could not be done just then.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Failed(error)

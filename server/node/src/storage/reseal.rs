@@ -1,10 +1,10 @@
 //! Writes anew what is not sealed as it would be now: to begin sealing, to end it, or to do without a former key.
 
-use super::database::{Database, crc32};
+use super::database::Database;
 use super::log_db::{self, LOG};
 use super::log_writer::record_crc;
 use super::state_db::STATE;
-use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, item_place, open_item};
+use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, open_item, sealed_item};
 use super::{Seal, StorageError};
 use rusqlite::Transaction;
 use std::path::Path;
@@ -130,12 +130,11 @@ fn items(transaction: &Transaction<'_>, path: &Path, seal: &Seal) -> Result<Look
         looked.rows += 1;
         if !seal.is_current(written) {
             let opened = open_item(kind, key, written, seal, path)?;
-            let body = seal.seal(&item_place(kind, key), &opened).into_owned();
-            changed.push((kind.to_owned(), key.to_owned(), body));
+            let (crc, body) = sealed_item(kind, key, &opened, seal);
+            changed.push((kind.to_owned(), key.to_owned(), crc, body.into_owned()));
         }
     }
-    for (kind, key, body) in &changed {
-        let crc = crc32(&[kind.as_bytes(), key.as_bytes(), body]);
+    for (kind, key, crc, body) in &changed {
         let sql = "UPDATE items SET crc = ?3, body = ?4 WHERE kind = ?1 AND key = ?2";
         transaction.prepare_cached(sql).and_then(|mut put| put.execute((kind, key, crc, body))).map_err(&failed)?;
     }

@@ -103,7 +103,7 @@ fn job_place(id: &[u8]) -> [&[u8]; 2] {
 }
 
 /// Where an item's body belongs.
-pub(super) fn item_place<'a>(kind: &'a str, key: &'a str) -> [&'a [u8]; 3] {
+fn item_place<'a>(kind: &'a str, key: &'a str) -> [&'a [u8]; 3] {
     [b"item", kind.as_bytes(), key.as_bytes()]
 }
 
@@ -116,6 +116,16 @@ pub(super) fn open_item<'a>(
     path: &Path,
 ) -> Result<Cow<'a, [u8]>, StorageError> {
     seal.open(&item_place(kind, key), body, path, || format!("{kind} {key:?}"))
+}
+
+/// The checksum and the body of an item with this body, as it is written.
+pub(super) fn sealed_item<'a>(kind: &str, key: &str, opened: &'a [u8], seal: &Seal) -> (u32, Cow<'a, [u8]>) {
+    let body = seal.seal(&item_place(kind, key), opened);
+    (item_crc(kind, key, &body), body)
+}
+
+fn item_crc(kind: &str, key: &str, body: &[u8]) -> u32 {
+    crc32(&[kind.as_bytes(), key.as_bytes(), body])
 }
 
 /// A job's id as it stands in its column.
@@ -160,7 +170,7 @@ pub(super) fn checked_item<'a>(row: &'a Row<'_>, path: &Path) -> Result<(&'a str
         Ok((kind, key, body, row.get::<_, u32>(2)?))
     };
     let (kind, key, body, crc) = read().map_err(|error| unreadable(path, error, "an item's row"))?;
-    if crc == crc32(&[kind.as_bytes(), key.as_bytes(), body]) {
+    if crc == item_crc(kind, key, body) {
         return Ok((kind, key, body));
     }
     Err(StorageError::corrupt(path, format!("the checksum of {kind} {key:?} is wrong")))
@@ -229,8 +239,7 @@ pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item], seal: &Sea
         let (kind, key) = (row.table.as_str(), row.key.as_str());
         match &row.body {
             Some(body) => {
-                let body = seal.seal(&item_place(kind, key), body);
-                let crc = crc32(&[kind.as_bytes(), key.as_bytes(), &body]);
+                let (crc, body) = sealed_item(kind, key, body, seal);
                 transaction
                     .prepare_cached("INSERT OR REPLACE INTO items (kind, key, crc, body) VALUES (?1, ?2, ?3, ?4)")?
                     .execute((kind, key, crc, body))?
