@@ -8,7 +8,7 @@ use clap::Args;
 use jobraft_node::config::{ConfigError, Source};
 use jobraft_node::tls::TlsFiles;
 use jobraft_protocol::limits::QUEUE_WEIGHT_MAX;
-use jobraft_protocol::{NodeAddress, QueueName, Signer};
+use jobraft_protocol::{Namespace, NodeAddress, QueueName, Signer};
 use jobraft_sdk::{Client, ClientConfig, Credential, Pem, SdkError};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -53,6 +53,10 @@ pub(crate) struct ConnectionArgs {
     /// JOBRAFT_TOKEN with the token itself]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The namespace of what is asked for [default: the one of this client's credential, which for an administrator of
+    /// the cluster is `default`]
+    #[arg(long, env = "JOBRAFT_NAMESPACE", global = true, value_name = "NAME")]
+    namespace: Option<Namespace>,
     /// A file that says all of these [default: ./jobraft-data/client.toml, which `jobraft dev` writes]
     #[arg(long, env = "JOBRAFT_CONTEXT", global = true, value_name = "FILE")]
     context: Option<PathBuf>,
@@ -68,6 +72,7 @@ pub(crate) struct Context {
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) namespace: Option<Namespace>,
     #[serde(default, skip_serializing)]
     pub(crate) worker: WorkerContext,
 }
@@ -136,6 +141,7 @@ pub(crate) struct Connection {
     pub(crate) endpoints: Vec<NodeAddress>,
     pub(crate) ca: PathBuf,
     pub(crate) credential: Credential,
+    pub(crate) namespace: Option<Namespace>,
 }
 
 impl Context {
@@ -208,6 +214,7 @@ impl ConnectionArgs {
             endpoints: endpoints.clone(),
             ca: either(&self.ca, &context.ca, "the cluster's CA certificate", "--ca FILE")?,
             credential: self.credential(context)?,
+            namespace: self.namespace.clone().or_else(|| context.namespace.clone()),
         })
     }
 
@@ -257,12 +264,14 @@ impl Connection {
     /// Of a client that has these files.
     pub(crate) fn of(endpoints: Vec<NodeAddress>, files: TlsFiles) -> Self {
         let TlsFiles { ca, cert, key, .. } = files;
-        Self { endpoints, ca, credential: Credential::Certificate { cert: cert.into(), key: key.into() } }
+        let credential = Credential::Certificate { cert: cert.into(), key: key.into() };
+        Self { endpoints, ca, credential, namespace: None }
     }
 
     /// The SDK's settings.
     pub(crate) fn config(&self) -> ClientConfig {
-        ClientConfig::of(self.endpoints.clone(), self.ca.clone().into(), self.credential.clone()).agent(AGENT)
+        let of = ClientConfig::of(self.endpoints.clone(), self.ca.clone().into(), self.credential.clone());
+        ClientConfig { namespace: self.namespace.clone(), ..of.agent(AGENT) }
     }
 
     /// Connects.

@@ -143,6 +143,9 @@ fn hint_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::QueueFull => {
             "try again later, or let `job enqueue --wait-when-full 1m` do so; `jobraft queue set` raises the limit"
         }
+        ErrorCode::QuotaExceeded => {
+            "see what there is with `jobraft namespace list`; an administrator raises the quota with `jobraft namespace set`"
+        }
         ErrorCode::QueueDraining => "open it again with `jobraft queue resume`",
         ErrorCode::QueueUnknown => {
             "see which there are with `jobraft queue list`; make one with `jobraft apply` or `jobraft queue set`"

@@ -62,6 +62,9 @@ pub enum ErrorCode {
     /// The queue holds as many waiting jobs, or as many bytes of them, as it may; [`Error::retry_after_ms`] says when to
     /// try again. Nothing was done.
     QueueFull,
+    /// The namespace has as much as its quota permits; [`Error::retry_after_ms`], if it is there, says when to try again.
+    /// Nothing was done.
+    QuotaExceeded,
     /// The queue takes no new jobs until it is resumed.
     QueueDraining,
     /// There is no such queue, and an enqueue may not make one here.
@@ -131,6 +134,7 @@ impl ErrorCode {
             Self::TooMany => "too_many",
             Self::IdOutsideWindow => "id_outside_window",
             Self::QueueFull => "queue_full",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::QueueDraining => "queue_draining",
             Self::QueueUnknown => "queue_unknown",
             Self::Conflict => "conflict",

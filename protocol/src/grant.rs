@@ -1,10 +1,11 @@
-//! What a client may do: its roles, the queues that it covers, and whether it sees what jobs carry.
+//! What a client may do: its roles, the namespace and the queues that it covers, and whether it sees what jobs carry.
 //!
 //! What each role may ask for is decided by the nodes; here stands only what a credential says, and how it is spelled.
 
+use crate::Namespace;
 use crate::bounded::texts;
 use crate::limits::GRANT_PATTERNS_MAX;
-use crate::name::{NameError, check as check_name};
+use crate::name::{NameError, check_local};
 use crate::text::text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -73,7 +74,10 @@ pub enum GrantError {
     Role(String),
     /// Not a pattern.
     #[error("a queue pattern is a queue's name, the beginning of one and *, or * alone: {0}")]
-    Pattern(#[from] NameError),
+    Pattern(NameError),
+    /// Not the name of a namespace.
+    #[error(transparent)]
+    Namespace(NameError),
     /// No pattern at all.
     #[error("no queue is covered: leave the patterns out to cover all, or name one")]
     NoPattern,
@@ -88,14 +92,14 @@ const SHOWN_CHARS_MAX: usize = 64;
 fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     match text.strip_suffix('*') {
         Some("") => Ok(()),
-        Some(beginning) => check_name(what, beginning),
-        None => check_name(what, text),
+        Some(beginning) => check_local(what, beginning),
+        None => check_local(what, text),
     }
 }
 
 text! {
     /// Which queues are meant: one (`emails`), those that begin so (`shop/*`), or all (`*`).
-    QueuePattern, "queue pattern", NameError
+    QueuePattern, "queue pattern", NameError, check
 }
 
 impl QueuePattern {
@@ -120,6 +124,8 @@ impl QueuePattern {
 #[serde(try_from = "Said")]
 pub struct Grant {
     roles: BTreeSet<ClientRole>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<Namespace>,
     queues: Vec<QueuePattern>,
     payloads: bool,
 }
@@ -128,6 +134,8 @@ pub struct Grant {
 #[derive(Deserialize)]
 struct Said {
     roles: BTreeSet<ClientRole>,
+    #[serde(default)]
+    namespace: Option<Namespace>,
     #[serde(deserialize_with = "texts")]
     queues: Vec<QueuePattern>,
     payloads: bool,
@@ -136,24 +144,31 @@ struct Said {
 impl TryFrom<Said> for Grant {
     type Error = GrantError;
 
-    fn try_from(Said { roles, queues, payloads }: Said) -> Result<Self, GrantError> {
-        Self::said(roles, Some(queues), Some(payloads))
+    fn try_from(Said { roles, namespace, queues, payloads }: Said) -> Result<Self, GrantError> {
+        Ok(Self { namespace, ..Self::said(roles, Some(queues), Some(payloads))? })
     }
 }
 
 impl Grant {
-    /// Of these roles, for all queues, seeing what jobs carry as [`ClientRole::sees_payloads`] says. Of no role: nothing.
+    /// Of these roles, confined to no namespace, for all queues, seeing what jobs carry as [`ClientRole::sees_payloads`] says. Of no role: nothing.
     #[must_use]
     pub fn new(roles: impl IntoIterator<Item = ClientRole>) -> Self {
         let roles: BTreeSet<ClientRole> = roles.into_iter().collect();
         let payloads = roles.iter().any(|role| role.sees_payloads());
-        Self { roles, queues: vec![QueuePattern::all()], payloads }
+        Self { roles, namespace: None, queues: vec![QueuePattern::all()], payloads }
     }
 
-    /// Of an administrator: everything.
+    /// Of an administrator of the cluster: everything.
     #[must_use]
     pub fn admin() -> Self {
         Self::new([ClientRole::Admin])
+    }
+
+    /// The same in this namespace only.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
     }
 
     /// The same for these queues only; `*` among them stands for all.
@@ -209,7 +224,32 @@ impl Grant {
         self.roles.contains(&role)
     }
 
-    /// The queues that it covers; one pattern at least.
+    /// The namespace to which it is confined. Without one it is of the whole cluster for an administrator, and of the default
+    /// namespace for anybody else.
+    #[must_use]
+    pub const fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref()
+    }
+
+    /// Whether it is of the whole cluster, in any namespace, and not only of one.
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        self.namespace.is_none() && self.is(ClientRole::Admin)
+    }
+
+    /// The namespace in which its holder is without asking for another one.
+    #[must_use]
+    pub fn home(&self) -> Namespace {
+        self.namespace.clone().unwrap_or_default()
+    }
+
+    /// Whether its holder may enter a namespace.
+    #[must_use]
+    pub fn enters(&self, namespace: &Namespace) -> bool {
+        self.is_of_cluster() || self.home() == *namespace
+    }
+
+    /// The queues that it covers, within its namespace; one pattern at least.
     #[must_use]
     pub fn queues(&self) -> &[QueuePattern] {
         &self.queues
@@ -221,13 +261,13 @@ impl Grant {
         self.payloads
     }
 
-    /// Whether it covers a queue, or anything else whose name is matched as that of a queue.
+    /// Whether it covers a queue of its namespace, or anything else there whose name is matched as that of a queue.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
         self.queues.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether it covers everything that begins so.
+    /// Whether it covers everything in its namespace that begins so.
     #[must_use]
     pub fn covers_beginning(&self, beginning: &str) -> bool {
         self.queues.iter().any(|pattern| {
@@ -236,14 +276,14 @@ impl Grant {
         })
     }
 
-    /// Whether it covers everything.
+    /// Whether it covers everything in its namespace.
     #[must_use]
     pub fn covers_all(&self) -> bool {
         self.queues.iter().any(|pattern| pattern.as_str() == "*")
     }
 }
 
-/// For people: `producer,worker for shop/*, sees no payloads`.
+/// For people: `producer,worker in namespace acme for shop/*, sees no payloads`.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
@@ -253,6 +293,9 @@ impl fmt::Display for Grant {
         }
         if self.roles.is_empty() {
             f.write_str("no role")?;
+        }
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in namespace {namespace}")?;
         }
         if !self.covers_all() {
             separator = " for ";

@@ -1,5 +1,7 @@
 //! Keys that programs choose: longer and freer than names, since they often hold other systems' ids.
 
+use crate::Namespace;
+use crate::namespace::SEPARATOR;
 use crate::text::text;
 
 /// The longest key, in bytes.
@@ -32,7 +34,16 @@ pub enum KeyError {
     },
 }
 
-fn check(what: &'static str, text: &str) -> Result<(), KeyError> {
+/// Lets through what is a key within a namespace, or a [full](crate::namespace) one.
+fn check_full(what: &'static str, text: &str) -> Result<(), KeyError> {
+    match text.split_once(SEPARATOR) {
+        Some((namespace, local)) if Namespace::new(namespace).is_ok() => check_local(what, local),
+        _ => check_local(what, text),
+    }
+}
+
+/// Lets through what is a key within a namespace.
+fn check_local(what: &'static str, text: &str) -> Result<(), KeyError> {
     if text.is_empty() {
         return Err(KeyError::Empty { what });
     }
@@ -46,24 +57,27 @@ fn check(what: &'static str, text: &str) -> Result<(), KeyError> {
 }
 
 text!(
-    /// What must be unique: at most one job holds it at a time, in the whole cluster and across queues. Put the queue's
+    /// What must be unique: at most one job of a namespace holds it at a time, across queues. Put the queue's
     /// or the task's name into it where that is what is meant.
     UniqueKey,
     "unique key",
-    KeyError
+    KeyError,
+    check_full
 );
 text!(
     /// What jobs of one queue have in common that are to share it with the others: a tenant, an account, a host that is
     /// called. Groups of one queue take turns, and each can be limited.
     GroupKey,
     "group key",
-    KeyError
+    KeyError,
+    check_local
 );
 text!(
     /// The name of a value in the cluster's state: see [`crate::StateWrite`].
     StateKey,
     "state key",
-    KeyError
+    KeyError,
+    check_full
 );
 
 #[cfg(test)]

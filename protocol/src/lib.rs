@@ -20,6 +20,7 @@ pub mod limits;
 pub mod list;
 pub mod module;
 pub mod name;
+pub mod namespace;
 pub mod request;
 pub mod schedule;
 pub mod settings;
@@ -46,6 +47,7 @@ pub use key::{GroupKey, KeyError, StateKey, UniqueKey};
 pub use list::{JobAction, JobFilter, JobPage, JobSummary};
 pub use module::{ModuleManifest, ModuleRef};
 pub use name::{Label, ModuleName, NameError, QueueName, ScheduleName, TaskName};
+pub use namespace::{Namespace, NamespaceChange, NamespaceQuota, NamespaceSetting, NamespaceView, NotLocal};
 pub use request::{
     ClientFrame, ClientHello, Consistency, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
 };

@@ -289,3 +289,12 @@ pub const UPLOADS_PER_NAME_MAX: usize = 2;
 pub const UPLOAD_MS_MAX: u64 = 15 * 60 * 1_000;
 /// Requests whose commands wait for a place in the log; beyond, requests are refused with `overloaded`.
 pub const PROPOSALS_WAITING_MAX: usize = 65_536;
+
+/// The longest name of a namespace, in bytes.
+pub const NAMESPACE_BYTES_MAX: usize = 32;
+/// The most namespaces of a cluster, those that were deleted included; a further one is refused with `too_many`.
+pub const NAMESPACES_MAX: usize = 10_000;
+/// The most namespaces in one page of a list of them.
+pub const NAMESPACE_LIST_MAX: u32 = 1_000;
+/// The largest quota of anything.
+pub const NAMESPACE_QUOTA_MAX: u64 = 1 << 50;

@@ -2,7 +2,8 @@
 
 use crate::job::EndReason;
 use crate::{
-    BatchId, GroupKey, JobId, JobState, Label, LogTime, Progress, QueueName, Task, UniqueKey, WorkerId, bounded, limits,
+    BatchId, GroupKey, JobId, JobState, Label, LogTime, Namespace, Progress, QueueName, Task, UniqueKey, WorkerId,
+    bounded, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,9 @@ pub struct JobFilter {
     /// In one of these states.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub states: Vec<JobState>,
+    /// In a queue of this namespace; absent: of any. Said by the node that is asked, and by nobody on the wire.
+    #[serde(skip)]
+    pub namespace: Option<Namespace>,
     /// Running this: a handler's name, or `sha256:` and a module's digest, as [`Task`] prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,

@@ -1,5 +1,8 @@
-//! Names that people choose: of queues, tasks, modules, schedules, and of jobs within a workflow. Bounded, printable, safe in logs and on a shell line.
+//! Names that people choose: of queues, tasks, modules, schedules, and of jobs within a workflow. Bounded, printable, safe in
+//! logs and on a shell line. Of queues, modules and schedules there are [full](crate::namespace) names too.
 
+use crate::Namespace;
+use crate::namespace::SEPARATOR;
 use crate::text::text;
 
 /// The longest name of any kind, in bytes.
@@ -34,7 +37,16 @@ pub enum NameError {
     },
 }
 
-pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+/// Lets through what is a name within a namespace, or a full one.
+pub(crate) fn check_full(what: &'static str, text: &str) -> Result<(), NameError> {
+    match text.split_once(SEPARATOR) {
+        Some((namespace, local)) => Namespace::new(namespace).and_then(|_| check_local(what, local)),
+        None => check_local(what, text),
+    }
+}
+
+/// Lets through what is a name within a namespace.
+pub(crate) fn check_local(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
     }
@@ -50,22 +62,22 @@ pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
 
 text! {
     /// The name of a queue, such as `emails` or `tenant/42:resize`.
-    QueueName, "queue name", NameError
+    QueueName, "queue name", NameError, check_full
 }
 text! {
     /// The name of a task that a worker has a native handler for, such as `send_email`.
-    TaskName, "task name", NameError
+    TaskName, "task name", NameError, check_local
 }
 text! {
     /// A movable pointer to a module, such as `wordcount@1.2.0`; resolved and pinned at enqueue.
-    ModuleName, "module name", NameError
+    ModuleName, "module name", NameError, check_full
 }
 text! {
     /// What a job or a batch is called within a workflow, for people and for the jobs that come after it: `part-7`. Need not
     /// be unique.
-    Label, "label", NameError
+    Label, "label", NameError, check_local
 }
 text! {
     /// The name of a schedule, such as `nightly-report`.
-    ScheduleName, "schedule name", NameError
+    ScheduleName, "schedule name", NameError, check_full
 }

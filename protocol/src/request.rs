@@ -6,9 +6,10 @@
 use crate::{
     BatchId, BatchView, CancelNotice, ClusterSettings, ClusterStatus, Completion, Digest, EnqueueOutcome, Error,
     Extended, Failure, GroupKey, GroupView, JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint,
-    LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, NewBatch, NewJob,
-    NodeAddress, NodeId, Progress, QueueName, QueueStats, ScheduleName, ScheduleView, Setting, StateKey, StateValue,
-    TokenChange, TokenName, TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder, WorkerView, bounded,
+    LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, NamespaceChange,
+    NamespaceView, NewBatch, NewJob, NodeAddress, NodeId, Progress, QueueName, QueueStats, ScheduleName, ScheduleView,
+    Setting, StateKey, StateValue, TokenChange, TokenName, TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder,
+    WorkerView, bounded,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,9 +34,18 @@ pub enum StreamOpen {
         /// Signatures of it, besides those that it has.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         signatures: Vec<ModuleSignature>,
+        /// As in [`ClientHello`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<Namespace>,
     },
     /// Asks for a module: answered by `Result<ModuleManifest, Error>`, then its bytes, unframed, and the end of the stream.
-    Download(ModuleRef),
+    Download {
+        /// Which.
+        module: ModuleRef,
+        /// As in [`ClientHello`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<Namespace>,
+    },
 }
 
 /// Who opens a session.
@@ -43,6 +53,17 @@ pub enum StreamOpen {
 pub struct ClientHello {
     /// Program and version, for logs: `jobraft-cli/0.1.0`.
     pub agent: String,
+    /// The namespace of all that is asked for; absent: the one to which its credential is confined, or the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+}
+
+impl ClientHello {
+    /// Of a client that says nothing of namespaces.
+    #[must_use]
+    pub fn new(agent: impl Into<String>) -> Self {
+        Self { agent: agent.into(), namespace: None }
+    }
 }
 
 /// Who answers.
@@ -59,6 +80,9 @@ pub struct ServerHello {
     pub leader: Option<LeaderHint>,
     /// The node's software, for logs: `jobraft/0.1.0`.
     pub agent: String,
+    /// The namespace of the session.
+    #[serde(default)]
+    pub namespace: Namespace,
 }
 
 /// A request and the number that its answer will carry, chosen by the client, unique among those under way.
@@ -456,6 +480,22 @@ pub enum Request {
         #[serde(default)]
         consistency: Consistency,
     },
+    /// Makes, changes or removes a namespace; answers [`Response::Done`].
+    ChangeNamespace {
+        /// Which, and how.
+        change: NamespaceChange,
+    },
+    /// Lists the namespaces that the asker may enter, by name; answers [`Response::Namespaces`].
+    ListNamespaces {
+        /// Only names behind this one: where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Namespace>,
+        /// How many at most; at most [`crate::limits::NAMESPACE_LIST_MAX`].
+        limit: u32,
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
     /// The cluster as this node knows it; answers [`Response::Cluster`].
     ClusterStatus,
     /// Adds a node that runs with an empty data directory at `address`: first as a learner, and, once it has caught up and
@@ -522,6 +562,8 @@ impl Request {
             Self::ResolveModule { .. } => "resolve_module",
             Self::ChangeToken { .. } => "change_token",
             Self::ListTokens { .. } => "list_tokens",
+            Self::ChangeNamespace { .. } => "change_namespace",
+            Self::ListNamespaces { .. } => "list_namespaces",
             Self::ClusterStatus => "cluster_status",
             Self::AddNode { .. } => "add_node",
             Self::RemoveNode { .. } => "remove_node",
@@ -590,6 +632,8 @@ pub enum Response {
     /// Tokens, by name; fewer than were asked for only at the end, or where a page has as many bytes as one answer takes: an
     /// empty page is the end.
     Tokens(Vec<TokenView>),
+    /// Namespaces, by name; fewer than were asked for only at the end.
+    Namespaces(Vec<NamespaceView>),
     /// The cluster.
     Cluster(ClusterStatus),
     /// The leader now.

@@ -1,12 +1,25 @@
 //! Checked texts: what names and keys have in common.
 
-/// A type that holds a text which `check` let through, and is cheap to clone.
+use crate::namespace::{SEPARATOR, SEPARATOR_SHOWN};
+use std::borrow::Cow;
+
+/// A full name as people see it in the logs of nodes.
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(SEPARATOR) {
+        text.replace(SEPARATOR, SEPARATOR_SHOWN.encode_utf8(&mut [0; 4])).into()
+    } else {
+        text.into()
+    }
+}
+
+/// A type that holds a text which `$check` let through, and is cheap to clone.
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $error:ident) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $error:ident, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(pub(crate) std::sync::Arc<str>);
 
         impl $name {
             #[doc = concat!("Checks `text` and makes it a ", $what, ".")]
@@ -14,13 +27,19 @@ macro_rules! text {
             /// # Errors
             #[doc = concat!("A [`", stringify!($error), "`], which says what is permitted.")]
             pub fn new(text: &str) -> Result<Self, $error> {
-                check($what, text)?;
+                $check($what, text)?;
                 Ok(Self(text.into()))
             }
 
             #[doc = concat!("The ", $what, " as text.")]
             #[must_use]
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }
@@ -47,13 +66,13 @@ macro_rules! text {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(&self.0)
+                f.pad(&crate::text::shown(&self.0))
             }
         }
 
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{:?}", &*self.0)
+                write!(f, "{:?}", crate::text::shown(&self.0))
             }
         }
     };

@@ -1,8 +1,9 @@
 //! Tokens: secrets that stand for a client where it has no certificate. The cluster keeps their hashes, and what they permit.
 
-use crate::name::{NameError, check as check_name};
+use crate::name::{NameError, check_local};
+use crate::namespace::SEPARATOR;
 use crate::text::text;
-use crate::{Digest, Grant, LogTime};
+use crate::{Digest, Grant, LogTime, Namespace};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -14,15 +15,19 @@ pub const TOKEN_PREFIX: &str = "jrt_";
 pub const TOKEN_NAME_BYTES_MAX: usize = 64;
 
 fn check(what: &'static str, text: &str) -> Result<(), NameError> {
-    match text.len() {
-        ..=TOKEN_NAME_BYTES_MAX => check_name(what, text),
+    let local = match text.split_once(SEPARATOR) {
+        Some((namespace, local)) => Namespace::new(namespace).map(|_| local)?,
+        None => text,
+    };
+    match local.len() {
+        ..=TOKEN_NAME_BYTES_MAX => check_local(what, local),
         bytes => Err(NameError::TooLong { what, bytes, max: TOKEN_NAME_BYTES_MAX }),
     }
 }
 
 text! {
     /// What a token is called, and whoever shows it: `ci`.
-    TokenName, "token name", NameError
+    TokenName, "token name", NameError, check
 }
 
 /// Not the text of a token.

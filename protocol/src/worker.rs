@@ -1,6 +1,6 @@
 //! Workers as the cluster knows them.
 
-use crate::{JobId, LogTime, QueueName, WorkerId, bounded};
+use crate::{JobId, LogTime, Namespace, QueueName, WorkerId, bounded};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -22,6 +22,9 @@ pub struct WorkerInfo {
     /// whatever stands there.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,
+    /// The namespace in which it works. Set as the owner is.
+    #[serde(default, skip_serializing_if = "Namespace::is_default")]
+    pub namespace: Namespace,
 }
 
 /// What a worker has been told to do.

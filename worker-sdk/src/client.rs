@@ -332,6 +332,8 @@ fn is_idempotent(request: &Request) -> bool {
         | Request::OrderWorker { .. }
         | Request::ChangeToken { .. }
         | Request::ListTokens { .. }
+        | Request::ChangeNamespace { .. }
+        | Request::ListNamespaces { .. }
         | Request::GetJob { .. }
         | Request::GetBatch { .. }
         | Request::GetSchedule { .. }
@@ -358,7 +360,7 @@ fn is_idempotent(request: &Request) -> bool {
     }
 }
 
-const READS: [&str; 16] = [
+const READS: [&str; 17] = [
     "get_job",
     "get_batch",
     "get_schedule",
@@ -370,6 +372,7 @@ const READS: [&str; 16] = [
     "list_modules",
     "list_workers",
     "list_tokens",
+    "list_namespaces",
     "list_state",
     "get_state",
     "get_settings",

@@ -1,6 +1,6 @@
 //! What a client must be told: where the cluster is, and how it shows who it is itself.
 
-use jobraft_protocol::NodeAddress;
+use jobraft_protocol::{Namespace, NodeAddress};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +64,8 @@ pub struct ClientConfig {
     pub crl: Option<Pem>,
     /// How this client shows who it is.
     pub credential: Credential,
+    /// The namespace of all that it asks for. `None`: the one to which its credential is confined, or the default one.
+    pub namespace: Option<Namespace>,
     /// Program and version, for the nodes' logs.
     pub agent: String,
     /// How long a call may take, retries included.
@@ -111,6 +113,7 @@ impl ClientConfig {
             ca,
             crl: None,
             credential,
+            namespace: None,
             agent: concat!("jobraft-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_timeout: REQUEST_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
@@ -121,6 +124,13 @@ impl ClientConfig {
     #[must_use]
     pub fn crl(mut self, crl: impl Into<Pem>) -> Self {
         self.crl = Some(crl.into());
+        self
+    }
+
+    /// The same, in this namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
         self
     }
 

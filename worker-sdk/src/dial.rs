@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub(crate) struct Dialer {
     config: quinn::ClientConfig,
     token: Option<TokenSecret>,
-    agent: String,
+    hello: ClientHello,
     subscribers: Arc<Subscribers>,
     io: Handle,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) fn new(
         Proof { tls, token }: Proof,
-        agent: String,
+        hello: ClientHello,
         subscribers: Arc<Subscribers>,
         io: Handle,
     ) -> Result<Self, ConnectFailure> {
@@ -51,7 +51,7 @@ impl Dialer {
             .max_concurrent_uni_streams(VarInt::from_u32(0));
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
-        Ok(Self { config, token, agent, subscribers, io })
+        Ok(Self { config, token, hello, subscribers, io })
     }
 
     /// A session with the node at `address`.
@@ -84,7 +84,7 @@ impl Dialer {
         if let Some(token) = &self.token {
             authenticate(&connection, token).await?;
         }
-        let open = StreamOpen::Session(ClientHello { agent: self.agent.clone() });
+        let open = StreamOpen::Session(self.hello.clone());
         let open = encode(&open).map_err(|error| ConnectFailure::Closed(error.to_string()))?;
         let (mut send, receive) = connection.open_bi().await.map_err(|error| explain(&error))?;
         let mut receive = FrameReader::new(receive);

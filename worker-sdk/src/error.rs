@@ -196,6 +196,14 @@ impl FailedAttempt {
             _ => None,
         }
     }
+
+    /// What the node said, if no other node would say anything else: such as that this client may not enter its namespace.
+    pub(crate) fn refused_for_good(&self) -> Option<&Error> {
+        match &self.failure {
+            ConnectFailure::Refused(error) if error.code.retry() == Retry::Never => Some(error),
+            _ => None,
+        }
+    }
 }
 
 struct Tried<'a>(&'a [FailedAttempt]);

@@ -101,6 +101,7 @@ mod ids;
 mod io_thread;
 pub mod listing;
 mod modules;
+mod namespaces;
 pub mod producer;
 pub mod requests;
 mod router;

@@ -9,8 +9,8 @@ use crate::session::{CallError, Session};
 use bytes::Bytes;
 use jobraft_protocol::limits::{CHUNK_BYTES, MODULE_BYTES_MAX};
 use jobraft_protocol::{
-    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Request, Response,
-    Retry, StreamOpen,
+    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, Request,
+    Response, Retry, StreamOpen,
 };
 use sha2::{Digest as _, Sha256};
 use std::future::Future;
@@ -72,7 +72,13 @@ impl Client {
             let text = format!("a module of {size} bytes exceeds the limit of {MODULE_BYTES_MAX}");
             return Err(SdkError::TooLarge(text));
         }
-        let open = StreamOpen::Upload { digest: digest_of(&bytes), size, name, signatures };
+        let open = StreamOpen::Upload {
+            digest: digest_of(&bytes),
+            size,
+            name,
+            signatures,
+            namespace: self.config().namespace.clone(),
+        };
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
         let mut pauses = backoff();
         loop {
@@ -116,7 +122,7 @@ impl Client {
         let mut pauses = backoff();
         loop {
             let failure = match self.router().session().await {
-                Ok(session) => match download(&session, &module).await {
+                Ok(session) => match download(&session, &module, self.config().namespace.clone()).await {
                     Ok(found) => return Ok(found),
                     Err(Transfer::Local(error)) => return Err(error),
                     Err(error) => self.transfer_failed("download module", &session, error)?,
@@ -236,8 +242,13 @@ async fn upload(
     answer(&mut receive).await
 }
 
-async fn download(session: &Session, module: &ModuleRef) -> Result<(ModuleManifest, Bytes), Transfer> {
-    let (mut send, mut receive) = open_stream(session, &StreamOpen::Download(module.clone())).await?;
+async fn download(
+    session: &Session,
+    module: &ModuleRef,
+    namespace: Option<Namespace>,
+) -> Result<(ModuleManifest, Bytes), Transfer> {
+    let (mut send, mut receive) =
+        open_stream(session, &StreamOpen::Download { module: module.clone(), namespace }).await?;
     let _ = send.finish();
     let manifest = answer(&mut receive).await?;
     let broken = |text: String| Transfer::Local(SdkError::Protocol(text));

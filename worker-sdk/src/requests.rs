@@ -416,7 +416,7 @@ fn as_many<T>(count: usize, answers: Vec<T>) -> Result<Vec<T>, SdkError> {
     Err(SdkError::Protocol(format!("it gave {} answers where {count} were due", answers.len())))
 }
 
-/// The place of a job that a full queue refused, and when to come back.
+/// The place of a job that a full queue, or a namespace without room, refused, and when to come back.
 fn refused_as_full((place, outcome): (usize, &EnqueueOutcome)) -> Option<(usize, u64)> {
     match outcome {
         EnqueueOutcome::Refused(error) => full_pause_ms(error).map(|pause| (place, pause)),
@@ -425,10 +425,15 @@ fn refused_as_full((place, outcome): (usize, &EnqueueOutcome)) -> Option<(usize,
 }
 
 fn full_pause_ms(error: &Error) -> Option<u64> {
-    (error.code == ErrorCode::QueueFull).then(|| error.retry_after_ms.unwrap_or(FULL_PAUSE_MS))
+    match error.code {
+        ErrorCode::QueueFull => Some(error.retry_after_ms.unwrap_or(FULL_PAUSE_MS)),
+        // Of some quotas time alone gives no more.
+        ErrorCode::QuotaExceeded => error.retry_after_ms,
+        _ => None,
+    }
 }
 
-/// How long to wait before what a full queue refused is sent again; `None` if it is refused for another reason, or there is
+/// How long to wait before what a full queue or namespace refused is sent again; `None` if it is refused for another reason, or there is
 /// no time for that.
 pub(crate) fn full_pause(error: &Error, deadline: Instant) -> Option<Duration> {
     let pause = Duration::from_millis(full_pause_ms(error)?);

@@ -14,7 +14,7 @@ use crate::session::{Session, Subscribers};
 use crate::sync::lock;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use jobraft_protocol::{Error, ErrorCode, LeaderHint, NodeAddress};
+use jobraft_protocol::{ClientHello, Error, ErrorCode, LeaderHint, NodeAddress};
 use rand::seq::SliceRandom;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
@@ -197,7 +197,9 @@ impl Router {
 
     fn dialer(&self) -> Result<Dialer, ConnectFailure> {
         let proof = self.credentials.current(&self.config);
-        Dialer::new(proof, self.config.agent.clone(), Arc::clone(&self.subscribers), self.io.handle().clone())
+        let ClientConfig { agent, namespace, .. } = &self.config;
+        let hello = ClientHello { agent: agent.clone(), namespace: namespace.clone() };
+        Dialer::new(proof, hello, Arc::clone(&self.subscribers), self.io.handle().clone())
     }
 
     /// The hinted node, then all others in random order, so that a cluster's clients spread.
@@ -275,7 +277,10 @@ impl Router {
             }
             // No other one will come.
             (Some(error), _) => Err(SdkError::Unauthenticated(error)),
-            (None, _) => Err(SdkError::Unreachable(failures)),
+            (None, _) => match failures.iter().find_map(FailedAttempt::refused_for_good) {
+                Some(error) => Err(SdkError::Refused(error.clone())),
+                None => Err(SdkError::Unreachable(failures)),
+            },
         }
     }
 

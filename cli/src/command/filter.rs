@@ -54,6 +54,7 @@ impl FilterArgs {
         let before = |age| LogTime::from_ms(now.as_ms().saturating_sub(value::milliseconds(age)));
         let filter = JobFilter {
             queues: self.queues.clone(),
+            namespace: None,
             states: self.states.clone(),
             task: self.task.clone(),
             key: self.unique.clone(),

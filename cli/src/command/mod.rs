@@ -17,6 +17,7 @@ mod fleet;
 mod grant;
 mod job;
 mod module;
+mod namespace;
 mod node;
 mod private;
 mod queue;
@@ -76,6 +77,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Module(module::ModuleArgs),
     Cluster(cluster::ClusterArgs),
+    Namespace(namespace::NamespaceArgs),
     Token(token::TokenArgs),
     Certs(certs::CertsArgs),
     Storage(storage::StorageArgs),
@@ -107,6 +109,7 @@ impl Cli {
             Command::Fleet(args) => logged(&log, "warn", args.run()),
             Command::State(args) => logged(&log, "warn", args.run()),
             Command::Apply(args) => logged(&log, "warn", args.run()),
+            Command::Namespace(args) => logged(&log, "warn", args.run()),
             Command::Token(args) => logged(&log, "warn", args.run()),
             Command::Module(args) => logged(&log, "warn", args.run()),
             Command::Cluster(args) => logged(&log, "warn", args.run()),

@@ -172,7 +172,10 @@ async fn an_upload_whose_digest_differs_is_refused() {
     let wasm = wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"_start\")))").unwrap();
     let digest = Digest([7; 32]);
     let (mut sender, mut receiver) = connection.open().await.unwrap();
-    sender.send(&StreamOpen::Upload { digest, size: wasm.len() as u64, name: None, signatures: vec![] }).await.unwrap();
+    sender
+        .send(&StreamOpen::Upload { digest, size: wasm.len() as u64, name: None, signatures: vec![], namespace: None })
+        .await
+        .unwrap();
     sender.send_bytes(wasm.into()).await.unwrap();
     sender.finish().await.unwrap();
     let answer: Result<ModuleManifest, Error> = receiver.recv().await.unwrap().unwrap();

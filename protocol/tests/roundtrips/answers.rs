@@ -4,9 +4,9 @@ use crate::draw::Draw;
 use jobraft_protocol::{
     AttemptError, BatchState, BatchView, CancelNotice, ClusterSettings, ClusterStatus, EndReason, EnqueueOutcome,
     Error, ErrorCode, Extended, FailureKind, FencingToken, GroupSettings, GroupView, JobPage, JobSummary, JobView,
-    LeaderHint, LeaseView, LeasedJob, MemberStatus, ModuleManifest, OnFailure, Predecessor, Push, QueueSettings,
-    QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue, TokenView, Withheld, WorkerOrder,
-    WorkerView,
+    LeaderHint, LeaseView, LeasedJob, MemberStatus, ModuleManifest, NamespaceQuota, NamespaceView, OnFailure,
+    Predecessor, Push, QueueSettings, QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue,
+    TokenView, Withheld, WorkerOrder, WorkerView,
 };
 
 fn hint(draw: &mut Draw) -> LeaderHint {
@@ -27,6 +27,7 @@ pub(crate) fn hello(draw: &mut Draw) -> ServerHello {
         time: draw.time(),
         leader: draw.maybe(hint),
         agent: draw.text(),
+        namespace: draw.namespace(),
     }
 }
 
@@ -304,7 +305,28 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         Response::Modules(draw.some(module)),
         Response::Module(module(draw)),
         Response::Tokens(draw.some(token)),
+        Response::Namespaces(draw.some(namespace)),
         Response::Cluster(cluster),
         Response::Leader(draw.node()),
     ]
+}
+
+fn namespace(draw: &mut Draw) -> NamespaceView {
+    let quota = NamespaceQuota {
+        jobs: draw.maybe(Draw::number),
+        bytes: draw.maybe(Draw::number),
+        rate: draw.maybe(Draw::rate),
+        queues: draw.maybe(Draw::number),
+        modules: draw.maybe(Draw::number),
+    };
+    NamespaceView {
+        name: draw.namespace(),
+        created_at: draw.maybe(Draw::time),
+        created_by: draw.text(),
+        quota,
+        jobs: draw.number(),
+        bytes: draw.number(),
+        queues: draw.number(),
+        modules: draw.number(),
+    }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use jobraft_protocol::{
     After, Backoff, BackoffCurve, BatchId, ClientRole, Digest, FencingToken, Grant, JobId, JobState, JobTemplate,
-    LeaseRef, LogTime, ModuleSignature, NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate, Schedule,
-    SignatureBytes, Signer, Start, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
+    LeaseRef, LogTime, ModuleSignature, Namespace, NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate,
+    Schedule, SignatureBytes, Signer, Start, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
 };
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -102,6 +102,7 @@ impl Draw {
         let roles = self.some(|draw| draw.pick(&ClientRole::ALL));
         let grant = Grant::new(roles).with_payloads(self.yes());
         let queues = vec![self.name(), self.name()];
+        let grant = if self.yes() { grant.in_namespace(self.namespace()) } else { grant };
         if self.yes() { grant } else { grant.for_queues(queues).expect("there are two") }
     }
 
@@ -141,7 +142,12 @@ impl Draw {
             queues: self.some(Self::name),
             concurrency: self.small(),
             owner: self.text(),
+            namespace: self.namespace(),
         }
+    }
+
+    pub(crate) fn namespace(&mut self) -> Namespace {
+        if self.yes() { Namespace::default() } else { self.name() }
     }
 
     pub(crate) fn backoff(&mut self) -> Backoff {

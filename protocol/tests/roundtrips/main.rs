@@ -6,7 +6,7 @@ mod requests;
 
 use draw::Draw;
 use jobraft_protocol::frame::{self, HEADER_BYTES};
-use jobraft_protocol::{ClientFrame, ServerFrame, StreamOpen, limits};
+use jobraft_protocol::{ClientFrame, Namespace, NotLocal, ServerFrame, StreamOpen, limits};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +45,21 @@ proptest! {
         }
         for open in requests::every_opening(&mut draw) {
             survives(&open);
+        }
+    }
+
+    #[test]
+    fn a_request_enters_a_namespace_once(seed: u64) {
+        let (mut draw, acme) = (Draw::new(seed), "acme".parse::<Namespace>().expect("a name"));
+        for request in requests::every(&mut draw) {
+            let (mut same, mut entered) = (request.clone(), request.clone());
+            prop_assert_eq!(same.enter(&Namespace::default()), Ok(()));
+            prop_assert_eq!(&same, &request);
+            prop_assert_eq!(entered.enter(&acme), Ok(()));
+            // What says a namespace itself is nothing that a client may ask for.
+            let again = [entered.clone().enter(&Namespace::default()), entered.clone().enter(&acme)];
+            prop_assert_eq!(again, if entered == request { [Ok(()); 2] } else { [Err(NotLocal); 2] });
+            survives(&ClientFrame { id: 1, request: entered });
         }
     }
 

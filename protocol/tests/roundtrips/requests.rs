@@ -3,8 +3,8 @@
 use crate::draw::Draw;
 use jobraft_protocol::{
     ClientHello, Completion, Consistency, Failure, FailureKind, GroupSetting, JobAction, JobFilter, ModuleRef,
-    NewBatch, NewToken, QueueMode, QueueSetting, Request, Retention, Setting, StateWrite, StreamOpen, TokenChange,
-    TokenSecret, WorkerOrder,
+    NamespaceChange, NamespaceSetting, NewBatch, NewToken, QueueMode, QueueSetting, Request, Retention, Setting,
+    StateWrite, StreamOpen, TokenChange, TokenSecret, WorkerOrder,
 };
 
 fn consistency(draw: &mut Draw) -> Consistency {
@@ -17,14 +17,15 @@ fn module(draw: &mut Draw) -> ModuleRef {
 
 pub(crate) fn every_opening(draw: &mut Draw) -> Vec<StreamOpen> {
     vec![
-        StreamOpen::Session(ClientHello { agent: draw.text() }),
+        StreamOpen::Session(ClientHello { agent: draw.text(), namespace: draw.maybe(Draw::namespace) }),
         StreamOpen::Upload {
             digest: draw.digest(),
             size: draw.number(),
             name: draw.maybe(Draw::name),
             signatures: draw.some(Draw::signature),
+            namespace: draw.maybe(Draw::namespace),
         },
-        StreamOpen::Download(module(draw)),
+        StreamOpen::Download { module: module(draw), namespace: draw.maybe(Draw::namespace) },
         StreamOpen::Authenticate(TokenSecret::new(draw.digest().0)),
     ]
 }
@@ -46,6 +47,8 @@ fn of_jobs(draw: &mut Draw) -> Vec<Request> {
     };
     let filter = JobFilter {
         queues: draw.some(Draw::name),
+        // Not on the wire.
+        namespace: None,
         states: draw.some(Draw::state),
         task: draw.maybe(Draw::text),
         key: draw.maybe(Draw::name),
@@ -149,6 +152,12 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Request> {
         Request::ResolveModule { module: module(draw) },
         Request::ListTokens { after: draw.maybe(Draw::name), limit: draw.small(), consistency: consistency(draw) },
         Request::ChangeToken { change: change(draw) },
+        Request::ChangeNamespace { change: ruling(draw) },
+        Request::ListNamespaces {
+            after: draw.maybe(Draw::namespace),
+            limit: draw.small(),
+            consistency: consistency(draw),
+        },
         Request::ClusterStatus,
         Request::AddNode { node: draw.node(), address: draw.address(), learner: draw.yes() },
         Request::RemoveNode { node: draw.node() },
@@ -199,4 +208,20 @@ fn settings(draw: &mut Draw) -> Vec<Setting> {
     all.extend(of_queue.into_iter().map(|setting| Setting::Queue(draw.name(), setting)));
     all.extend(of_group.into_iter().map(|setting| Setting::Group(draw.name(), draw.name(), setting)));
     all
+}
+
+fn ruling(draw: &mut Draw) -> NamespaceChange {
+    let setting = |draw: &mut Draw| match draw.below(5) {
+        0 => NamespaceSetting::Jobs(draw.maybe(Draw::number)),
+        1 => NamespaceSetting::Bytes(draw.maybe(Draw::number)),
+        2 => NamespaceSetting::Rate(draw.maybe(Draw::rate)),
+        3 => NamespaceSetting::Queues(draw.maybe(Draw::number)),
+        _ => NamespaceSetting::Modules(draw.maybe(Draw::number)),
+    };
+    let (name, quota) = (draw.namespace(), draw.some(setting));
+    match draw.below(3) {
+        0 => NamespaceChange::Create { name, quota },
+        1 => NamespaceChange::Set { name, quota },
+        _ => NamespaceChange::Delete { name },
+    }
 }

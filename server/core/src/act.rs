@@ -6,14 +6,15 @@
 use crate::admission::invalid;
 use crate::group::GroupIndex;
 use crate::job::{Job, cut};
+use crate::namespaces::Taken;
 use crate::record::{EndedRecord, JobRecord, decode};
 use crate::retention::DeadJob;
 use crate::transition::{self, Next};
 use crate::waits::Waits;
 use crate::{Core, Event, Outcome, Target};
 use jobraft_protocol::{
-    CancelNotice, EndReason, Error, ErrorCode, JobAction, JobId, JobState, LeaseRef, QueueName, UniqueKey, UniqueScope,
-    limits,
+    CancelNotice, EndReason, Error, ErrorCode, JobAction, JobId, JobState, LeaseRef, Namespace, QueueName, UniqueKey,
+    UniqueScope, limits,
 };
 
 impl Core {
@@ -199,6 +200,7 @@ impl Core {
         let mut job = Box::new(Job::from_record(record, queue, GroupIndex::PLAIN));
         let name = self.index.queues.get(queue).stats.queue.clone();
         self.check_room(&name, 1, job.waiting_bytes())?;
+        self.check_quota(name.as_str(), Taken { jobs: 1, bytes: job.waiting_bytes(), ..Taken::default() })?;
         let claim = job.unique().filter(|unique| !matches!(unique.scope, UniqueScope::ForMs(_))).cloned();
         if let Some(unique) = &claim
             && let Some(holder) = self.keys.holder(&unique.key, self.now)
@@ -260,7 +262,13 @@ impl Core {
         if self.index.queues.index_of(to) == Some(job.queue) {
             return Ok(());
         }
+        let from = &self.index.queues.get(job.queue).stats.queue;
+        if Namespace::name_of(from.as_str()) != Namespace::name_of(to.as_str()) {
+            return Err(invalid(format!("job {id} may not leave its namespace")));
+        }
         self.check_room(to, 1, job.waiting_bytes())?;
+        let makes_queue = self.index.queues.index_of(to).is_none();
+        self.check_quota(to.as_str(), Taken { queues: u64::from(makes_queue), ..Taken::default() })?;
         let key = self.index.queues.get(job.queue).groups.key(job.group).cloned();
         let is_new = key.as_ref().is_some_and(|key| !self.index.queues.has_group(to, key));
         self.check_groups(usize::from(is_new))?;

@@ -5,10 +5,11 @@
 
 use crate::act::conflict;
 use crate::keys::period_end;
+use crate::namespaces::Taken;
 use crate::{Core, Target};
 use jobraft_protocol::{
-    BatchId, Error, ErrorCode, JobId, JobState, LogTime, NewJob, OnConflict, QueueMode, QueueName, Start, Task, Unique,
-    UniqueKey, limits,
+    BatchId, Error, ErrorCode, JobId, JobState, LogTime, Namespace, NewJob, OnConflict, QueueMode, QueueName, Start,
+    Task, Unique, UniqueKey, limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,6 +75,20 @@ pub(crate) struct Parent {
 }
 
 impl Claimed<'_> {
+    /// What is taken of a namespace's quota in all, if this is as well. Whatever is claimed in one step is of one namespace,
+    /// and the job that ends in it makes room for one.
+    fn and(&self, taken: Taken) -> Taken {
+        let (jobs, bytes) = self.room.values().fold((0, 0), |sum, room| (sum.0 + room.0, sum.1 + room.1));
+        let ends = u64::from(self.circumstances.parent.is_some());
+        Taken {
+            jobs: (jobs + taken.jobs).saturating_sub(ends),
+            bytes: bytes + taken.bytes,
+            queues: self.queues as u64 + taken.queues,
+            modules: taken.modules,
+            starts: jobs + taken.starts,
+        }
+    }
+
     fn room(&self, queue: &QueueName) -> (u64, u64) {
         self.room.get(queue).copied().unwrap_or_default()
     }
@@ -181,7 +196,7 @@ impl Core {
         let parent = claimed.circumstances.parent;
         self.check_id(new.id, parent.map(|parent| parent.leased_at))?;
         let run_at = self.check_values(new)?;
-        self.check_task(&new.task)?;
+        self.check_task(&new.queue, &new.task)?;
         self.check_after(new, claimed)?;
         self.check_batch(new, claimed)?;
         if let Some(unique) = &new.unique {
@@ -196,7 +211,9 @@ impl Core {
                         return Ok(Admission::Sibling);
                     }
                     let (jobs, bytes) = claimed.room(queue);
-                    self.check_room(queue, jobs, bytes + new.payload.len() as u64)?;
+                    let bytes_more = new.payload.len() as u64;
+                    self.check_room(queue, jobs, bytes + bytes_more)?;
+                    self.check_quota(queue.as_str(), claimed.and(Taken { bytes: bytes_more, ..Taken::default() }))?;
                 }
                 return Ok(Admission::Sibling);
             } else if let Some(holder) = self.holder(&unique.key, parent.map(|parent| parent.job)) {
@@ -214,19 +231,23 @@ impl Core {
             return Err(self.too_many_queues());
         }
         self.check_room(&new.queue, jobs + 1, bytes + new_bytes(new))?;
+        self.check_quota(new.queue.as_str(), claimed.and(self.takes(new, claimed)))?;
         if !claimed.circumstances.groups_are_checked {
             self.check_group(new, claimed.groups)?;
         }
         Ok(Admission::Create(run_at))
     }
 
-    pub(crate) fn check_task(&self, task: &Task) -> Result<(), Error> {
+    /// What a new job takes of its namespace's quota.
+    fn takes(&self, new: &NewJob, claimed: &Claimed<'_>) -> Taken {
+        let makes_queue = self.index.queues.index_of(&new.queue).is_none() && !claimed.room.contains_key(&new.queue);
+        Taken { jobs: 1, bytes: new_bytes(new), queues: u64::from(makes_queue), modules: 0, starts: 1 }
+    }
+
+    pub(crate) fn check_task(&self, queue: &QueueName, task: &Task) -> Result<(), Error> {
         match task {
-            Task::Module(digest) if !self.catalog.contains(digest) => {
-                let text = format!("no module sha256:{digest} in this cluster: push it first");
-                Err(Error::new(ErrorCode::ModuleUnknown, text))
-            }
-            _ => Ok(()),
+            Task::Module(digest) => self.check_module(queue, digest),
+            Task::Handler(_) => Ok(()),
         }
     }
 
@@ -245,7 +266,11 @@ impl Core {
             if !named.insert(before) {
                 return Err(invalid(format!("it comes after job {before} twice: name it once")));
             }
-            if self.how_ended(before, &claimed.circumstances).is_none() {
+            let is_elsewhere =
+                |queue: &QueueName| Namespace::name_of(queue.as_str()) != Namespace::name_of(new.queue.as_str());
+            if self.how_ended(before, &claimed.circumstances).is_none()
+                || self.queue_of(before).is_some_and(is_elsewhere)
+            {
                 let text = format!("it comes after job {before}, which never was, was deleted, or is kept no longer");
                 return Err(Error::new(ErrorCode::NotFound, text));
             }
@@ -280,7 +305,7 @@ impl Core {
             return Ok(());
         }
         let is_of_parent = circumstances.parent.is_some_and(|parent| parent.batch == Some(id));
-        self.batches.check(id, is_of_parent, claimed.batches.get(&id).copied().unwrap_or(0))
+        self.batches.check(id, &new.queue, is_of_parent, claimed.batches.get(&id).copied().unwrap_or(0))
     }
 
     /// There may be one more group, if it makes one.
@@ -330,6 +355,10 @@ impl Core {
         let others = queue.stats.waiting_bytes - replaced as u64 + claimed.room(&queue.stats.queue).1;
         if payload && others + new.payload.len() as u64 > queue.stats.settings.bytes_max() {
             return Err(queue_full(&queue.stats.queue, "bytes of waiting jobs", queue.stats.settings.bytes_max()));
+        }
+        let bytes = (new.payload.len() as u64).saturating_sub(replaced as u64);
+        if payload && bytes > 0 {
+            self.check_quota(new.queue.as_str(), claimed.and(Taken { bytes, ..Taken::default() }))?;
         }
         Ok(Admission::Replace(holder, run_at))
     }

@@ -10,7 +10,8 @@ use crate::job::{Job, Membership};
 use crate::record::{BatchRecord, Callback, encode};
 use crate::{Core, Event, Outcome, Row, Table, Target};
 use jobraft_protocol::{
-    BatchId, BatchState, BatchView, Error, ErrorCode, JobId, JobState, LogTime, NewBatch, NewJob, QueueName, limits,
+    BatchId, BatchState, BatchView, Error, ErrorCode, JobId, JobState, LogTime, Namespace, NewBatch, NewJob, QueueName,
+    limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -91,9 +92,10 @@ impl BatchRecord {
 }
 
 impl Batches {
-    /// Refuses one more job, besides `claimed` others, unless the batch takes it.
-    pub(crate) fn check(&self, id: BatchId, is_of_own_job: bool, claimed: u64) -> Result<(), Error> {
-        let Some(batch) = self.by_id.get(&id) else { return Err(not_found(id)) };
+    /// Refuses one more job of this queue, besides `claimed` others, unless the batch takes it.
+    pub(crate) fn check(&self, id: BatchId, queue: &QueueName, is_of_own_job: bool, claimed: u64) -> Result<(), Error> {
+        let is_here = |batch: &&BatchRecord| batch.namespace.local(queue.as_str()).is_some();
+        let Some(batch) = self.by_id.get(&id).filter(is_here) else { return Err(not_found(id)) };
         if batch.cancelled || batch.sealed && !is_of_own_job {
             let state = if batch.cancelled { "cancelled" } else { "sealed" };
             let text = format!("batch {id} is {state} and takes no more jobs");
@@ -168,6 +170,21 @@ impl Batches {
         }
     }
 
+    /// Forgets those of a namespace, whatever they wait for.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let those = self.by_id.iter().filter(|(_, batch)| batch.namespace == *namespace);
+        for id in those.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(batch) = self.by_id.remove(&id) {
+                self.callback_bytes -= batch.callback_bytes();
+                if let Some(at) = batch.ended_at {
+                    self.ended.remove(&(at, id));
+                }
+                self.unsettled.remove(&id);
+                self.dirty.insert(id);
+            }
+        }
+    }
+
     fn insert(&mut self, id: BatchId, batch: BatchRecord) {
         self.callback_bytes += batch.callback_bytes();
         self.by_id.insert(id, batch);
@@ -191,10 +208,17 @@ impl Batches {
 }
 
 impl Core {
-    pub(crate) fn create_batch(&mut self, new: &NewBatch, known: &[Target]) -> Result<Outcome, Error> {
+    pub(crate) fn create_batch(
+        &mut self,
+        new: &NewBatch,
+        known: &[Target],
+        namespace: &Namespace,
+    ) -> Result<Outcome, Error> {
         let id = new.id;
-        if self.batches.by_id.contains_key(&id) {
-            return self.batch_outcome(id);
+        match self.batches.by_id.get(&id) {
+            Some(batch) if batch.namespace == *namespace => return self.batch_outcome(id),
+            Some(_) => return Err(Error::new(ErrorCode::Conflict, format!("there is another batch {id}"))),
+            None => {}
         }
         self.check_id(id.0, None)?;
         let mut ids: BTreeSet<JobId> = new.jobs.iter().map(|job| job.id).collect();
@@ -227,6 +251,7 @@ impl Core {
         let callback = |job: &Option<Box<NewJob>>| job.clone().map(|job| Callback { id: job.id, job: Some(job) });
         let record = BatchRecord {
             label: new.label.clone(),
+            namespace: namespace.clone(),
             created_at: self.now,
             since: self.counters.seq,
             ended_at: None,
@@ -261,7 +286,7 @@ impl Core {
     fn check_callback(&self, job: &NewJob) -> Result<(), Error> {
         self.check_id(job.id, None)?;
         self.check_values(job)?;
-        self.check_task(&job.task)?;
+        self.check_task(&job.queue, &job.task)?;
         if self.remembers(job.id) {
             return Err(Error::new(ErrorCode::Conflict, format!("job {} is there already", job.id)));
         }
@@ -357,11 +382,12 @@ impl Core {
         self.batches.by_id.get(&id).map(|batch| batch.view(id))
     }
 
-    /// Batches with ids less than `before`, from the newest back, at most `max`.
+    /// Batches of a namespace with ids less than `before`, from the newest back, at most `max`.
     #[must_use]
-    pub fn batches(&self, before: Option<BatchId>, max: usize) -> Vec<BatchView> {
+    pub fn batches(&self, namespace: &Namespace, before: Option<BatchId>, max: usize) -> Vec<BatchView> {
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
         let batches = self.batches.by_id.range((Bound::Unbounded, to)).rev();
+        let batches = batches.filter(|(_, batch)| batch.namespace == *namespace);
         batches.take(max).map(|(&id, batch)| batch.view(id)).collect()
     }
 
@@ -403,7 +429,11 @@ mod tests {
     }
 
     fn batch(seed: u8, jobs: Vec<NewJob>) -> Command {
-        Command::CreateBatch { batch: Box::new(NewBatch::new(BatchId(id(seed)), jobs)), known: Vec::new() }
+        Command::CreateBatch {
+            batch: Box::new(NewBatch::new(BatchId(id(seed)), jobs)),
+            known: Vec::new(),
+            namespace: Namespace::default(),
+        }
     }
 
     fn run(core: &mut Core, command: Command) -> Result<Outcome, Error> {
@@ -453,8 +483,12 @@ mod tests {
         let rows: Vec<JobRow> = core.take_changes().encode().jobs;
         run(&mut core, batch(2, Vec::new())).unwrap();
         let again = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), Vec::new()) };
-        run(&mut core, Command::CreateBatch { batch: Box::new(again), known: Vec::new() }).unwrap();
-        assert_eq!(core.batches(None, 9).len(), 1, "one made room for the other");
+        run(
+            &mut core,
+            Command::CreateBatch { batch: Box::new(again), known: Vec::new(), namespace: Namespace::default() },
+        )
+        .unwrap();
+        assert_eq!(core.batches(&Namespace::default(), None, 9).len(), 1, "one made room for the other");
         let target = |row: &JobRow| Target { job: row.id, row: Some(row.body.clone()) };
         let (targets, action) = (rows.iter().map(target).collect(), JobAction::Retry);
         run(&mut core, Command::Act { targets, action, only_in: Vec::new(), by: String::new() }).unwrap();
@@ -488,7 +522,7 @@ mod tests {
             let on_failure = Some(Box::new(job(seed + 2, other)));
             let new =
                 NewBatch { on_complete, on_failure, ..NewBatch::new(BatchId(id(seed)), vec![job(seed + 3, "q")]) };
-            Command::CreateBatch { batch: Box::new(new), known: Vec::new() }
+            Command::CreateBatch { batch: Box::new(new), known: Vec::new(), namespace: Namespace::default() }
         };
         assert_eq!(run(&mut core, calling(10, "r", "s")).unwrap_err().code, ErrorCode::TooMany);
         assert_eq!(core.queues().len(), 0, "a refused batch makes no queue");
@@ -501,7 +535,11 @@ mod tests {
     fn a_batch_takes_so_many_jobs_and_no_more() {
         let mut core = core();
         let new = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), vec![job(10, "q")]) };
-        run(&mut core, Command::CreateBatch { batch: Box::new(new), known: Vec::new() }).unwrap();
+        run(
+            &mut core,
+            Command::CreateBatch { batch: Box::new(new), known: Vec::new(), namespace: Namespace::default() },
+        )
+        .unwrap();
         core.batches.change(BatchId(id(1)), |batch| batch.ended[0] = limits::BATCH_JOBS_MAX - 2);
         let of_it = |seed| NewJob { batch: Some(BatchId(id(1))), ..job(seed, "q") };
         let two = vec![of_it(11), of_it(12)];
@@ -546,7 +584,7 @@ mod group_tests {
     }
 
     fn create(core: &mut Core, batch: NewBatch) -> Result<Outcome, Error> {
-        apply(core, Command::CreateBatch { batch: Box::new(batch), known: Vec::new() })
+        apply(core, Command::CreateBatch { batch: Box::new(batch), known: Vec::new(), namespace: Namespace::default() })
     }
 
     fn seal(core: &mut Core, seed: u8) {

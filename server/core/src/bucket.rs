@@ -32,7 +32,12 @@ impl Bucket {
 
     /// When it holds a whole token.
     pub(crate) fn next_token(&self, rate: &Rate) -> LogTime {
-        self.when_missing(rate, (rate.burst() - 1).saturating_mul(rate.per_ms))
+        self.when_holding(rate, 1)
+    }
+
+    /// When it holds so many tokens; as many as it can hold at most.
+    pub(crate) fn when_holding(&self, rate: &Rate, tokens: u64) -> LogTime {
+        self.when_missing(rate, rate.burst().saturating_sub(tokens).saturating_mul(rate.per_ms))
     }
 
     /// When it is full.

@@ -1,9 +1,14 @@
-//! Modules that jobs may name: manifests by digest, and names that point to them.
+//! Modules that jobs may name: manifests by digest, in which namespaces they are known, and names that point to them.
+//!
+//! The bytes of a module are the same wherever it is known, and so are its signatures. Who brought it, and what it is
+//! called, each namespace has for itself.
 
+use crate::namespaces::Taken;
 use crate::record::{self, NameRecord};
-use crate::{Row, Table};
+use crate::{Core, Event, Outcome, Row, Table};
 use jobraft_protocol::{
-    Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Signer, limits,
+    Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, QueueName, Signer,
+    limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +21,33 @@ fn new_signatures<'a>(
     manifest.signatures.iter().filter(move |new| signers.insert(new.signer))
 }
 
-/// All modules. Each manifest carries the names that point to it, sorted; `names` says the same the other way round.
+/// A module.
+#[derive(Clone, Debug)]
+struct Module {
+    /// Carries the names that point to it, of all namespaces, sorted; [`Catalog::names`] says the same the other way round.
+    manifest: ModuleManifest,
+    /// In which namespaces it is known, and who first brought it there.
+    holders: BTreeMap<Namespace, String>,
+}
+
+/// All modules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
-    modules: BTreeMap<Digest, ModuleManifest>,
+    modules: BTreeMap<Digest, Module>,
     names: BTreeMap<ModuleName, NameRecord>,
     dirty_modules: BTreeSet<Digest>,
+    dirty_holders: BTreeSet<(Namespace, Digest)>,
     dirty_names: BTreeSet<ModuleName>,
+}
+
+impl Module {
+    /// The module as a namespace knows it, if it does.
+    fn view(&self, namespace: &Namespace) -> Option<ModuleManifest> {
+        let owner = self.holders.get(namespace)?.clone();
+        let is_here = |name: &&ModuleName| namespace.local(name.as_str()).is_some();
+        let names = self.manifest.names.iter().filter(is_here).cloned().collect();
+        Some(ModuleManifest { owner, names, ..self.manifest.clone() })
+    }
 }
 
 impl Catalog {
@@ -30,16 +55,14 @@ impl Catalog {
         self.modules.contains_key(digest)
     }
 
-    /// All manifests, by digest.
-    pub(crate) fn modules(&self) -> impl Iterator<Item = &ModuleManifest> {
-        self.modules.values()
+    /// Whether the namespace of a full name knows a module.
+    fn is_known(&self, full: &str, digest: &Digest) -> bool {
+        self.modules.get(digest).is_some_and(|module| module.holders.contains_key(Namespace::name_of(full)))
     }
 
-    pub(crate) fn resolve(&self, module: &ModuleRef) -> Option<&ModuleManifest> {
-        match module {
-            ModuleRef::Digest(digest) => self.modules.get(digest),
-            ModuleRef::Name(name) => self.modules.get(&self.names.get(name)?.digest),
-        }
+    /// All manifests, by digest, and who brought them into which namespace.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&ModuleManifest, &BTreeMap<Namespace, String>)> {
+        self.modules.values().map(|module| (&module.manifest, &module.holders))
     }
 
     /// Who first gave something this name; `None` if nobody did.
@@ -47,37 +70,9 @@ impl Catalog {
         self.names.get(name).map(|record| record.owner.as_str())
     }
 
-    /// Adds a module that is not known yet and points a name to it. Says whether it is new; a known one stays as it is.
-    pub(crate) fn put(&mut self, manifest: &ModuleManifest, name: Option<&ModuleName>) -> Result<bool, Error> {
-        if manifest.size > limits::MODULE_BYTES_MAX {
-            let text = format!("the module has {} bytes, the limit is {}", manifest.size, limits::MODULE_BYTES_MAX);
-            return Err(Error::new(ErrorCode::TooLarge, text));
-        }
-        let is_new = !self.contains(&manifest.digest);
-        let name_is_new = name.is_some_and(|name| !self.names.contains_key(name));
-        if (is_new && self.modules.len() >= limits::MODULES_MAX)
-            || (name_is_new && self.names.len() >= limits::MODULES_MAX)
-        {
-            let text = format!("the cluster has {} modules or module names, the most it takes", limits::MODULES_MAX);
-            return Err(Error::new(ErrorCode::TooMany, text));
-        }
-        self.check_signatures(manifest)?;
-        if is_new {
-            self.insert(ModuleManifest { names: Vec::new(), signatures: Vec::new(), ..manifest.clone() });
-            self.dirty_modules.insert(manifest.digest);
-        }
-        self.sign(manifest);
-        if let Some(name) = name {
-            let owner = self.name_owner(name).unwrap_or(&manifest.owner).to_owned();
-            self.point(name.clone(), NameRecord { digest: manifest.digest, owner });
-            self.dirty_names.insert(name.clone());
-        }
-        Ok(is_new)
-    }
-
     /// Refuses signatures that would be too many with those that the module has.
     fn check_signatures(&self, manifest: &ModuleManifest) -> Result<(), Error> {
-        let has = self.modules.get(&manifest.digest).map_or(&[][..], |module| &module.signatures);
+        let has = self.modules.get(&manifest.digest).map_or(&[][..], |module| &module.manifest.signatures);
         let count = has.len() + new_signatures(has, manifest).count();
         if count > limits::MODULE_SIGNATURES_MAX && count > has.len() {
             let max = limits::MODULE_SIGNATURES_MAX;
@@ -91,47 +86,198 @@ impl Catalog {
 
     /// Adds the signatures of those who have not signed the module yet.
     fn sign(&mut self, manifest: &ModuleManifest) {
-        let Some(module) = self.modules.get_mut(&manifest.digest) else { return };
-        let new: Vec<ModuleSignature> = new_signatures(&module.signatures, manifest).cloned().collect();
+        let Some(Module { manifest: known, .. }) = self.modules.get_mut(&manifest.digest) else { return };
+        let new: Vec<ModuleSignature> = new_signatures(&known.signatures, manifest).cloned().collect();
         if !new.is_empty() {
-            module.signatures.extend(new);
+            known.signatures.extend(new);
             self.dirty_modules.insert(manifest.digest);
         }
     }
 
-    /// Inserts a manifest without names.
+    /// Inserts a manifest without names, known nowhere yet.
     pub(crate) fn insert(&mut self, manifest: ModuleManifest) {
-        self.modules.insert(manifest.digest, manifest);
+        self.modules.insert(manifest.digest, Module { manifest, holders: BTreeMap::new() });
+    }
+
+    /// Makes a module known in a namespace; says whether it is news there, or `None` if there is no such module.
+    pub(crate) fn hold(&mut self, namespace: &Namespace, digest: Digest, owner: &str) -> Option<bool> {
+        let holders = &mut self.modules.get_mut(&digest)?.holders;
+        if holders.contains_key(namespace) {
+            return Some(false);
+        }
+        holders.insert(namespace.clone(), owner.to_owned());
+        Some(true)
+    }
+
+    /// Before there were namespaces, a module was known in the one that has always been there.
+    pub(crate) fn hold_strays(&mut self) -> u64 {
+        let strays = self.modules.values().filter(|module| module.holders.is_empty());
+        let strays: Vec<_> = strays.map(|module| (module.manifest.digest, module.manifest.owner.clone())).collect();
+        for (digest, owner) in &strays {
+            self.hold(&Namespace::default(), *digest, owner);
+            self.dirty_holders.insert((Namespace::default(), *digest));
+        }
+        strays.len() as u64
     }
 
     /// Points a name to a module, away from the one that it pointed to.
     pub(crate) fn point(&mut self, name: ModuleName, record: NameRecord) {
         let to = record.digest;
         if let Some(former) = self.names.insert(name.clone(), record)
-            && let Some(manifest) = self.modules.get_mut(&former.digest)
+            && let Some(module) = self.modules.get_mut(&former.digest)
         {
-            manifest.names.retain(|other| *other != name);
+            module.manifest.names.retain(|other| *other != name);
         }
-        if let Some(manifest) = self.modules.get_mut(&to)
+        if let Some(Module { manifest, .. }) = self.modules.get_mut(&to)
             && let Err(place) = manifest.names.binary_search(&name)
         {
             manifest.names.insert(place, name);
         }
     }
 
+    /// Makes a namespace forget its modules and their names, and forgets those that are known nowhere else.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let is_here = |name: &ModuleName| namespace.local(name.as_str()).is_some();
+        self.modules.retain(|digest, module| {
+            if module.holders.remove(namespace).is_some() {
+                module.manifest.names.retain(|name| !is_here(name));
+                self.dirty_holders.insert((namespace.clone(), *digest));
+            }
+            let is_known = !module.holders.is_empty();
+            if !is_known {
+                self.dirty_modules.insert(*digest);
+            }
+            is_known
+        });
+        let gone: Vec<ModuleName> = self.names.keys().filter(|name| is_here(name)).cloned().collect();
+        for name in gone {
+            self.names.remove(&name);
+            self.dirty_names.insert(name);
+        }
+    }
+
     /// What changed since the last call.
     pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
         for digest in std::mem::take(&mut self.dirty_modules) {
-            if let Some(manifest) = self.modules.get(&digest) {
-                let body = record::encode(&ModuleManifest { names: Vec::new(), ..manifest.clone() });
-                rows.push(Row { table: Table::Module, key: digest.to_string(), body: Some(body) });
-            }
+            let module = self.modules.get(&digest);
+            let body = module.map(|Module { manifest, .. }| {
+                record::encode(&ModuleManifest { names: Vec::new(), ..manifest.clone() })
+            });
+            rows.push(Row { table: Table::Module, key: digest.to_string(), body });
+        }
+        for (namespace, digest) in std::mem::take(&mut self.dirty_holders) {
+            let owner = self.modules.get(&digest).and_then(|module| module.holders.get(&namespace));
+            let key = holder_row_key(&namespace, digest);
+            rows.push(Row { table: Table::ModuleHolder, key, body: owner.map(record::encode) });
         }
         for name in std::mem::take(&mut self.dirty_names) {
-            if let Some(record) = self.names.get(&name) {
-                let body = Some(record::encode(record));
-                rows.push(Row { table: Table::ModuleName, key: name.as_str().to_owned(), body });
-            }
+            let body = self.names.get(&name).map(record::encode);
+            rows.push(Row { table: Table::ModuleName, key: name.as_str().to_owned(), body });
         }
+    }
+}
+
+/// A line feed stands in no name.
+fn holder_row_key(namespace: &Namespace, digest: Digest) -> String {
+    format!("{namespace}\n{digest}")
+}
+
+/// Of which module in which namespace a row is.
+pub(crate) fn parse_holder_row_key(key: &str) -> Option<(Namespace, Digest)> {
+    let (namespace, digest) = key.split_once('\n')?;
+    Some((namespace.parse().ok()?, digest.parse().ok()?))
+}
+
+impl Core {
+    /// Makes a module known in a namespace, if it is not yet, and points a name of that namespace to it.
+    pub(crate) fn put_module(
+        &mut self,
+        manifest: &ModuleManifest,
+        name: Option<&ModuleName>,
+        namespace: &Namespace,
+    ) -> Result<Outcome, Error> {
+        if manifest.size > limits::MODULE_BYTES_MAX {
+            let text = format!("the module has {} bytes, the limit is {}", manifest.size, limits::MODULE_BYTES_MAX);
+            return Err(Error::new(ErrorCode::TooLarge, text));
+        }
+        self.check_new_module(namespace, &manifest.digest)?;
+        let catalog = &self.catalog;
+        let name_is_new = name.is_some_and(|name| !catalog.names.contains_key(name));
+        if name_is_new && catalog.names.len() >= limits::MODULES_MAX {
+            let text = format!("the cluster has {} names of modules, the most it takes", limits::MODULES_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        catalog.check_signatures(manifest)?;
+        let beginning = namespace.full("");
+        let is_new = !catalog.contains(&manifest.digest);
+        let is_news = !catalog.is_known(&beginning, &manifest.digest);
+        let catalog = &mut self.catalog;
+        if is_new {
+            catalog.insert(ModuleManifest { names: Vec::new(), signatures: Vec::new(), ..manifest.clone() });
+            catalog.dirty_modules.insert(manifest.digest);
+            self.events.push(Event::ModuleReady(manifest.digest));
+        }
+        catalog.sign(manifest);
+        if is_news {
+            catalog.hold(namespace, manifest.digest, &manifest.owner);
+            catalog.dirty_holders.insert((namespace.clone(), manifest.digest));
+            self.index.queues.namespaces.space_of(&beginning).modules += 1;
+        }
+        if let Some(name) = name {
+            let owner = catalog.name_owner(name).unwrap_or(&manifest.owner).to_owned();
+            catalog.point(name.clone(), NameRecord { digest: manifest.digest, owner });
+            catalog.dirty_names.insert(name.clone());
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Refuses a module for which there is no room in the cluster or in a namespace, unless it is known there.
+    ///
+    /// # Errors
+    /// `too_many` or `quota_exceeded`.
+    pub fn check_new_module(&self, namespace: &Namespace, digest: &Digest) -> Result<(), Error> {
+        if !self.catalog.contains(digest) && self.catalog.modules.len() >= limits::MODULES_MAX {
+            let text = format!("the cluster has {} modules, the most it takes", limits::MODULES_MAX);
+            return Err(Error::new(ErrorCode::TooMany, text));
+        }
+        let beginning = namespace.full("");
+        let is_news = !self.catalog.is_known(&beginning, digest);
+        self.check_quota(&beginning, Taken { modules: u64::from(is_news), ..Taken::default() })
+    }
+
+    /// Refuses a module that the namespace of a queue does not know.
+    pub(crate) fn check_module(&self, queue: &QueueName, digest: &Digest) -> Result<(), Error> {
+        if self.catalog.is_known(queue.as_str(), digest) {
+            return Ok(());
+        }
+        let text = format!("no module sha256:{digest} in this cluster: push it first");
+        Err(Error::new(ErrorCode::ModuleUnknown, text))
+    }
+
+    /// The digests of all modules, whoever knows them.
+    pub fn module_digests(&self) -> impl Iterator<Item = Digest> {
+        self.catalog.modules.keys().copied()
+    }
+
+    /// The modules that a namespace knows, by digest, each with its names there.
+    #[must_use]
+    pub fn modules(&self, namespace: &Namespace) -> Vec<ModuleManifest> {
+        self.catalog.modules.values().filter_map(|module| module.view(namespace)).collect()
+    }
+
+    /// The module that a reference means in a namespace, if it is known there. A name is a full one.
+    #[must_use]
+    pub fn resolve(&self, namespace: &Namespace, module: &ModuleRef) -> Option<ModuleManifest> {
+        let digest = match module {
+            ModuleRef::Digest(digest) => digest,
+            ModuleRef::Name(name) => &self.catalog.names.get(name)?.digest,
+        };
+        self.catalog.modules.get(digest)?.view(namespace)
+    }
+
+    /// The signatures of a module, wherever it is known.
+    #[must_use]
+    pub fn signatures(&self, digest: &Digest) -> &[ModuleSignature] {
+        self.catalog.modules.get(digest).map_or(&[], |module| &module.manifest.signatures)
     }
 }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use jobraft_protocol::{
     BackoffCurve, BatchId, BatchView, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
-    JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, NewBatch, NewJob, Progress,
-    QueueName, ScheduleName, Setting, Start, Task, TokenChange, TokenName, UniqueKey, WorkerId, WorkerInfo,
-    WorkerOrder,
+    JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, Namespace, NamespaceChange,
+    NewBatch, NewJob, Progress, QueueName, ScheduleName, Setting, Start, Task, TokenChange, TokenName, UniqueKey,
+    WorkerId, WorkerInfo, WorkerOrder, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,9 @@ pub enum Command {
         /// As in [`Command::Enqueue`].
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         known: Vec<Target>,
+        /// In which it is, with all of its jobs.
+        #[serde(default, skip_serializing_if = "Namespace::is_default")]
+        namespace: Namespace,
     },
     /// Lets a batch take no more jobs. Answers [`Outcome::Batch`].
     SealBatch {
@@ -188,6 +191,16 @@ pub enum Command {
         manifest: ModuleManifest,
         /// The name, if any.
         name: Option<ModuleName>,
+        /// In which it is known by that.
+        #[serde(default, skip_serializing_if = "Namespace::is_default")]
+        namespace: Namespace,
+    },
+    /// Makes, changes or removes a namespace. Answers [`Outcome::Done`].
+    ChangeNamespace {
+        /// Which, and how.
+        change: NamespaceChange,
+        /// Who asked for it.
+        by: String,
     },
 }
 
@@ -222,11 +235,12 @@ impl Command {
         ENVELOPE_BYTES
             + match self {
                 Self::Enqueue { jobs, known, .. } => jobs_bytes(jobs) + targets_bytes(known),
-                Self::CreateBatch { batch, known } => {
+                Self::CreateBatch { batch, known, namespace } => {
                     let callbacks = batch.on_complete.iter().chain(&batch.on_failure);
                     let callbacks = callbacks.map(|job| jobs_bytes(std::slice::from_ref(job))).sum::<usize>();
                     let label = batch.label.as_ref().map_or(0, |label| label.as_str().len());
-                    ENVELOPE_BYTES + label + callbacks + jobs_bytes(&batch.jobs) + targets_bytes(known)
+                    let texts = label + namespace.as_str().len();
+                    ENVELOPE_BYTES + texts + callbacks + jobs_bytes(&batch.jobs) + targets_bytes(known)
                 }
                 Self::Complete { completion, known, .. } => {
                     let Completion { result, log, jobs, state } = completion;
@@ -275,17 +289,27 @@ impl Command {
                         TokenChange::Rotate { .. } | TokenChange::Revoke { .. } => &[],
                     };
                     let patterns = patterns.iter().map(|pattern| FIELD_BYTES + pattern.as_str().len());
-                    2 * ENVELOPE_BYTES + change.name().as_str().len() + by.len() + patterns.sum::<usize>()
+                    let texts = change.name().as_str().len() + by.len() + limits::NAMESPACE_BYTES_MAX;
+                    2 * ENVELOPE_BYTES + texts + patterns.sum::<usize>()
                 }
                 Self::TokensUsed { tokens } => tokens.iter().map(|name| FIELD_BYTES + name.as_str().len()).sum(),
-                Self::PutModule { manifest, name } => {
+                Self::PutModule { manifest, name, namespace } => {
                     let imports = manifest.imports.iter().map(|import| FIELD_BYTES + import.len()).sum::<usize>();
                     let names = manifest.names.iter().chain(name).map(|name| FIELD_BYTES + name.as_str().len());
                     let signatures = manifest.signatures.len() * SIGNATURE_BYTES;
-                    ENVELOPE_BYTES + manifest.owner.len() + imports + names.sum::<usize>() + signatures
+                    let texts = manifest.owner.len() + FIELD_BYTES + namespace.as_str().len();
+                    ENVELOPE_BYTES + texts + imports + names.sum::<usize>() + signatures
+                }
+                Self::ChangeNamespace { change, by } => {
+                    let quota = match change {
+                        NamespaceChange::Create { quota, .. } | NamespaceChange::Set { quota, .. } => quota.len(),
+                        NamespaceChange::Delete { .. } => 0,
+                    };
+                    2 * ENVELOPE_BYTES + change.name().as_str().len() + by.len() + quota * ENVELOPE_BYTES
                 }
                 Self::RegisterWorker { info } => {
-                    names_bytes(&info.queues) + info.name.len() + info.agent.len() + info.owner.len()
+                    let texts = info.name.len() + info.agent.len() + info.owner.len() + info.namespace.as_str().len();
+                    names_bytes(&info.queues) + FIELD_BYTES + texts
                 }
                 Self::Tick { name, ticks, .. } => ENVELOPE_BYTES + name.as_str().len() + ticks.len() * NUMBER_BYTES,
                 Self::RunSchedule { name, .. } => name.as_str().len(),
@@ -505,11 +529,15 @@ pub enum Table {
     Schedule,
     /// Tokens, by name.
     Token,
+    /// Namespaces, by name.
+    Namespace,
+    /// Who brought a module into a namespace, by namespace and digest.
+    ModuleHolder,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Queue,
         Self::Module,
         Self::ModuleName,
@@ -521,6 +549,8 @@ impl Table {
         Self::Batch,
         Self::Schedule,
         Self::Token,
+        Self::Namespace,
+        Self::ModuleHolder,
     ];
 
     /// The table's name on disk.
@@ -538,6 +568,8 @@ impl Table {
             Self::Batch => "batch",
             Self::Schedule => "schedule",
             Self::Token => "token",
+            Self::Namespace => "namespace",
+            Self::ModuleHolder => "module_holder",
         }
     }
 }
@@ -578,8 +610,8 @@ mod tests {
 
     use super::*;
     use jobraft_protocol::{
-        After, Backoff, FencingToken, GroupSetting, JobTemplate, OnConflict, OnFailure, QueueSetting, Rate, Schedule,
-        StateKey, StateWrite, Unique, UniqueScope, cbor, limits,
+        After, Backoff, FencingToken, GroupSetting, JobTemplate, NamespaceSetting, OnConflict, OnFailure, QueueSetting,
+        Rate, Schedule, StateKey, StateWrite, Unique, UniqueScope, cbor,
     };
 
     fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(bytes: usize) -> T {
@@ -633,6 +665,7 @@ mod tests {
             queues: vec![name(128); 64],
             concurrency: u32::MAX,
             owner: name(128),
+            namespace: name(32),
         };
         let (worker, lease_ms) = (WorkerId(u64::MAX), u64::MAX);
         let commands = [
@@ -651,6 +684,7 @@ mod tests {
                     ..NewBatch::new(BatchId(lease.job), vec![largest(3)])
                 }),
                 known: vec![target.clone()],
+                namespace: name(32),
             },
             Command::SealBatch { batch: BatchId(lease.job), cancel: true },
             Command::RunSchedule { name: name(128), job: lease.job },
@@ -701,6 +735,19 @@ mod tests {
                 action: JobAction::Cancel { reason: "r".repeat(1_024), grace_ms: u64::MAX },
                 only_in: JobState::ALL.to_vec(),
                 by: "x".repeat(70),
+            },
+            Command::ChangeNamespace {
+                change: NamespaceChange::Create {
+                    name: name(32),
+                    quota: vec![
+                        NamespaceSetting::Jobs(Some(u64::MAX)),
+                        NamespaceSetting::Bytes(Some(u64::MAX)),
+                        NamespaceSetting::Rate(Some(rate)),
+                        NamespaceSetting::Queues(Some(u64::MAX)),
+                        NamespaceSetting::Modules(Some(u64::MAX)),
+                    ],
+                },
+                by: "x".repeat(103),
             },
         ];
         for command in commands {

@@ -1,6 +1,7 @@
 //! Settings: what queues and the cluster are set to, changed all at once or not at all.
 
 use crate::admission::invalid;
+use crate::namespaces::Taken;
 use crate::{Core, Outcome, schedule};
 use jobraft_protocol::{ClusterSettings, Error, ErrorCode, GroupKey, QueueName, ScheduleName, Setting, limits};
 use std::collections::BTreeSet;
@@ -28,6 +29,9 @@ impl Core {
         let queues = &self.index.queues;
         if !made.queues.is_empty() && queues.len() + made.queues.len() > self.bounds.queues {
             return Err(self.too_many_queues());
+        }
+        if let Some(first) = made.queues.first() {
+            self.check_quota(first.as_str(), Taken { queues: made.queues.len() as u64, ..Taken::default() })?;
         }
         self.check_groups(made.groups.len())?;
         let schedules = self.schedules.len() + made.schedules.len();

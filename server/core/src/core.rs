@@ -20,9 +20,7 @@ use crate::values::Values;
 use crate::waits::Waits;
 use crate::workers::Workers;
 use crate::{Applied, Command, Event, Outcome};
-use jobraft_protocol::{
-    ClusterSettings, Error, JobId, JobState, JobView, LogTime, ModuleManifest, ModuleRef, QueueName, QueueStats, limits,
-};
+use jobraft_protocol::{ClusterSettings, Error, JobId, JobState, JobView, LogTime, QueueName, QueueStats, limits};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
@@ -114,7 +112,7 @@ impl Core {
     fn run(&mut self, command: &Command) -> Result<Outcome, Error> {
         match command {
             Command::Enqueue { jobs, all_or_none, known } => self.enqueue(jobs, *all_or_none, known),
-            Command::CreateBatch { batch, known } => self.create_batch(batch, known),
+            Command::CreateBatch { batch, known, namespace } => self.create_batch(batch, known, namespace),
             Command::SealBatch { batch, cancel } => self.seal_batch(*batch, *cancel),
             Command::RunSchedule { name, job } => self.run_schedule(name, *job),
             Command::Tick { name, revision, ticks, passed_over, more } => {
@@ -136,12 +134,8 @@ impl Core {
             Command::Configure { settings } => self.configure(settings),
             Command::ChangeToken { change, by } => self.change_token(change, by),
             Command::TokensUsed { tokens } => Ok(self.tokens_used(tokens)),
-            Command::PutModule { manifest, name } => {
-                if self.catalog.put(manifest, name.as_ref())? {
-                    self.events.push(Event::ModuleReady(manifest.digest));
-                }
-                Ok(Outcome::Done)
-            }
+            Command::PutModule { manifest, name, namespace } => self.put_module(manifest, name.as_ref(), namespace),
+            Command::ChangeNamespace { change, by } => self.change_namespace(change, by),
         }
     }
 
@@ -296,17 +290,5 @@ impl Core {
     #[must_use]
     pub fn queues(&self) -> Vec<QueueStats> {
         self.index.queues.sorted().map(|queue| queue.stats.clone()).collect()
-    }
-
-    /// All modules, by digest, each with the names that point to it.
-    #[must_use]
-    pub fn modules(&self) -> Vec<ModuleManifest> {
-        self.catalog.modules().cloned().collect()
-    }
-
-    /// The module that a reference means, if it is known.
-    #[must_use]
-    pub fn resolve(&self, module: &ModuleRef) -> Option<ModuleManifest> {
-        self.catalog.resolve(module).cloned()
     }
 }

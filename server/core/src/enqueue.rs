@@ -110,6 +110,7 @@ impl Core {
             tick: origin.tick,
         };
         let queue = self.index.queues.intern(&new.queue);
+        self.index.queues.charge_namespace(queue, self.now);
         let job = Box::new(Job {
             queue,
             group: self.index.queues.intern_group(queue, new.group.as_ref()),

@@ -39,6 +39,7 @@ mod index;
 mod job;
 mod keys;
 mod lease;
+mod namespaces;
 mod ownership;
 mod queue;
 mod record;

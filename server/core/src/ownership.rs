@@ -2,7 +2,9 @@
 //! permitted to do. Nothing here changes anything, and nothing that `apply` does depends on it.
 
 use crate::Core;
-use jobraft_protocol::{JobId, LeaseRef, ModuleName, QueueName, ScheduleName, WorkerId};
+use jobraft_protocol::{
+    BatchId, JobId, LeaseRef, ModuleName, Namespace, QueueName, ScheduleName, WorkerId, WorkerInfo,
+};
 
 /// Whose a lease is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +48,16 @@ impl Core {
         }
     }
 
-    /// The queues that a worker says it serves; `None` if it is not known.
+    /// What a worker says of itself; `None` if it is not known.
     #[must_use]
-    pub fn worker_queues(&self, worker: WorkerId) -> Option<&[QueueName]> {
-        self.workers.get(worker).map(|worker| worker.info.queues.as_slice())
+    pub fn worker_info(&self, worker: WorkerId) -> Option<&WorkerInfo> {
+        self.workers.get(worker).map(|worker| &worker.info)
+    }
+
+    /// The namespace of a batch; `None` if it is not known.
+    #[must_use]
+    pub fn batch_namespace(&self, batch: BatchId) -> Option<&Namespace> {
+        self.batches.records().get(&batch).map(|batch| &batch.namespace)
     }
 
     /// Whose a lease is.

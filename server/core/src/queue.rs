@@ -7,6 +7,7 @@ use crate::Event;
 use crate::bucket::Bucket;
 use crate::group::{GroupIndex, Groups};
 use crate::job::Job;
+use crate::namespaces::{NamespaceIndex, Namespaces};
 use crate::record::GroupRecord;
 use crate::retention::Floors;
 use jobraft_protocol::{
@@ -23,6 +24,8 @@ pub(crate) struct QueueIndex(u32);
 pub(crate) struct Queue {
     /// Its name, counters and settings, as readers see them.
     pub(crate) stats: QueueStats,
+    /// The one that its name says.
+    pub(crate) namespace: NamespaceIndex,
     /// Its jobs by group, the ready ones in their order.
     pub(crate) groups: Groups,
     /// Of its rate.
@@ -91,6 +94,7 @@ impl Queue {
 /// All queues.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queues {
+    pub(crate) namespaces: Namespaces,
     by_index: Vec<Queue>,
     by_name: BTreeMap<QueueName, QueueIndex>,
     announced: Vec<QueueIndex>,
@@ -130,7 +134,10 @@ impl Queues {
             return index;
         }
         let index = QueueIndex(u32::try_from(self.by_index.len()).expect("queues are limited to far fewer"));
+        let namespace = self.namespaces.intern_of(name.as_str());
+        self.namespaces.get_mut(namespace).queues += 1;
         self.by_index.push(Queue {
+            namespace,
             stats: QueueStats::empty(name.clone(), QueueSettings::default()),
             groups: Groups::default(),
             bucket: Bucket::default(),
@@ -172,12 +179,15 @@ impl Queues {
 
     /// The same for a state that is being restored: [`Self::restored`] is to follow.
     pub(crate) fn count(&mut self, id: JobId, job: &Job) {
-        let queue = self.get_mut(job.queue);
+        let queue = &mut self.by_index[job.queue.0 as usize];
         *queue.counter(job.state) += 1;
         // Live jobs are counted anew at restore; only what ended for good is kept in the row.
         queue.dirty |= job.state.is_terminal();
+        let space = self.namespaces.get_mut(queue.namespace);
+        space.jobs += u64::from(!job.state.is_terminal());
         if job.is_waiting() {
             queue.stats.waiting_bytes += job.waiting_bytes();
+            space.waiting_bytes += job.waiting_bytes();
         }
         match job.state {
             JobState::Ready => queue.groups.add_ready(id, job),
@@ -190,10 +200,13 @@ impl Queues {
     /// The reverse of [`Self::enter`], before the job changes. Unless it enters the same group again,
     /// [`Self::changed`] is to follow.
     pub(crate) fn leave(&mut self, id: JobId, job: &Job) {
-        let queue = self.get_mut(job.queue);
+        let queue = &mut self.by_index[job.queue.0 as usize];
         *queue.counter(job.state) -= 1;
+        let space = self.namespaces.get_mut(queue.namespace);
+        space.jobs -= u64::from(!job.state.is_terminal());
         if job.is_waiting() {
             queue.stats.waiting_bytes -= job.waiting_bytes();
+            space.waiting_bytes -= job.waiting_bytes();
         }
         match job.state {
             JobState::Ready => queue.groups.remove_ready(id, job),
@@ -201,6 +214,12 @@ impl Queues {
             JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) -= 1,
             _ => {}
         }
+    }
+
+    /// A job came to be in a queue.
+    pub(crate) fn charge_namespace(&mut self, index: QueueIndex, now: LogTime) {
+        let namespace = self.get(index).namespace;
+        self.namespaces.charge(namespace, now);
     }
 
     /// Whose turn it is in a queue, and its first job, if one may be leased now.

@@ -9,8 +9,9 @@ use crate::queue::Queue;
 use crate::retention::Floors;
 use bytes::{Bytes, BytesMut};
 use jobraft_protocol::{
-    ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, NewJob,
-    Predecessor, QueueName, QueueSettings, QueueStats, Schedule, TokenView, WorkerInfo, WorkerOrder, cbor,
+    ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, Namespace,
+    NamespaceQuota, NewJob, Predecessor, QueueName, QueueSettings, QueueStats, Schedule, TokenView, WorkerInfo,
+    WorkerOrder, cbor,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,8 @@ pub(crate) struct GroupRecord {
 pub(crate) struct BatchRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<Label>,
+    #[serde(default, skip_serializing_if = "Namespace::is_default")]
+    pub(crate) namespace: Namespace,
     pub(crate) created_at: LogTime,
     /// The last place in the order of enqueues before it was created: jobs of an earlier batch of its id do not count.
     #[serde(default)]
@@ -238,6 +241,23 @@ impl NameRecord {
         let bare = |_| decode("module name", body).map(|digest| Self { digest, owner: String::new() });
         decode("module name", body).or_else(bare)
     }
+}
+
+/// A namespace's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NamespaceRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<LogTime>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) created_by: String,
+    #[serde(default)]
+    pub(crate) quota: NamespaceQuota,
+    /// Of the quota's rate.
+    #[serde(default)]
+    pub(crate) bucket: Bucket,
+    /// Whether it was removed: no other may take its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deleted: bool,
 }
 
 /// A value's row.

@@ -3,17 +3,18 @@
 //! The bytes come from a disk or from another node: nothing in them is taken on trust, and nothing in them may panic.
 //! What is restored answers every later entry as the state that was written would have.
 
+use crate::catalog::parse_holder_row_key;
 use crate::checkpoint::parse_group_row_key;
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
 use crate::record::{
-    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, NameRecord, PeriodRecord,
-    QueueRecord, ScheduleRecord, TokenRecord, ValueRecord,
+    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, NameRecord, NamespaceRecord,
+    PeriodRecord, QueueRecord, ScheduleRecord, TokenRecord, ValueRecord,
 };
 use crate::retention::DeadJob;
 use crate::{Core, Table};
 use jobraft_protocol::{
-    JobState, JobView, LogTime, ModuleManifest, ModuleName, QueueName, UniqueKey, WorkerId, limits,
+    Digest, JobState, JobView, LogTime, ModuleManifest, ModuleName, Namespace, QueueName, UniqueKey, WorkerId, limits,
 };
 use std::collections::BTreeSet;
 
@@ -53,6 +54,7 @@ pub enum RestoreError {
 pub struct Restore {
     core: Core,
     names: Vec<(ModuleName, NameRecord)>,
+    holders: Vec<(Namespace, Digest, String)>,
 }
 
 impl Core {
@@ -69,7 +71,7 @@ impl Core {
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
         core.ended.digest = header.ended_digest;
         core.settings = header.settings;
-        Ok(Restore { core, names: Vec::new() })
+        Ok(Restore { core, names: Vec::new(), holders: Vec::new() })
     }
 }
 
@@ -212,7 +214,7 @@ impl Restore {
                 if !(1..=self.core.counters.version).contains(&value.version) {
                     return Err(inconsistent(format!("the version of state value {key} was never given")));
                 }
-                self.core.values.put(parse("state key", key)?, Some(value));
+                self.core.put_value(parse("state key", key)?, Some(value));
             }
             Table::Token => {
                 let token: TokenRecord = record::decode("token", body)?;
@@ -222,6 +224,16 @@ impl Restore {
                 if !self.core.tokens.insert(token) {
                     return Err(inconsistent(format!("token {key} has the secret of another")));
                 }
+            }
+            Table::Namespace => {
+                let record: NamespaceRecord = record::decode("namespace", body)?;
+                record.quota.check().map_err(|fault| inconsistent(format!("namespace {key}: {fault}")))?;
+                self.core.index.queues.namespaces.restore(parse("namespace", key)?, record);
+            }
+            Table::ModuleHolder => {
+                let malformed = || RestoreError::Malformed { what: "module holder", reason: format!("key {key:?}") };
+                let (namespace, digest) = parse_holder_row_key(key).ok_or_else(malformed)?;
+                self.holders.push((namespace, digest, record::decode("module holder", body)?));
             }
             Table::Tombstone => self.core.ended.bury(parse("tombstone", key)?, record::decode("tombstone", body)?),
             Table::ModuleName => self.names.push((parse("module name", key)?, NameRecord::decode(body)?)),
@@ -271,13 +283,23 @@ impl Restore {
     /// # Errors
     /// If the rows contradict each other.
     pub fn finish(self) -> Result<Core, RestoreError> {
-        let Self { mut core, names, .. } = self;
+        let Self { mut core, names, holders } = self;
         for (name, record) in names {
             if !core.catalog.contains(&record.digest) {
                 let digest = record.digest;
                 return Err(inconsistent(format!("module name {name} points to sha256:{digest}, which is not there")));
             }
             core.catalog.point(name, record);
+        }
+        for (namespace, digest, owner) in holders {
+            if core.catalog.hold(&namespace, digest, &owner) != Some(true) {
+                return Err(inconsistent(format!("namespace {namespace} knows sha256:{digest}, which is not there")));
+            }
+            core.index.queues.namespaces.space_of(&namespace.full("")).modules += 1;
+        }
+        core.index.queues.namespaces.space_of("").modules += core.catalog.hold_strays();
+        if let Some(namespace) = core.index.queues.namespaces.find_stray() {
+            return Err(inconsistent(format!("there is something of namespace {namespace}, which is not there")));
         }
         core.index.queues.restored(core.now);
         core.check_batches().map_err(inconsistent)?;

@@ -6,12 +6,13 @@
 use crate::admission::{Admission, Claimed, invalid};
 use crate::enqueue::Origin;
 use crate::job::cut;
+use crate::namespaces::Taken;
 use crate::record::{ScheduleRecord, encode};
 use crate::waits::Waits;
 use crate::{Core, Event, Outcome, Plan, Row, Table, Target};
 use jobraft_protocol::{
-    After, CatchUp, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobState, LogTime, NewJob, OnFailure, Overlap,
-    Schedule, ScheduleName, ScheduleTick, ScheduleView, limits,
+    After, CatchUp, EnqueueOutcome, Error, ErrorCode, JobAction, JobId, JobState, LogTime, Namespace, NewJob,
+    OnFailure, Overlap, Schedule, ScheduleName, ScheduleTick, ScheduleView, limits,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,15 @@ impl Schedules {
         self.by_name.insert(record.schedule.name.clone(), record);
     }
 
+    /// Removes those of a namespace.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let those = self.by_name.keys().filter(|name| namespace.local(name.as_str()).is_some());
+        for name in those.cloned().collect::<Vec<_>>() {
+            self.by_name.remove(&name);
+            self.dirty.insert(name);
+        }
+    }
+
     fn change(&mut self, name: &ScheduleName, change: impl FnOnce(&mut ScheduleRecord)) {
         if let Some(record) = self.by_name.get_mut(name) {
             change(record);
@@ -78,7 +88,8 @@ impl Core {
             let text = format!("the jobs of all schedules would have {bytes} bytes of payload, the limit is {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        self.check_task(&schedule.job.task)
+        self.check_quota(schedule.name.as_str(), Taken::default())?;
+        self.check_task(&schedule.job.queue, &schedule.job.task)
     }
 
     pub(crate) fn put_schedule(&mut self, schedule: &Schedule) {

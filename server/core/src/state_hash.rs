@@ -29,7 +29,9 @@ impl Core {
         part(encode(&groups.collect::<Vec<_>>()));
         part(encode(self.batches.records()));
         part(encode(self.schedules.records()));
-        part(encode(&self.modules()));
+        part(encode(&self.catalog.records().collect::<Vec<_>>()));
+        part(encode(&self.index.queues.namespaces.records().collect::<Vec<_>>()));
+        part(encode(&self.namespaces(None).collect::<Vec<_>>()));
         part(encode(&self.tokens.by_name));
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_unstable_by_key(|(id, _)| **id);

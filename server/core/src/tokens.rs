@@ -4,9 +4,12 @@
 //! which is the asker's to say: on a cluster where nothing happens log time stands still, and tokens expire all the same.
 
 use crate::admission::invalid;
+use crate::namespaces::Taken;
 use crate::record::{TokenRecord, encode};
 use crate::{Core, Event, Outcome, Row, Table};
-use jobraft_protocol::{Digest, Error, ErrorCode, Grant, LogTime, NewToken, TokenChange, TokenName, TokenView, limits};
+use jobraft_protocol::{
+    Digest, Error, ErrorCode, Grant, LogTime, Namespace, NewToken, TokenChange, TokenName, TokenView, limits,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -72,6 +75,14 @@ impl Tokens {
         Some(record)
     }
 
+    /// Removes those of a namespace.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let those = self.by_name.keys().filter(|name| namespace.local(name.as_str()).is_some());
+        for name in those.cloned().collect::<Vec<_>>() {
+            self.remove(&name);
+        }
+    }
+
     /// What changed since the last call.
     pub(crate) fn take_rows(&mut self, rows: &mut Vec<Row>) {
         for name in std::mem::take(&mut self.dirty) {
@@ -98,6 +109,10 @@ impl Core {
 
     fn create_token(&mut self, token: &NewToken, by: &str) -> Result<(), Error> {
         let NewToken { name, hash, grant, ttl_ms } = token;
+        if grant.home().local(name.as_str()).is_none() {
+            return Err(invalid(format!("token {name} would be for another namespace than its own")));
+        }
+        self.check_quota(name.as_str(), Taken::default())?;
         if let Some(record) = self.tokens.by_name.get(name) {
             // Asked once more for want of an answer.
             let is_same = record.hash == *hash && record.view.grant == *grant && record.ttl_ms == *ttl_ms;

@@ -1,9 +1,10 @@
 //! The cluster's state for jobs: small named values, written together with a completion or not at all.
 
 use crate::admission::invalid;
+use crate::namespaces::Taken;
 use crate::record::{ValueRecord, encode};
 use crate::{Core, Row, Table};
-use jobraft_protocol::{Error, ErrorCode, StateKey, StateValue, StateWrite, limits};
+use jobraft_protocol::{Error, ErrorCode, Namespace, StateKey, StateValue, StateWrite, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -17,14 +18,25 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Puts a value in the place of another, or of none.
-    pub(crate) fn put(&mut self, key: StateKey, value: Option<ValueRecord>) {
+    /// Puts a value in the place of another, or of none. Says how many bytes that one had.
+    fn put(&mut self, key: StateKey, value: Option<ValueRecord>) -> usize {
         self.bytes += value.as_ref().map_or(0, |record| record.value.len());
         let former = match value {
             Some(value) => self.by_key.insert(key, value),
             None => self.by_key.remove(&key),
         };
-        self.bytes -= former.map_or(0, |record| record.value.len());
+        let bytes = former.map_or(0, |record| record.value.len());
+        self.bytes -= bytes;
+        bytes
+    }
+
+    /// Removes those of a namespace.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let those = self.by_key.keys().filter(|key| namespace.local(key.as_str()).is_some());
+        for key in those.cloned().collect::<Vec<_>>() {
+            self.put(key.clone(), None);
+            self.dirty.insert(key);
+        }
     }
 
     /// What changed since the last call.
@@ -46,6 +58,7 @@ impl Core {
         let mut seen = BTreeSet::new();
         let mut count = self.values.by_key.len();
         let mut bytes = self.values.bytes;
+        let has = bytes;
         for (place, write) in writes.iter().enumerate() {
             let former = self.values.by_key.get(&write.key);
             let checked = if seen.insert(&write.key) {
@@ -68,11 +81,22 @@ impl Core {
             );
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
+        if let Some(write) = writes.first() {
+            let bytes = bytes.saturating_sub(has) as u64;
+            self.check_quota(write.key.as_str(), Taken { bytes, ..Taken::default() })?;
+        }
         if count > limits::STATE_KEYS_MAX && count > self.values.by_key.len() {
             let text = format!("the cluster's state has {} values, the most it takes", limits::STATE_KEYS_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
         }
         Ok(())
+    }
+
+    /// Puts a value in the place of another, or of none.
+    pub(crate) fn put_value(&mut self, key: StateKey, value: Option<ValueRecord>) {
+        let space = self.index.queues.namespaces.space_of(key.as_str());
+        space.value_bytes += value.as_ref().map_or(0, |record| record.value.len() as u64);
+        space.value_bytes -= self.values.put(key, value) as u64;
     }
 
     /// Makes writes that were checked.
@@ -81,25 +105,33 @@ impl Core {
             self.counters.version += 1;
             let (version, written_at) = (self.counters.version, self.now);
             let value = write.value.clone().map(|value| ValueRecord { value, version, written_at });
-            self.values.put(write.key.clone(), value);
+            self.put_value(write.key.clone(), value);
             self.values.dirty.insert(write.key.clone());
         }
     }
 
-    /// A value of the cluster's state.
+    /// A value of the state.
     #[must_use]
     pub fn state_value(&self, key: &StateKey) -> Option<StateValue> {
         self.values.by_key.get(key).map(|value| view(key, value))
     }
 
-    /// Values of the cluster's state whose keys begin with `prefix` and come after `after`, by key, at most `max`.
+    /// Values of a namespace's state whose full keys begin with `prefix` and come after `after`, by key, at most `max`.
     #[must_use]
-    pub fn state_values(&self, prefix: &str, after: Option<&StateKey>, max: usize) -> Vec<StateValue> {
-        let after = after.filter(|after| after.as_str() >= prefix).map(Bound::Excluded);
-        let first = StateKey::new(prefix).ok();
-        let from = after.or(first.as_ref().map(Bound::Included)).unwrap_or(Bound::Unbounded);
-        let values = self.values.by_key.range::<StateKey, _>((from, Bound::Unbounded));
-        values.take_while(|(key, _)| key.as_str().starts_with(prefix)).take(max).map(|(k, v)| view(k, v)).collect()
+    pub fn state_values(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&StateKey>,
+        max: usize,
+    ) -> Vec<StateValue> {
+        let after = after.map(StateKey::as_str).filter(|after| *after >= prefix);
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let values = self.values.by_key.range::<str, _>((from, Bound::Unbounded));
+        let values = values.take_while(|(key, _)| key.as_str().starts_with(prefix));
+        // A namespace's keys begin as it is called, and so may those of the default one.
+        let values = values.filter(|(key, _)| namespace.local(key.as_str()).is_some());
+        values.take(max).map(|(key, value)| view(key, value)).collect()
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::record::{WorkerRecord, encode};
 use crate::{Core, Event, Outcome, Row, Table};
 use jobraft_protocol::{
-    Error, ErrorCode, JobId, LogTime, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits, name::NAME_BYTES_MAX,
+    Error, ErrorCode, JobId, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
+    name::NAME_BYTES_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -58,6 +59,14 @@ impl Workers {
         if let Some(worker) = self.by_id.remove(&id) {
             self.by_seen.remove(&(worker.last_seen, id));
             self.dirty.insert(id);
+        }
+    }
+
+    /// Removes those of a namespace.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let those = self.by_id.iter().filter(|(_, worker)| worker.info.namespace == *namespace);
+        for id in those.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.remove(id);
         }
     }
 

@@ -8,8 +8,8 @@ use ciborium::Value;
 use jobraft_core::{Command, Core, Entry, Outcome, Target};
 use jobraft_protocol::{
     After, BatchId, CatchUp, Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, GroupSetting, JobAction,
-    JobId, JobState, JobTemplate, LeaseRef, LogTime, NewBatch, NewJob, OnFailure, Overlap, QueueName, QueueSetting,
-    Rate, Schedule, Setting, Start, Task, WorkerId, WorkerInfo,
+    JobId, JobState, JobTemplate, LeaseRef, LogTime, Namespace, NewBatch, NewJob, OnFailure, Overlap, QueueName,
+    QueueSetting, Rate, Schedule, Setting, Start, Task, WorkerId, WorkerInfo,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -311,7 +311,7 @@ fn with_all(world: &mut World) -> Disk {
         let call = |seed| Some(Box::new(NewJob { group: None, ..new(seed) }));
         let (on_complete, on_failure) = (call(seed + 1), call(seed + 2));
         let batch = NewBatch { open, on_complete, on_failure, ..NewBatch::new(BatchId(id(seed)), jobs) };
-        Command::CreateBatch { batch: Box::new(batch), known: Vec::new() }
+        Command::CreateBatch { batch: Box::new(batch), known: Vec::new(), namespace: Default::default() }
     };
     let lease = Command::Lease {
         worker: WorkerId(1),
@@ -385,7 +385,7 @@ fn live_on(mut core: Core, disk: &Disk) {
             NewJob::new(JobId::new(at, [0xaa; 10]), "even".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
         job.group = Some("g".parse().unwrap());
         job.after = Some(After { jobs: ids, on_failure: OnFailure::Run });
-        for view in core.batches(None, 100) {
+        for view in core.batches(&Namespace::default(), None, 100) {
             let id = JobId::new(at, [0xbb; 10]);
             let jobs = vec![NewJob { id, batch: Some(view.id), after: None, ..job.clone() }];
             commands.push(Command::enqueue(jobs));

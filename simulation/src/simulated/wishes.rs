@@ -6,9 +6,9 @@ use bytes::Bytes;
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Target};
 use jobraft_protocol::{
-    After, BatchId, Completion, Failure, FailureKind, GroupKey, JobAction, JobId, JobTemplate, LogTime, NewBatch,
-    NewJob, QueueMode, QueueName, QueueSetting, Rate, Schedule, ScheduleName, Setting, Start, Task, TaskName, Unique,
-    UniqueKey, WorkerInfo,
+    After, BatchId, Completion, Failure, FailureKind, GroupKey, JobAction, JobId, JobTemplate, LogTime, Namespace,
+    NamespaceChange, NamespaceSetting, NewBatch, NewJob, QueueMode, QueueName, QueueSetting, Rate, Schedule,
+    ScheduleName, Setting, Start, Task, TaskName, Unique, UniqueKey, WorkerInfo,
 };
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
@@ -25,7 +25,8 @@ pub(super) fn draw(known: &Known, time: LogTime, random: &mut SmallRng) -> Optio
         30..33 => batch(known, time, random),
         33..37 => configure(random),
         37..42 => act(known, random),
-        42..46 => Some(register(known)),
+        42..45 => Some(register(known)),
+        45 => Some(rule(random)),
         _ => work(known, time, random),
     }
 }
@@ -110,12 +111,12 @@ fn batch(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command>
     let mut batch = NewBatch::new(id, jobs);
     batch.open = random.random();
     batch.on_complete = random.random_ratio(1, 2).then(|| Box::new(job(known, time, random)));
-    Some(Command::CreateBatch { batch: Box::new(batch), known: Vec::new() })
+    Some(Command::CreateBatch { batch: Box::new(batch), known: Vec::new(), namespace: Namespace::default() })
 }
 
 fn configure(random: &mut SmallRng) -> Option<Command> {
     let name = ScheduleName::new("every-minute").expect("a name");
-    let queue = queues().swap_remove(random.random_range(0..2));
+    let queue = queue(random);
     let setting = match random.random_range(0..8) {
         0 => {
             let template = JobTemplate::new(queue, task(), Bytes::new());
@@ -135,13 +136,28 @@ fn configure(random: &mut SmallRng) -> Option<Command> {
     Some(Command::Configure { settings: vec![setting] })
 }
 
+/// Makes the namespace, bounds it, or removes it for good; often refused.
+fn rule(random: &mut SmallRng) -> Command {
+    let name = namespace();
+    let quota = vec![
+        NamespaceSetting::Jobs(random.random_ratio(1, 3).then(|| random.random_range(1..20))),
+        NamespaceSetting::Rate(random.random_ratio(1, 3).then(|| Rate::new(random.random_range(1..20), 1_000))),
+    ];
+    let change = match random.random_range(0..16) {
+        0..8 => NamespaceChange::Create { name, quota },
+        8..15 => NamespaceChange::Set { name, quota },
+        _ => NamespaceChange::Delete { name },
+    };
+    Command::ChangeNamespace { change, by: "operator".to_owned() }
+}
+
 fn act(known: &Known, random: &mut SmallRng) -> Option<Command> {
     let job = pick(&known.jobs, random)?.id;
     let action = match random.random_range(0..5) {
         0 => JobAction::Cancel { reason: "no more".to_owned(), grace_ms: random.random_range(0..5_000) },
         1 => JobAction::Retry,
         2 => JobAction::Prioritize { priority: random.random_range(0..10) },
-        3 => JobAction::Move { queue: queues().swap_remove(random.random_range(0..2)) },
+        3 => JobAction::Move { queue: queue(random) },
         _ => JobAction::Delete,
     };
     Some(Command::Act { targets: vec![Target { job, row: None }], action, only_in: Vec::new(), by: String::new() })
@@ -163,8 +179,7 @@ fn register(known: &Known) -> Command {
 
 fn job(known: &Known, time: LogTime, random: &mut SmallRng) -> NewJob {
     let id = JobId::new(time, random.random());
-    let queue = queues().swap_remove(random.random_range(0..2));
-    let mut job = NewJob::new(id, queue, task(), vec![7; random.random_range(0..300)]);
+    let mut job = NewJob::new(id, queue(random), task(), vec![7; random.random_range(0..300)]);
     job.priority = random.random_ratio(1, 3).then(|| random.random_range(0..10));
     job.max_attempts = random.random_ratio(1, 3).then(|| random.random_range(1..4));
     if random.random_ratio(1, 4) {
@@ -198,9 +213,20 @@ pub(super) fn is_work_left(ledger: &Ledger) -> bool {
     all.iter().any(|queue| ours.contains(&queue.queue) && queue.ready + queue.leased > 0)
 }
 
-/// The queues of errands: nobody else has work there.
+/// The queues of errands: nobody else has work there. One is in a namespace of its own, once there is one.
 pub(super) fn queues() -> Vec<QueueName> {
-    ["errands-1", "errands-2"].into_iter().map(|name| QueueName::new(name).expect("a name")).collect()
+    let names = ["errands-1".to_owned(), "errands-2".to_owned(), namespace().full("errands-3")];
+    names.into_iter().map(|name| QueueName::new(&name).expect("a name")).collect()
+}
+
+/// One of them.
+fn queue(random: &mut SmallRng) -> QueueName {
+    let mut queues = queues();
+    queues.swap_remove(random.random_range(0..queues.len()))
+}
+
+fn namespace() -> Namespace {
+    Namespace::new("acme").expect("a name")
 }
 
 fn pick<'a, T>(from: &'a [T], random: &mut SmallRng) -> Option<&'a T> {

@@ -5,8 +5,8 @@ use super::seat::{Answer, Seat};
 use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{
     ClientRole, Consistency, Digest, ErrorCode, Grant, JobAction, JobFilter, JobId, JobState, JobTemplate, ModuleRef,
-    NewToken, QueueMode, QueueSetting, Request, Response, Schedule, ScheduleName, Setting, StateKey, TokenChange,
-    TokenName, WorkerOrder,
+    Namespace, NamespaceChange, NamespaceSetting, NewToken, QueueMode, QueueSetting, Request, Response, Schedule,
+    ScheduleName, Setting, StateKey, TokenChange, TokenName, WorkerOrder,
 };
 use rand::RngExt as _;
 
@@ -25,6 +25,7 @@ pub(super) async fn operate(mut seat: Seat, plan: Plan) {
             75..80 => schedule(&mut seat).await,
             80..83 => quiet(&mut seat).await,
             83..86 => tokens(&mut seat).await,
+            86..88 => namespaces(&mut seat).await,
             _ => look(&mut seat).await,
         }
     }
@@ -66,6 +67,18 @@ async fn tokens(seat: &mut Seat) {
     seat.ask(Request::ChangeToken { change }).await;
     if seat.chance(50) {
         seat.ask(Request::ChangeToken { change: TokenChange::Revoke { name } }).await;
+    }
+}
+
+/// Makes a namespace, bounds it, and removes it for good. What is refused of that is nothing to this history either.
+async fn namespaces(seat: &mut Seat) {
+    let name: Namespace = format!("tenant-{}", seat.rng.random_range(0..5)).parse().expect("it is a name");
+    let quota = vec![NamespaceSetting::Jobs(Some(100))];
+    seat.ask(Request::ChangeNamespace { change: NamespaceChange::Create { name: name.clone(), quota } }).await;
+    let quota = vec![NamespaceSetting::Jobs(None), NamespaceSetting::Queues(Some(seat.rng.random_range(1..10)))];
+    seat.ask(Request::ChangeNamespace { change: NamespaceChange::Set { name: name.clone(), quota } }).await;
+    if seat.chance(20) {
+        seat.ask(Request::ChangeNamespace { change: NamespaceChange::Delete { name } }).await;
     }
 }
 
@@ -164,8 +177,9 @@ async fn pause(seat: &mut Seat) {
 /// Asks for what there is to look at; that an answer comes is all that is asked of it here.
 async fn look(seat: &mut Seat) {
     let consistency = if seat.chance(50) { Consistency::Linearizable } else { Consistency::Stale };
-    let request = match seat.rng.random_range(0..13) {
+    let request = match seat.rng.random_range(0..14) {
         12 => Request::ListTokens { after: None, limit: 100, consistency },
+        13 => Request::ListNamespaces { after: None, limit: 100, consistency },
         7 => Request::GetState { key: StateKey::new("value-0").expect("it is a key"), consistency },
         8 => Request::ListBatches { after: None, limit: 100, consistency },
         9 => Request::ListSchedules { after: None, limit: 100, consistency },

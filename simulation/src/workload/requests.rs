@@ -47,6 +47,8 @@ pub(super) const fn made(request: &Request) -> Made {
         | Request::OrderWorker { .. }
         | Request::ChangeToken { .. }
         | Request::ListTokens { .. }
+        | Request::ChangeNamespace { .. }
+        | Request::ListNamespaces { .. }
         | Request::GetState { .. }
         | Request::ListModules { .. }
         | Request::ResolveModule { .. } => Made::Here,

@@ -4,7 +4,8 @@ use bytes::{Buf, BytesMut};
 use jobraft_protocol::frame::{self, HEADER_BYTES};
 use jobraft_protocol::limits::CLIENT_FRAME_BYTES_MAX;
 use jobraft_protocol::{
-    ClientFrame, ClientHello, Error, LogTime, NodeId, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
+    ClientFrame, ClientHello, Error, LogTime, Namespace, NodeId, Push, Request, Response, ServerFrame, ServerHello,
+    StreamOpen,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,10 +53,11 @@ impl Session {
             time: LogTime::default(),
             leader: None,
             agent: String::new(),
+            namespace: Namespace::default(),
         };
         let (pushes, buffer) = (VecDeque::new(), BytesMut::new());
         let mut session = Self { hello, pushes, connection, send, receive, buffer, next: 0 };
-        session.write(&StreamOpen::Session(ClientHello { agent: "jobraft-workload".to_owned() })).await?;
+        session.write(&StreamOpen::Session(ClientHello::new("jobraft-workload"))).await?;
         session.hello = session.read::<Result<ServerHello, Error>>().await?.map_err(lost)?;
         Ok(session)
     }

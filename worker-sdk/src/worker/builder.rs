@@ -185,7 +185,7 @@ impl WorkerBuilder {
         }
         Ok(Worker {
             client: self.client,
-            info: WorkerInfo { name: self.name, agent: self.agent, queues, concurrency, owner: String::new() },
+            info: WorkerInfo { name: self.name, agent: self.agent, queues, concurrency, ..WorkerInfo::default() },
             weights,
             lease: self.lease,
             grace: self.grace,

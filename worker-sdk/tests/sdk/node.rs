@@ -310,7 +310,7 @@ async fn stream(
             send.write_all(&framed(&answer)).await.unwrap();
             return send.finish().ok();
         }
-        StreamOpen::Download(wanted) => {
+        StreamOpen::Download { module: wanted, .. } => {
             let ModuleRef::Digest(digest) = wanted else { panic!("by digest only") };
             let bytes = modules.lock().unwrap().get(&digest).unwrap().clone();
             let answer: Result<_, Error> = Ok(manifest(digest, bytes.len() as u64, None));
@@ -319,7 +319,8 @@ async fn stream(
         }
     }
     let leader = leader.lock().unwrap().clone();
-    let hello = ServerHello { cluster: "test".into(), node, time: now(), leader, agent: "test/1".into() };
+    let (cluster, agent, namespace) = ("test".into(), "test/1".into(), Default::default());
+    let hello = ServerHello { cluster, node, time: now(), leader, agent, namespace };
     let (frames, mut to_send) = mpsc::unbounded_channel::<Vec<u8>>();
     let session = Session { connection, frames };
     session.send(&Ok::<_, Error>(hello));

@@ -708,7 +708,7 @@ async fn a_worker_says_what_it_is_and_shares_by_weight() {
         agent: "mailer/2".into(),
         queues: queues.clone(),
         concurrency: 2,
-        owner: String::new(),
+        ..WorkerInfo::default()
     };
     assert_eq!(asked.request, Request::RegisterWorker { info });
     asked.answer(Ok(Response::Registered(WORKER)));

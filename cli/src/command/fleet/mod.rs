@@ -77,6 +77,7 @@ mod testing {
                 queues: Vec::new(),
                 concurrency: 4,
                 owner: "app".to_owned(),
+                ..WorkerInfo::default()
             },
             registered_at: seen,
             last_seen: seen,

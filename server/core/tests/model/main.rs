@@ -14,8 +14,8 @@ mod together;
 use jobraft_core::{Command, Core, Entry, Outcome, Target, identity};
 use jobraft_protocol::{
     After, BatchId, Completion, EnqueueOutcome, Error, Failure, FencingToken, JobAction, JobId, JobState, JobTemplate,
-    LeaseRef, LogTime, NewBatch, NewJob, QueueName, Schedule, ScheduleName, Setting, StateWrite, Task, UniqueKey,
-    WorkerId, WorkerInfo, WorkerOrder,
+    LeaseRef, LogTime, Namespace, NewBatch, NewJob, QueueName, Schedule, ScheduleName, Setting, StateWrite, Task,
+    UniqueKey, WorkerId, WorkerInfo, WorkerOrder,
 };
 use proptest::prelude::*;
 use reference::{Job, Reference};
@@ -249,7 +249,7 @@ impl World {
                 let [on_complete, on_failure] = calls.map(&mut callback);
                 let id = self.batches[batch];
                 let batch = NewBatch { on_complete, on_failure, open: *open, ..NewBatch::new(id, jobs) };
-                Command::CreateBatch { batch: Box::new(batch), known }
+                Command::CreateBatch { batch: Box::new(batch), known, namespace: Default::default() }
             }
             Step::SealBatch(batch, cancel) => {
                 let batch = self.batches.get(batch).copied().unwrap_or(BatchId(self.id(0)));
@@ -416,7 +416,7 @@ impl World {
             let behind = known.heard.checked_sub(worker.last_seen.as_ms());
             assert!(behind.is_some_and(|ms| ms < jobraft_protocol::limits::WORKER_SEEN_MS), "{worker:?}");
         }
-        let values = core.state_values("", None, 100);
+        let values = core.state_values(&Namespace::default(), "", None, 100);
         let shown: Vec<_> =
             values.iter().map(|value| (value.key.as_str().to_owned(), value.value.len(), value.version)).collect();
         assert_eq!(shown, model.values);
@@ -474,7 +474,7 @@ impl World {
     }
 
     fn compare_batches(&self) {
-        let views = self.trio.plain.batches(None, 1_000);
+        let views = self.trio.plain.batches(&Namespace::default(), None, 1_000);
         assert_eq!(views.len(), self.model.batches.len());
         for view in views {
             let batch = self.model.batches.iter().find(|batch| batch.id == view.id).unwrap();

@@ -404,7 +404,7 @@ impl Reference {
                 let answers: Vec<String> = jobs.iter().map(|new| self.enqueue(new, &with)).collect();
                 Ok(answers.join(", "))
             }
-            Command::CreateBatch { batch, known } => self.create_batch(batch, self.known(known, rows)),
+            Command::CreateBatch { batch, known, .. } => self.create_batch(batch, self.known(known, rows)),
             Command::SealBatch { batch, cancel } => self.seal_batch(*batch, *cancel),
             Command::RunSchedule { name, job } => self.run_schedule(name, *job),
             Command::Tick { name, revision, ticks, passed_over, more } => {

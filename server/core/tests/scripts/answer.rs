@@ -6,7 +6,7 @@ use crate::together::show_batch;
 use crate::words::Words;
 use jobraft_core::{Event, Outcome};
 use jobraft_protocol::{
-    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, QueueMode, StateValue, WorkerOrder,
+    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, NamespaceView, QueueMode, StateValue, WorkerOrder,
 };
 
 pub(crate) fn relative(at: LogTime) -> String {
@@ -234,11 +234,26 @@ impl Script {
         if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
     }
 
-    pub(crate) fn modules(&self) -> String {
+    pub(crate) fn show_namespaces(&self) -> String {
+        let show = |view: NamespaceView| {
+            let NamespaceView { name, quota, jobs, bytes, queues, modules, .. } = view;
+            let of = |has: u64, most: Option<u64>| {
+                has.to_string() + &most.map_or_else(String::new, |most| format!("/{most}"))
+            };
+            let (jobs, bytes) = (of(jobs, quota.jobs), of(bytes, quota.bytes));
+            let (queues, modules) = (of(queues, quota.queues), of(modules, quota.modules));
+            let rate = quota.rate.map_or_else(String::new, |rate| format!(" rate={}/{}", rate.count, rate.per_ms));
+            format!("{name} jobs={jobs} bytes={bytes} queues={queues} modules={modules}{rate}")
+        };
+        self.trio.plain.namespaces(None).map(show).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn modules(&self, words: &Words<'_>) -> String {
+        let namespace = words.namespace();
         let show = |manifest: &ModuleManifest| {
             let names: Vec<_> = manifest.names.iter().map(ToString::to_string).collect();
             for name in &manifest.names {
-                let named = self.trio.plain.resolve(&jobraft_protocol::ModuleRef::Name(name.clone()));
+                let named = self.trio.plain.resolve(&namespace, &jobraft_protocol::ModuleRef::Name(name.clone()));
                 assert_eq!(named.as_ref(), Some(manifest));
             }
             let signers: String =
@@ -246,7 +261,7 @@ impl Script {
             let signed = if signers.is_empty() { signers } else { format!(" by {signers}") };
             format!("{}:{}[{}]{signed}", char::from(manifest.digest.0[0]), manifest.owner, names.join(" "))
         };
-        self.trio.plain.modules().iter().map(show).collect::<Vec<_>>().join(", ")
+        self.trio.plain.modules(&namespace).iter().map(show).collect::<Vec<_>>().join(", ")
     }
 
     pub(crate) fn horizons(&self) -> String {
@@ -291,7 +306,8 @@ impl Script {
     pub(crate) fn state_values(&self, words: &Words<'_>) -> String {
         let after = words.get("after").map(|key| key.parse().unwrap());
         let max = words.number("max").unwrap_or(100) as usize;
-        let values = self.trio.plain.state_values(words.get("prefix").unwrap_or(""), after.as_ref(), max);
+        let values =
+            self.trio.plain.state_values(&words.namespace(), words.get("prefix").unwrap_or(""), after.as_ref(), max);
         let texts: Vec<_> = values.iter().map(|value| format!("{}: {}", value.key, show_value(value))).collect();
         if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
     }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use jobraft_core::Command;
 use jobraft_protocol::{
     Backoff, BackoffCurve, Completion, Failure, FencingToken, GroupSetting, JobAction, JobState, LeaseRef, LogTime,
-    ModuleManifest, NewJob, OnConflict, Progress, QueueMode, QueueName, QueueSetting, Rate, Retention, Setting, Start,
-    StateWrite, Task, Unique, UniqueScope, WorkerId, WorkerInfo, WorkerOrder,
+    ModuleManifest, NamespaceChange, NamespaceSetting, NewJob, OnConflict, Progress, QueueMode, QueueName,
+    QueueSetting, Rate, Retention, Setting, Start, StateWrite, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
+    WorkerOrder,
 };
 
 impl Script {
@@ -32,6 +33,7 @@ impl Script {
                     queues: vec!["q".parse().unwrap(); words.number("queues").unwrap_or(1) as usize],
                     concurrency: 1,
                     owner: String::new(),
+                    namespace: words.namespace(),
                 },
             },
             "seen" => Command::WorkersSeen { workers: words.at(1).split(',').map(worker_id).collect() },
@@ -112,7 +114,9 @@ impl Script {
                     signatures: words.get("signer").map_or(Vec::new(), signatures),
                 },
                 name: words.get("name").map(|name| name.parse().unwrap()),
+                namespace: words.namespace(),
             },
+            "namespace" => Command::ChangeNamespace { change: namespace_change(words), by: "ops".to_owned() },
             verb => panic!("no such verb: {verb}"),
         }
     }
@@ -152,6 +156,26 @@ impl Script {
 
     pub(crate) fn minted(&self, words: &Words<'_>) -> LogTime {
         LogTime::from_ms((self.at.as_ms() as i64 + words.ms("minted").unwrap_or(0)) as u64)
+    }
+}
+
+fn namespace_change(words: &Words<'_>) -> NamespaceChange {
+    let number = |value: &str| (value != "default").then(|| value.parse::<u64>().unwrap());
+    let setting = |(key, value): (&str, &str)| match key {
+        "jobs" => NamespaceSetting::Jobs(number(value)),
+        "bytes" => NamespaceSetting::Bytes(number(value)),
+        "rate" => NamespaceSetting::Rate(rate(value)),
+        "queues" => NamespaceSetting::Queues(number(value)),
+        "modules" => NamespaceSetting::Modules(number(value)),
+        key => panic!("no such part of a quota: {key}"),
+    };
+    let quota = words.0.iter().filter_map(|word| word.split_once('=')).map(setting).collect();
+    let name = words.at(2).parse().unwrap();
+    match words.at(1) {
+        "create" => NamespaceChange::Create { name, quota },
+        "set" => NamespaceChange::Set { name, quota },
+        "delete" => NamespaceChange::Delete { name },
+        verb => panic!("no such change of a namespace: {verb}"),
     }
 }
 

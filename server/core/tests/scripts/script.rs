@@ -4,6 +4,7 @@ use crate::answer::{refusal, relative};
 use crate::support::Trio;
 use crate::words::{Words, milliseconds};
 use jobraft_core::{Command, Entry, Event, Outcome, Target};
+use jobraft_protocol::namespace;
 use jobraft_protocol::{BatchId, EnqueueOutcome, Error, JobId, JobState, LogTime, WorkerId, WorkerInfo};
 use std::collections::BTreeMap;
 
@@ -30,6 +31,8 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn step(&mut self, step: &str) -> String {
         self.steps += 1;
+        // As full names are shown, so they are written.
+        let step = step.replace(namespace::SEPARATOR_SHOWN, &namespace::SEPARATOR.to_string());
         let mut words: Vec<&str> = step.split_whitespace().collect();
         if words[0] == "at" {
             self.at = LogTime::from_ms((EPOCH_MS as i64 + milliseconds(words[1])) as u64);
@@ -51,14 +54,15 @@ impl Script {
             "events" => self.show_events(),
             "now" => relative(self.trio.plain.now()),
             "timer" => self.trio.plain.next_timer().map_or("none".to_owned(), relative),
-            "modules" => self.modules(),
+            "modules" => self.modules(&words),
+            "namespaces" => self.show_namespaces(),
             "settings" => format!("create_queues={}", self.trio.plain.settings().create_queues),
             "workers" => self.show_workers(),
             "state" => self.state_value(words.at(1)),
             "states" => self.state_values(&words),
             "groups" => self.show_groups(words.at(1)),
             "batch" => self.show_batch(words.at(1)),
-            "batches" => self.show_batches(),
+            "batches" => self.show_batches(&words),
             "schedule" if words.at(1) == "show" => self.show_schedule(words.at(2)),
             "schedules" => self.show_schedules(),
             "why" => self.why.clone(),

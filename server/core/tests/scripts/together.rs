@@ -104,7 +104,7 @@ impl Script {
         let label = words.get("name").map(|label| label.parse().unwrap());
         let known = self.known(words, &jobs);
         let batch = NewBatch { id: batch, label, on_complete, on_failure, jobs, open: words.has("open") };
-        Command::CreateBatch { batch: Box::new(batch), known }
+        Command::CreateBatch { batch: Box::new(batch), known, namespace: words.namespace() }
     }
 
     pub(crate) fn schedule_command(&mut self, words: &Words<'_>) -> Command {
@@ -213,8 +213,15 @@ impl Script {
         view.map_or("unknown".to_owned(), |view| show_batch(&view))
     }
 
-    pub(crate) fn show_batches(&self) -> String {
-        listed(self.trio.plain.batches(None, 100).iter().map(|view| self.batch_name(view.id).to_owned()).collect())
+    pub(crate) fn show_batches(&self, words: &Words<'_>) -> String {
+        listed(
+            self.trio
+                .plain
+                .batches(&words.namespace(), None, 100)
+                .iter()
+                .map(|view| self.batch_name(view.id).to_owned())
+                .collect(),
+        )
     }
 
     pub(crate) fn show_schedule(&self, name: &str) -> String {

@@ -1,6 +1,6 @@
 //! The words of a script's line, and the values in them.
 
-use jobraft_protocol::{Digest, ModuleSignature, SignatureBytes, Signer};
+use jobraft_protocol::{Digest, ModuleSignature, Namespace, SignatureBytes, Signer};
 
 /// The words of a step: a verb, positional ones, and `key=value`.
 pub(crate) struct Words<'a>(pub(crate) Vec<&'a str>);
@@ -13,6 +13,11 @@ impl<'a> Words<'a> {
     pub(crate) fn at(&self, index: usize) -> &'a str {
         let plain: Vec<_> = self.0.iter().filter(|word| !word.contains('=')).collect();
         plain.get(index).unwrap_or_else(|| panic!("a word is missing in {:?}", self.0))
+    }
+
+    /// The namespace in which something is to be: the default one unless it is named.
+    pub(crate) fn namespace(&self) -> Namespace {
+        self.get("in").map_or_else(Namespace::default, |name| name.parse().unwrap())
     }
 
     /// Whether the bare word is there.

@@ -114,10 +114,15 @@ async fn who_moves_modules_that_it_may_not_has_one_line_however_often() {
     let nobody = bench.session_as("nobody", Grant::new([]), 0).await;
     let producer = bench.session_as("producer", Grant::new([ClientRole::Producer]), 0).await;
     let digest = Digest([1; 32]);
-    let upload = StreamOpen::Upload { digest, size: 1, name: None, signatures: vec![] };
+    let upload = StreamOpen::Upload { digest, size: 1, name: None, signatures: vec![], namespace: None };
     for _ in 0..3 {
         open(&nobody, &upload, ErrorCode::Forbidden).await;
-        open(&nobody, &StreamOpen::Download(ModuleRef::Digest(digest)), ErrorCode::Forbidden).await;
+        open(
+            &nobody,
+            &StreamOpen::Download { module: ModuleRef::Digest(digest), namespace: None },
+            ErrorCode::Forbidden,
+        )
+        .await;
         // It may, but not this: one byte is not what has that digest.
         open(&producer, &upload, ErrorCode::DigestMismatch).await;
     }

@@ -5,6 +5,7 @@ use super::room::{LIST_BYTES_MAX, Room};
 use super::session::Session;
 use super::wait::wait;
 use super::{Api, bounds, known};
+use crate::tls::Identity;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{BatchId, BatchView, Consistency, Error, ErrorCode, NewBatch, Response, limits};
 
@@ -13,14 +14,14 @@ const BATCH_BYTES_MAX: usize = 1024;
 const _: () = assert!(limits::BATCH_LIST_MAX as usize * BATCH_BYTES_MAX <= LIST_BYTES_MAX, "a page fits into a frame");
 
 /// Creates a batch with its first jobs.
-pub(super) async fn create(api: &Api, batch: Box<NewBatch>) -> Answer {
+pub(super) async fn create(api: &Api, identity: &Identity, batch: Box<NewBatch>) -> Answer {
     let callbacks = [&batch.on_complete, &batch.on_failure].into_iter().flatten().map(AsRef::as_ref);
     bounds::new_jobs(&batch.jobs)?;
     for callback in callbacks.clone() {
         bounds::new_jobs(std::slice::from_ref(callback))?;
     }
     let known = known::known(&api.consensus, batch.jobs.iter().chain(callbacks)).await?;
-    propose(api, Command::CreateBatch { batch, known }).await
+    propose(api, Command::CreateBatch { batch, known, namespace: identity.namespace() }).await
 }
 
 /// Lets a batch take no more jobs.
@@ -59,6 +60,7 @@ async fn view(api: &Api, batch: BatchId, consistency: Consistency) -> Result<Bat
 /// Lists batches from the newest back, a page of them.
 pub(super) async fn list(
     api: &Api,
+    identity: &Identity,
     after: Option<BatchId>,
     limit: u32,
     consistency: Consistency,
@@ -67,5 +69,5 @@ pub(super) async fn list(
     let limit = limit.clamp(1, limits::BATCH_LIST_MAX) as usize;
     api.fresh(consistency).await?;
     room.reserve(limit * BATCH_BYTES_MAX).await;
-    Ok(Response::Batches(api.consensus.read(|core| core.batches(after, limit))))
+    Ok(Response::Batches(api.consensus.read(|core| core.batches(&identity.namespace(), after, limit))))
 }

@@ -3,7 +3,6 @@
 use super::request::{Answer, mismatch};
 use super::room::{PAGE_BYTES_MAX, Room, page, worker_bytes};
 use super::{Api, bounds, reach, report};
-use crate::auth;
 use crate::tls::Identity;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{
@@ -18,7 +17,7 @@ pub(super) async fn register(api: &Api, identity: &Identity, info: WorkerInfo) -
     bounds::label("worker's name", &info.name)?;
     bounds::label("worker's agent", &info.agent)?;
     bounds::count("queues", info.queues.len(), limits::WORKER_QUEUES_MAX)?;
-    let info = WorkerInfo { owner: identity.owner(), ..info };
+    let info = WorkerInfo { owner: identity.owner(), namespace: identity.namespace(), ..info };
     match api.consensus.propose(Command::RegisterWorker { info }).await? {
         Outcome::Registered(worker) => Ok(Response::Registered(worker)),
         other => Err(mismatch("register", &other)),
@@ -57,7 +56,7 @@ pub(super) fn unknown(worker: WorkerId) -> Error {
     Error::new(ErrorCode::NotFound, format!("no worker {worker} in this cluster: register first"))
 }
 
-/// Lists workers that serve no queue that the client does not cover, a page of them.
+/// Lists workers of the client's namespace that serve no queue that the client does not cover, a page of them.
 pub(super) async fn list(
     api: &Api,
     identity: &Identity,
@@ -69,13 +68,9 @@ pub(super) async fn list(
     let limit = limit.clamp(1, limits::WORKER_LIST_MAX) as usize;
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + WORKER_BYTES_MAX).await;
-    let limited = auth::limited(identity);
-    let is_shown = |worker: &WorkerView| limited.is_none_or(|grant| reach::covers_worker(grant, &worker.info.queues));
+    let is_shown = |worker: &WorkerView| reach::covers_worker(identity, &worker.info);
     let workers = api.consensus.read(|core| {
-        let is_covered = |job: &JobId| {
-            let queue = core.queue_of(*job);
-            limited.is_none_or(|grant| queue.is_some_and(|queue| grant.covers(queue.as_str())))
-        };
+        let is_covered = |job: &JobId| core.queue_of(*job).is_some_and(|queue| identity.covers(queue.as_str()));
         let shown = core.workers(after).filter(is_shown).take(limit).map(|mut worker| {
             // It may lease from others than it said.
             worker.jobs.retain(is_covered);

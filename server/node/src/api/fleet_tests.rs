@@ -45,11 +45,12 @@ async fn a_worker_is_listed_with_what_it_says_and_holds_until_it_disconnects() {
         queues: vec!["q".parse().unwrap()],
         concurrency: 4,
         owner: "somebody else".to_owned(),
+        namespace: "elsewhere".parse().unwrap(),
     };
     let Ok(Response::Registered(worker)) = session.ask(Request::RegisterWorker { info: info.clone() }).await else {
         panic!("it is registered")
     };
-    let info = WorkerInfo { owner: "tester".to_owned(), ..info };
+    let info = WorkerInfo { owner: "tester".to_owned(), namespace: Default::default(), ..info };
     let lease = session.hold(worker).await;
     for consistency in [Consistency::Linearizable, Consistency::Stale] {
         let listed = session.workers(consistency).await;

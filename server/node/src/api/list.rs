@@ -6,7 +6,7 @@ use super::{Api, bounds};
 use crate::auth;
 use crate::tls::Identity;
 use jobraft_core::Core;
-use jobraft_protocol::{Consistency, Error, Grant, JobFilter, JobId, JobPage, QueueName, Response, limits};
+use jobraft_protocol::{Consistency, Error, JobFilter, JobId, JobPage, QueueName, Response, limits};
 
 /// The most that a job takes in a list, about: names, keys, a message of progress, an error, some of the jobs that it came
 /// after.
@@ -27,10 +27,10 @@ pub(super) async fn jobs(api: &Api, identity: &Identity, listing: Listing, room:
     filter.check().map_err(bounds::invalid)?;
     let limit = limit.clamp(1, limits::LIST_JOBS_MAX);
     api.fresh(consistency).await?;
-    if let Some(grant) = auth::limited(identity)
-        && filter.queues.is_empty()
-    {
-        filter.queues = covered(api, grant)?;
+    let is_divided = api.consensus.read(Core::is_divided);
+    filter.namespace = is_divided.then(|| identity.namespace());
+    if auth::limited(identity).is_some() && filter.queues.is_empty() {
+        filter.queues = covered(api, identity)?;
         if filter.queues.is_empty() {
             return Ok(Response::Jobs(JobPage::default()));
         }
@@ -40,10 +40,10 @@ pub(super) async fn jobs(api: &Api, identity: &Identity, listing: Listing, room:
     Ok(Response::Jobs(api.consensus.list_jobs(filter, after, oldest_first, limit, fresh).await?))
 }
 
-/// The queues that there are and that a grant covers. What it names itself has been looked at before.
-fn covered(api: &Api, grant: &Grant) -> Result<Vec<QueueName>, Error> {
+/// The queues that there are and that a client covers. What it names itself has been looked at before.
+fn covered(api: &Api, identity: &Identity) -> Result<Vec<QueueName>, Error> {
     let queues = api.consensus.read(Core::queues).into_iter().map(|stats| stats.queue);
-    let covered: Vec<QueueName> = queues.filter(|queue| grant.covers(queue.as_str())).collect();
+    let covered: Vec<QueueName> = queues.filter(|queue| identity.covers(queue.as_str())).collect();
     if covered.len() > limits::FILTER_VALUES_MAX {
         let message =
             format!("{} queues are covered, at most {} at once: name them", covered.len(), limits::FILTER_VALUES_MAX);

@@ -19,6 +19,7 @@ mod known;
 mod lease;
 mod list;
 mod module;
+mod namespace;
 mod queue;
 mod reach;
 mod report;
@@ -66,7 +67,7 @@ use crate::shares::Shares;
 use crate::transport::{Accepted, CloseCode, FrameReceiver, FrameSender};
 use client::Client;
 use jobraft_core::command::Event;
-use jobraft_protocol::{Consistency, Error, LogTime, NodeId, ServerHello, Signer, StreamOpen, limits};
+use jobraft_protocol::{Consistency, Error, LogTime, Namespace, NodeId, ServerHello, Signer, StreamOpen, limits};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,12 +180,12 @@ impl Api {
         match opened {
             Ok(Ok(Some(StreamOpen::Session(hello)))) => session::run(self, client, hello, sender, receiver).await,
             Ok(Ok(None)) => {}
-            Ok(Ok(Some(StreamOpen::Upload { digest, size, name, signatures }))) => {
-                let announced = upload::Announced { digest, size, name, signatures };
+            Ok(Ok(Some(StreamOpen::Upload { digest, size, name, signatures, namespace }))) => {
+                let announced = upload::Announced { digest, size, name, namespace, signatures };
                 upload::run(&self, &client, announced, sender, receiver).await;
             }
-            Ok(Ok(Some(StreamOpen::Download(module)))) => {
-                download::run(&self, &client, module, sender).await;
+            Ok(Ok(Some(StreamOpen::Download { module, namespace }))) => {
+                download::run(&self, &client, module, namespace, sender).await;
             }
             // Who it is, is known. What was malformed is logged where it was found.
             Ok(Ok(Some(StreamOpen::Authenticate(_))) | Err(_)) | Err(_) => {
@@ -194,13 +195,14 @@ impl Api {
         }
     }
 
-    fn hello(&self) -> ServerHello {
+    fn hello(&self, namespace: Namespace) -> ServerHello {
         ServerHello {
             cluster: self.cluster.clone(),
             node: self.node,
             time: self.consensus.log_time(),
             leader: self.consensus.leadership().borrow().hint(),
             agent: concat!("jobraft/", env!("CARGO_PKG_VERSION")).to_owned(),
+            namespace,
         }
     }
 

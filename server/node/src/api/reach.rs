@@ -9,7 +9,7 @@ use super::{Api, fleet, known, schedule};
 use crate::auth::{self, Need, Stored};
 use crate::tls::Identity;
 use jobraft_core::{Core, LeaseOwner, WorkerOwner};
-use jobraft_protocol::{Error, ErrorCode, Grant, JobId, LeaseRef, QueueName, ScheduleName, WorkerId};
+use jobraft_protocol::{BatchId, Error, ErrorCode, JobId, LeaseRef, QueueName, ScheduleName, WorkerId, WorkerInfo};
 
 /// Decides whether `identity` may touch what is looked up.
 pub(super) async fn check(api: &Api, identity: &Identity, need: Need<'_>) -> Result<(), Error> {
@@ -19,33 +19,21 @@ pub(super) async fn check(api: &Api, identity: &Identity, need: Need<'_>) -> Res
             let leases: Vec<LeaseRef> = leases.collect();
             certain(api, |core| leases.iter().try_for_each(|lease| own_lease(core, identity, *lease))).await?;
         }
-        stored => {
-            if let Some(grant) = auth::limited(identity) {
-                covered(api, identity, grant, stored).await?;
-            }
-        }
-    }
-    if auth::limited(identity).is_some() {
-        covered_jobs(api, identity, need.after).await?;
-    }
-    Ok(())
-}
-
-/// Decides whether what is looked up belongs to queues that are covered.
-async fn covered(api: &Api, identity: &Identity, grant: &Grant, stored: Stored<'_>) -> Result<(), Error> {
-    match stored {
-        Stored::Nothing | Stored::Answer | Stored::OwnWorker(_) | Stored::OwnLeases(_) => Ok(()),
-        Stored::Worker(worker) => certain(api, |core| covered_worker(core, identity, grant, worker)).await,
-        Stored::Jobs(jobs) => covered_jobs(api, identity, jobs.iter().copied()).await,
-        Stored::Schedules(schedules) => {
+        Stored::Worker(worker) => certain(api, |core| covered_worker(core, identity, worker)).await?,
+        Stored::Batch(batch) => certain(api, |core| own_batch(core, identity, batch)).await?,
+        Stored::Jobs(jobs) => covered_jobs(api, identity, jobs.iter().copied()).await?,
+        // Their queues are in the namespace in which their names are.
+        Stored::Schedules(schedules) if auth::limited(identity).is_some() => {
             let schedules: Vec<(&ScheduleName, bool)> = schedules.collect();
             // What is not there here may be elsewhere: a schedule is put rarely enough for a barrier each time.
             api.consensus.barrier().await?;
             api.consensus.read(|core| {
                 schedules.iter().try_for_each(|(name, must_be)| covered_schedule(core, identity, name, *must_be))
-            })
+            })?;
         }
+        Stored::Nothing | Stored::Answer | Stored::Schedules(_) => {}
     }
+    covered_jobs(api, identity, need.after).await
 }
 
 /// What the state says, or, if that is a refusal, what it says once it is fresh.
@@ -59,7 +47,7 @@ async fn certain(api: &Api, check: impl Fn(&Core) -> Result<(), Error>) -> Resul
 
 fn own_worker(core: &Core, identity: &Identity, worker: WorkerId) -> Result<(), Error> {
     match core.worker_owner(worker) {
-        WorkerOwner::Of(owner) if identity.is_owner(owner) => Ok(()),
+        WorkerOwner::Of(owner) if identity.is_owner(owner) => worker_is_there(core, identity, worker),
         WorkerOwner::Of(_) => {
             let message = format!("{identity} may not use worker {worker}: somebody else registered it");
             Err(Error::new(ErrorCode::Forbidden, message))
@@ -85,16 +73,40 @@ fn own_lease(core: &Core, identity: &Identity, lease: LeaseRef) -> Result<(), Er
     }
 }
 
-/// Whether a worker serves some queues, and none that is not covered.
-pub(super) fn covers_worker(grant: &Grant, queues: &[QueueName]) -> bool {
-    !queues.is_empty() && queues.iter().all(|queue| grant.covers(queue.as_str()))
+/// Whether a worker is in a client's namespace, and, if the client is limited within it, serves some queues and none that is
+/// not covered.
+pub(super) fn covers_worker(identity: &Identity, info: &WorkerInfo) -> bool {
+    let serves_covered = || !info.queues.is_empty() && info.queues.iter().all(|queue| identity.covers(queue.as_str()));
+    info.namespace == identity.namespace() && (auth::limited(identity).is_none() || serves_covered())
 }
 
-fn covered_worker(core: &Core, identity: &Identity, grant: &Grant, worker: WorkerId) -> Result<(), Error> {
-    match core.worker_queues(worker) {
-        Some(queues) if covers_worker(grant, queues) => Ok(()),
-        Some(_) => Err(auth::not_covered(identity, grant, &format!("worker {worker}"))),
-        None => Err(fleet::unknown(worker)),
+fn covered_worker(core: &Core, identity: &Identity, worker: WorkerId) -> Result<(), Error> {
+    match (core.worker_info(worker), auth::limited(identity)) {
+        (Some(info), _) if covers_worker(identity, info) => Ok(()),
+        (Some(info), Some(grant)) if info.namespace == identity.namespace() => {
+            Err(auth::not_covered(identity, grant, &format!("worker {worker}")))
+        }
+        (Some(_), _) => Err(auth::elsewhere(identity, &format!("worker {worker}"))),
+        (None, _) => Err(fleet::unknown(worker)),
+    }
+}
+
+fn worker_is_there(core: &Core, identity: &Identity, worker: WorkerId) -> Result<(), Error> {
+    match core.worker_info(worker) {
+        Some(info) if info.namespace != identity.namespace() => {
+            Err(auth::elsewhere(identity, &format!("worker {worker}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One that is not known is nobody's.
+fn own_batch(core: &Core, identity: &Identity, batch: BatchId) -> Result<(), Error> {
+    match core.batch_namespace(batch) {
+        Some(namespace) if *namespace != identity.namespace() => {
+            Err(auth::elsewhere(identity, &format!("batch {batch}")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -115,17 +127,32 @@ async fn covered_jobs(api: &Api, identity: &Identity, jobs: impl Iterator<Item =
     jobs.sort_unstable();
     jobs.dedup();
     let check = |job: JobId, queue: &QueueName| auth::covered(identity, queue.as_str(), || format!("job {job}"));
-    api.consensus.barrier().await?;
-    let mut ended = Vec::new();
-    api.consensus.read(|core| {
-        jobs.iter().try_for_each(|&job| match core.queue_of(job) {
-            Some(queue) => check(job, queue),
-            None => {
-                ended.push(job);
-                Ok(())
+    // Returns those that do not live as far as is known here.
+    let look = |jobs: Vec<JobId>| {
+        api.consensus.read(|core| {
+            let mut others = Vec::new();
+            for job in jobs {
+                match core.queue_of(job) {
+                    Some(queue) => check(job, queue)?,
+                    None => others.push(job),
+                }
             }
+            Ok::<_, Error>(others)
         })
-    })?;
+    };
+    let is_limited = auth::limited(identity).is_some();
+    // A job may be moved to another queue, but stays in its namespace.
+    if !is_limited {
+        jobs = look(jobs)?;
+    }
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    api.consensus.barrier().await?;
+    if !is_limited && !api.consensus.read(Core::is_divided) {
+        return Ok(());
+    }
+    let ended = look(jobs)?;
     known::bounded(ended.len())?;
     for job in ended {
         if let Some(view) = api.consensus.job(job).await? {

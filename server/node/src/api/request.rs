@@ -4,8 +4,8 @@ use super::room::Room;
 use super::session::Session;
 use super::trail::{self, Trail};
 use super::{
-    act, batch, bounds, cluster, enqueue, fleet, group, job, known, lease, list, module, queue, reach, report,
-    schedule, settings, state, token,
+    act, batch, bounds, cluster, enqueue, fleet, group, job, known, lease, list, module, namespace, queue, reach,
+    report, schedule, settings, state, token,
 };
 use crate::auth::{self, Need};
 use jobraft_core::command::Outcome;
@@ -24,7 +24,9 @@ pub(super) async fn at_once(session: &Session, request: &Request) -> Option<Answ
     if let Err(too_many) = bounds::counts(request) {
         return Some(Err(too_many));
     }
-    if let Err(ended) = token::check(&session.api, &session.client) {
+    let namespace = session.client.identity.namespace();
+    let is_there = namespace::check(&session.api, &namespace);
+    if let Err(ended) = is_there.and_then(|()| token::check(&session.api, &session.client)) {
         trail::refused(session, request, &ended).await;
         return Some(Err(ended));
     }
@@ -67,11 +69,11 @@ fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Ans
     let (api, identity) = (&session.api, &*session.client.identity);
     match request {
         Request::Enqueue { jobs, all_or_none } => Box::pin(enqueue::enqueue(api, jobs, all_or_none)),
-        Request::CreateBatch { batch } => Box::pin(batch::create(api, batch)),
+        Request::CreateBatch { batch } => Box::pin(batch::create(api, identity, batch)),
         Request::SealBatch { batch, cancel } => Box::pin(batch::seal(api, batch, cancel)),
         Request::GetBatch { batch, consistency, wait_ms } => Box::pin(batch::get(session, batch, consistency, wait_ms)),
         Request::ListBatches { after, limit, consistency } => {
-            Box::pin(batch::list(api, after, limit, consistency, room))
+            Box::pin(batch::list(api, identity, after, limit, consistency, room))
         }
         Request::ListGroups { queue, after, limit, consistency } => {
             Box::pin(group::list(api, group::Listing { queue, after, limit, consistency }, room))
@@ -111,15 +113,19 @@ fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Ans
         Request::OrderWorker { worker, order } => Box::pin(fleet::order(api, worker, order)),
         Request::GetState { key, consistency } => Box::pin(async move { state::get(api, &key, consistency).await }),
         Request::ListState { prefix, after, limit, consistency } => {
-            Box::pin(state::list(api, state::Listing { prefix, after, limit, consistency }, room))
+            Box::pin(state::list(api, identity, state::Listing { prefix, after, limit, consistency }, room))
         }
         Request::GetJob { job, consistency, wait_ms } => Box::pin(job::get(session, job, consistency, wait_ms, room)),
         Request::ListQueues { consistency } => Box::pin(queue::list(api, identity, consistency, room)),
         Request::ListModules { consistency } => Box::pin(module::list(api, identity, consistency, room)),
-        Request::ResolveModule { module } => Box::pin(async move { module::resolve(api, &module).await }),
+        Request::ResolveModule { module } => Box::pin(async move { module::resolve(api, identity, &module).await }),
         Request::ChangeToken { change } => Box::pin(token::change(api, identity, change)),
         Request::ListTokens { after, limit, consistency } => {
-            Box::pin(token::list(api, after, limit, consistency, room))
+            Box::pin(token::list(api, identity, after, limit, consistency, room))
+        }
+        Request::ChangeNamespace { change } => Box::pin(namespace::change(api, identity, change)),
+        Request::ListNamespaces { after, limit, consistency } => {
+            Box::pin(namespace::list(api, identity, after, limit, consistency, room))
         }
         Request::AddNode { node, address, learner } => Box::pin(cluster::add_node(api, node, address, learner)),
         Request::RemoveNode { node } => Box::pin(cluster::remove_node(api, node)),

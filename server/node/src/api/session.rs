@@ -1,7 +1,8 @@
 //! A session: many requests under way on one stream, each handled on its own, all answered through one writer.
 
 use super::request::{Answer, answer, at_once, weight_bytes};
-use super::{Api, Client, REQUEST_BYTES_UNIT, writer};
+use super::{Api, Client, REQUEST_BYTES_UNIT, bounds, writer};
+use crate::audit::Outcome;
 use crate::dispatch::{DemandId, Outgoing, RoomHeld};
 use crate::transport::{FrameReceiver, FrameSender, TransportError};
 use jobraft_protocol::{ClientFrame, ClientHello, Error, ErrorCode, ServerFrame, ServerHello, WorkerId};
@@ -37,14 +38,21 @@ pub(super) async fn run(
     mut receiver: FrameReceiver,
 ) {
     let agent: String = hello.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
-    let greeting: Result<ServerHello, Error> = Ok(api.hello());
-    if sender.send(&greeting).await.is_err() {
-        return;
+    let entered = client.enter(&api, hello.namespace).await;
+    let greeting: Result<ServerHello, Error> = match &entered {
+        Ok(client) => Ok(api.hello(client.identity.namespace())),
+        Err(refused) => Err(refused.clone()),
+    };
+    if let Err(refused) = &entered {
+        client.tell(&api.audit, "session", Vec::new(), Outcome::Failed(refused.clone())).await;
     }
+    let sent = sender.send(&greeting).await;
+    let (Ok(client), Ok(())) = (entered, sent) else { return };
     tracing::debug!(identity = %client.identity, agent, "session begins");
     let (frames, to_write) = mpsc::channel(FRAMES_WAITING_MAX);
     let (closed, broken) = (CancellationToken::new(), CancellationToken::new());
-    tokio::spawn(writer::run(sender, to_write, api.consensus.clone(), closed.clone(), broken.clone()));
+    let (consensus, namespace) = (api.consensus.clone(), client.identity.namespace());
+    tokio::spawn(writer::run(sender, to_write, consensus, namespace, closed.clone(), broken.clone()));
     let session = Arc::new(Session {
         api,
         client,
@@ -66,7 +74,12 @@ pub(super) async fn run(
 impl Session {
     /// Takes requests until the client has no more. The writer ends once the last of them is answered.
     async fn read(self: &Arc<Self>, receiver: &mut FrameReceiver) -> Result<(), TransportError> {
-        while let Some(ClientFrame { id, request }) = receiver.recv().await? {
+        let namespace = self.client.identity.namespace();
+        while let Some(ClientFrame { id, mut request }) = receiver.recv().await? {
+            if let Err(not_local) = request.enter(&namespace) {
+                self.reply(id, Err(bounds::invalid(not_local.to_string())), None).await;
+                continue;
+            }
             if let Some(result) = at_once(self, &request).await {
                 self.reply(id, result, None).await;
                 continue;

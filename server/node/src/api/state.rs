@@ -3,6 +3,7 @@
 use super::Api;
 use super::request::Answer;
 use super::room::{PAGE_BYTES_MAX, Room, page, value_bytes};
+use crate::tls::Identity;
 use jobraft_protocol::key::KEY_BYTES_MAX;
 use jobraft_protocol::{Consistency, Response, StateKey, limits};
 
@@ -21,12 +22,12 @@ pub(super) async fn get(api: &Api, key: &StateKey, consistency: Consistency) -> 
 }
 
 /// Lists values, a page of them.
-pub(super) async fn list(api: &Api, listing: Listing, room: &mut Room) -> Answer {
+pub(super) async fn list(api: &Api, identity: &Identity, listing: Listing, room: &mut Room) -> Answer {
     let Listing { prefix, after, limit, consistency } = listing;
-    let limit = limit.clamp(1, limits::STATE_LIST_MAX);
+    let (limit, namespace) = (limit.clamp(1, limits::STATE_LIST_MAX), identity.namespace());
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + KEY_BYTES_MAX + limits::STATE_VALUE_BYTES_MAX).await;
     // Values are shared with the state: to read more of them than fit costs no copy.
-    let values = api.consensus.read(|core| core.state_values(&prefix, after.as_ref(), limit as usize));
+    let values = api.consensus.read(|core| core.state_values(&namespace, &prefix, after.as_ref(), limit as usize));
     Ok(Response::StateList(page(values, value_bytes, PAGE_BYTES_MAX)))
 }

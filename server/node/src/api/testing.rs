@@ -125,7 +125,7 @@ impl Bench {
 
     async fn session_on(&self, connection: Connection, seed: u8) -> Session {
         let (mut sender, mut receiver) = connection.open().await.unwrap();
-        sender.send(&StreamOpen::Session(ClientHello { agent: "test".to_owned() })).await.unwrap();
+        sender.send(&StreamOpen::Session(ClientHello::new("test"))).await.unwrap();
         let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
         assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
         let (time, pushes) = (hello.time, VecDeque::new());

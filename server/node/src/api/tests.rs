@@ -133,7 +133,10 @@ async fn a_malformed_frame_ends_its_session_alone() {
 async fn upload(bench: &Bench, digest: Digest, bytes: &[u8]) -> Result<ModuleManifest, Error> {
     let (mut sender, mut receiver) = bench.connect().await.open().await.unwrap();
     let name = Some("noop@1".parse().unwrap());
-    sender.send(&StreamOpen::Upload { digest, size: bytes.len() as u64, name, signatures: vec![] }).await.unwrap();
+    sender
+        .send(&StreamOpen::Upload { digest, size: bytes.len() as u64, name, signatures: vec![], namespace: None })
+        .await
+        .unwrap();
     sender.send_bytes(Bytes::copy_from_slice(bytes)).await.unwrap();
     sender.finish().await.unwrap();
     soon(receiver.recv::<Result<ModuleManifest, Error>>()).await.unwrap().expect("an answer")
@@ -157,7 +160,10 @@ async fn a_module_goes_up_and_comes_down_and_what_is_none_is_refused() {
     assert_eq!(upload(&bench, digest(NOOP), NOOP).await, Ok(manifest.clone()), "again is the same as once");
 
     let (mut sender, mut receiver) = bench.connect().await.open().await.unwrap();
-    sender.send(&StreamOpen::Download(ModuleRef::Name("noop@1".parse().unwrap()))).await.unwrap();
+    sender
+        .send(&StreamOpen::Download { module: ModuleRef::Name("noop@1".parse().unwrap()), namespace: None })
+        .await
+        .unwrap();
     let answer = soon(receiver.recv::<Result<ModuleManifest, Error>>()).await.unwrap().expect("an answer");
     assert_eq!(answer, Ok(manifest.clone()));
     let mut bytes = Vec::new();

@@ -22,7 +22,18 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Makes, rotates or revokes a token on behalf of `identity`, who gives nobody what is not theirs.
-pub(super) async fn change(api: &Api, identity: &Identity, change: TokenChange) -> Answer {
+pub(super) async fn change(api: &Api, identity: &Identity, mut change: TokenChange) -> Answer {
+    if let TokenChange::Create(token) = &mut change {
+        let namespace = identity.namespace();
+        if token.grant.namespace().is_some_and(|other| *other != namespace) {
+            let message = format!("a token is of the namespace in which it is made, which is {namespace}");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        // Only who has the whole cluster gives it away, and only from where nothing else would be meant.
+        if !(namespace.is_default() && auth::is_of_cluster(identity)) {
+            token.grant = token.grant.clone().in_namespace(namespace);
+        }
+    }
     if !auth::sees_payloads(identity) {
         let sees = match &change {
             TokenChange::Create(token) => token.grant.sees_payloads(),
@@ -44,6 +55,7 @@ pub(super) async fn change(api: &Api, identity: &Identity, change: TokenChange) 
 /// Lists tokens, a page of them.
 pub(super) async fn list(
     api: &Api,
+    identity: &Identity,
     after: Option<TokenName>,
     limit: u32,
     consistency: Consistency,
@@ -52,8 +64,10 @@ pub(super) async fn list(
     let limit = limit.clamp(1, limits::TOKEN_LIST_MAX) as usize;
     api.fresh(consistency).await?;
     room.reserve(PAGE_BYTES_MAX + TOKEN_BYTES_MAX).await;
-    let tokens =
-        api.consensus.read(|core| page(core.tokens(after.as_ref()).take(limit).cloned(), token_bytes, PAGE_BYTES_MAX));
+    let tokens = api.consensus.read(|core| {
+        let those = core.tokens(after.as_ref()).filter(|token| identity.is_there(token.name.as_str()));
+        page(those.take(limit).cloned(), token_bytes, PAGE_BYTES_MAX)
+    });
     Ok(Response::Tokens(tokens))
 }
 

@@ -143,9 +143,9 @@ async fn what_is_no_good_token_opens_nothing_and_is_counted_and_told() {
     .await;
     let mut admin = bench.session().await;
     admin.done(new("ci", &secret(1), &[ClientRole::Producer], None)).await;
-    let session = StreamOpen::Session(ClientHello { agent: String::new() });
-    let long = StreamOpen::Session(ClientHello { agent: "x".repeat(UNPROVED_FRAME_BYTES_MAX) });
-    let download = StreamOpen::Download(ModuleRef::Digest(Digest([1; 32])));
+    let session = StreamOpen::Session(ClientHello::new(""));
+    let long = StreamOpen::Session(ClientHello::new("x".repeat(UNPROVED_FRAME_BYTES_MAX)));
+    let download = StreamOpen::Download { module: ModuleRef::Digest(Digest([1; 32])), namespace: None };
     for opening in [session, long, download, StreamOpen::Authenticate(secret(9))] {
         let error = bench.intrude(&opening).await;
         assert_eq!(error.code, ErrorCode::Unauthenticated, "{opening:?}: {error}");
@@ -181,7 +181,7 @@ async fn what_a_token_that_was_revoked_meanwhile_uploads_is_not_taken() {
     let ci = bench.session_with(&secret(1), 50).await.unwrap();
     let (mut sender, mut receiver) = ci.connection.open().await.unwrap();
     let (digest, size) = (Digest(Sha256::digest(NOOP).into()), NOOP.len() as u64);
-    let open = StreamOpen::Upload { digest, size, name: None, signatures: vec![] };
+    let open = StreamOpen::Upload { digest, size, name: None, signatures: vec![], namespace: None };
     sender.send(&open).await.unwrap();
     let (first, rest) = NOOP.split_at(10);
     sender.send_bytes(Bytes::from_static(first)).await.unwrap();

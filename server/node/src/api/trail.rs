@@ -4,7 +4,10 @@ use super::request::Answer;
 use super::session::Session;
 use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
-use jobraft_protocol::{EnqueueOutcome, Error, JobAction, NewToken, Request, Response, Setting, TokenChange};
+use jobraft_protocol::namespace::shown;
+use jobraft_protocol::{
+    EnqueueOutcome, Error, JobAction, NamespaceChange, NewToken, Request, Response, Setting, TokenChange,
+};
 use std::fmt::Display;
 
 /// Things of one request that are named; the number of the others stands behind them.
@@ -89,18 +92,20 @@ fn named(request: &Request) -> Vec<String> {
         Request::GetJob { job, .. } => note("job", job),
         Request::GetSchedule { name, .. } => note("schedule", name),
         Request::ChangeToken { change } => note("token", &changed(change)),
+        Request::ChangeNamespace { change } => note("namespace", &ruled(change)),
         Request::ResolveModule { module } => note("module", module),
         _ => {}
     }
     match &mut need.reach {
         // The settings say it better.
         Reach::Names(_) if matches!(request, Request::Configure { .. }) => {}
-        Reach::Names(names) => names.for_each(|name| note("name", &name)),
-        Reach::Beginning(beginning) => note("prefix", beginning),
-        Reach::Nothing | Reach::Everything => {}
+        Reach::Names(names) => names.for_each(|name| note("name", &shown(name))),
+        Reach::Beginning(beginning) => note("prefix", &shown(beginning)),
+        Reach::Nothing | Reach::Everything | Reach::Cluster => {}
     }
     match need.stored {
-        Stored::Nothing | Stored::Answer => {}
+        // A batch is named above.
+        Stored::Nothing | Stored::Answer | Stored::Batch(_) => {}
         Stored::OwnWorker(worker) | Stored::Worker(worker) => note("worker", &worker),
         Stored::OwnLeases(leases) => leases.for_each(|lease| note("job", &lease.job)),
         Stored::Jobs(jobs) => jobs.iter().for_each(|job| note("job", job)),
@@ -127,6 +132,14 @@ fn changed(change: &TokenChange) -> String {
         TokenChange::Create(NewToken { name, grant, .. }) => format!("{name} created: {grant}"),
         TokenChange::Rotate { name, .. } => format!("{name} rotated"),
         TokenChange::Revoke { name } => format!("{name} revoked"),
+    }
+}
+
+fn ruled(change: &NamespaceChange) -> String {
+    match change {
+        NamespaceChange::Create { name, quota } => format!("{name} created: {quota:?}"),
+        NamespaceChange::Set { name, quota } => format!("{name}: {quota:?}"),
+        NamespaceChange::Delete { name } => format!("{name} deleted"),
     }
 }
 

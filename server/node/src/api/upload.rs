@@ -8,10 +8,9 @@ use crate::auth::{self, Need};
 use crate::modules::{ModuleError, moving, take};
 use crate::tls::Identity;
 use crate::transport::{FrameReceiver, FrameSender};
-use jobraft_core::Core;
 use jobraft_core::command::{Command, Outcome};
 use jobraft_protocol::{
-    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, limits,
+    Consistency, Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, limits,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,7 +22,9 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_millis(limits::UPLOAD_MS_MAX);
 pub(super) struct Announced {
     pub(super) digest: Digest,
     pub(super) size: u64,
+    /// A local one.
     pub(super) name: Option<ModuleName>,
+    pub(super) namespace: Option<Namespace>,
     pub(super) signatures: Vec<ModuleSignature>,
 }
 
@@ -35,16 +36,28 @@ pub(super) async fn run(
     mut sender: FrameSender,
     mut receiver: FrameReceiver,
 ) {
-    let (digest, identity) = (announced.digest, &*client.identity);
+    let digest = announced.digest;
     let on = announced.name.iter().map(|name| format!("name {name}")).chain([format!("module sha256:{digest}")]);
     let on = on.collect();
-    let result = upload(api, client, announced, &mut receiver).await;
+    let mut client = client.clone();
+    let mut result = match client.enter(api, announced.namespace.clone()).await {
+        Ok(entered) => {
+            client = entered;
+            upload(api, &client, announced, &mut receiver).await
+        }
+        Err(refused) => Err(refused),
+    };
+    let identity = &*client.identity;
     match &result {
         Ok(manifest) => tracing::info!(%digest, bytes = manifest.size, %identity, "module uploaded"),
         // Which may be said again and again.
         Err(error) => receiver.report("a module", &format_args!("{identity}: {error}")),
     }
     client.tell(&api.audit, "upload", on, audit::Outcome::of(&result)).await;
+    match &mut result {
+        Ok(manifest) => manifest.leave(&identity.namespace()),
+        Err(error) => error.leave(&identity.namespace()),
+    }
     let answer = async {
         sender.send(&result).await?;
         sender.finish().await
@@ -61,7 +74,11 @@ async fn upload(
     receiver: &mut FrameReceiver,
 ) -> Result<ModuleManifest, Error> {
     let identity = &*client.identity;
-    let Announced { digest, size, name, mut signatures } = announced;
+    let Announced { digest, size, mut name, namespace: _, mut signatures } = announced;
+    let namespace = identity.namespace();
+    if let Some(name) = &mut name {
+        name.enter(&namespace).map_err(|not_local| bounds::invalid(not_local.to_string()))?;
+    }
     token::check(api, client)?;
     auth::decide(identity, &mut Need::of_upload(name.as_ref()))?;
     bounds::count("signatures", signatures.len(), limits::MODULE_SIGNATURES_MAX)?;
@@ -76,12 +93,7 @@ async fn upload(
     // Those of others would take the places of those that count.
     signatures.retain(|signature| api.signers.is_empty() || api.signers.contains(&signature.signer));
     // Said before a byte is taken; the state machine says the same when it matters.
-    let known = api.consensus.read(Core::modules);
-    if known.len() >= limits::MODULES_MAX && !known.iter().any(|manifest| manifest.digest == digest) {
-        let message = format!("the cluster has {} modules, the most it takes", limits::MODULES_MAX);
-        return Err(Error::new(ErrorCode::TooMany, message));
-    }
-    drop(known);
+    api.consensus.read(|core| core.check_new_module(&namespace, &digest))?;
     if let Some(name) = &name {
         check_owner(api, identity, name).await?;
     }
@@ -108,9 +120,15 @@ async fn upload(
         check_owner(api, identity, name).await?;
     }
     let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner: identity.owner(), signatures };
-    match api.consensus.propose(Command::PutModule { manifest: manifest.clone(), name }).await? {
+    match api
+        .consensus
+        .propose(Command::PutModule { manifest: manifest.clone(), name, namespace: namespace.clone() })
+        .await?
+    {
         // As the cluster knows it: with all its names, and whoever brought it first.
-        Outcome::Done => Ok(api.consensus.read(|core| core.resolve(&ModuleRef::Digest(digest))).unwrap_or(manifest)),
+        Outcome::Done => {
+            Ok(api.consensus.read(|core| core.resolve(&namespace, &ModuleRef::Digest(digest))).unwrap_or(manifest))
+        }
         other => Err(mismatch("module", &other)),
     }
 }
@@ -121,8 +139,8 @@ fn check_signatures(api: &Api, digest: Digest, signatures: &[ModuleSignature]) -
         let message = format!("the signature by {} is not of this module: sign the file that is pushed", bad.signer);
         return Err(Error::new(ErrorCode::InvalidArgument, message));
     }
-    let known = api.consensus.read(|core| core.resolve(&ModuleRef::Digest(digest)));
-    let mut signed = known.iter().flat_map(|module| &module.signatures).chain(signatures);
+    let known = api.consensus.read(|core| core.signatures(&digest).to_vec());
+    let mut signed = known.iter().chain(signatures);
     if api.signers.is_empty() || signed.any(|signature| api.signers.contains(&signature.signer)) {
         return Ok(());
     }

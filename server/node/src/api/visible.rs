@@ -9,22 +9,25 @@ use jobraft_protocol::{ClientRole, Error, ErrorCode, JobView, ScheduleView, With
 
 /// Refuses a job that is not the client's to read, and takes out of it what it does not get to see.
 pub(super) fn job(api: &Api, identity: &Identity, view: &mut JobView) -> Result<(), Error> {
-    let Identity::Client { name, grant } = identity else { return Ok(()) };
+    let Identity::Client { grant, .. } = identity else { return Ok(()) };
+    let (queue, id) = (view.queue.as_str(), view.id);
+    if !identity.is_there(queue) {
+        return Err(auth::elsewhere(identity, &format!("job {id}")));
+    }
     let reads_all = auth::reads(grant);
-    if reads_all && grant.covers(view.queue.as_str()) && grant.sees_payloads() {
+    if reads_all && identity.covers(queue) && grant.sees_payloads() {
         return Ok(());
     }
-    let work = if grant.is(ClientRole::Worker) { api.consensus.read(|core| core.work_on(name, view.id)) } else { None };
+    let is_worker = grant.is(ClientRole::Worker);
+    let work = if is_worker { api.consensus.read(|core| core.work_on(&identity.owner(), id)) } else { None };
     match work {
         Some(WorkOn::Leased) => {}
         Some(WorkOn::Predecessor) => withhold(view, Withheld::AllButResult),
         None if !reads_all => {
-            let id = view.id;
             let message = format!("{identity} may not read job {id}: it works, and has not leased it");
             return Err(Error::new(ErrorCode::Forbidden, message));
         }
         None => {
-            let id = view.id;
             auth::covered(identity, view.queue.as_str(), || format!("job {id}"))?;
             withhold(view, Withheld::All);
         }

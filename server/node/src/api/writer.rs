@@ -5,16 +5,17 @@ use super::session::FRAMES_WAITING_MAX;
 use crate::consensus::Consensus;
 use crate::dispatch::{Outgoing, give_back};
 use crate::transport::{CloseCode, FrameSender, TransportError};
-use jobraft_protocol::{Error, ErrorCode, LeasedJob, Push, Response, ServerFrame};
+use jobraft_protocol::{Error, ErrorCode, LeasedJob, Namespace, Push, Response, ServerFrame};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Writes until nobody has anything more to send. Cancels `closed` when the client cannot be reached any more, and gives
+/// Writes until nobody has anything more to send, with names as they are in the client's namespace. Cancels `closed` when the client cannot be reached any more, and gives
 /// the stream up when `broken` is cancelled: the client does not keep to the protocol.
 pub(super) async fn run(
     mut sender: FrameSender,
     mut frames: mpsc::Receiver<Outgoing>,
     consensus: Consensus,
+    namespace: Namespace,
     closed: CancellationToken,
     broken: CancellationToken,
 ) {
@@ -25,7 +26,7 @@ pub(super) async fn run(
             sender.reset(CloseCode::Protocol);
             Ok(())
         }
-        written = write_all(&mut sender, &mut frames, &mut undelivered) => written,
+        written = write_all(&mut sender, &mut frames, &namespace, &mut undelivered) => written,
     };
     if let Err(error) = written {
         tracing::debug!(%error, "a session's client cannot be reached");
@@ -46,13 +47,15 @@ pub(super) async fn run(
 async fn write_all(
     sender: &mut FrameSender,
     frames: &mut mpsc::Receiver<Outgoing>,
+    namespace: &Namespace,
     undelivered: &mut Vec<Outgoing>,
 ) -> Result<(), TransportError> {
     // Grows to what a client makes wait: most have little.
     let mut batch = Vec::new();
     while frames.recv_many(&mut batch, FRAMES_WAITING_MAX).await > 0 {
         let mut waiting = batch.drain(..);
-        for frame in waiting.by_ref() {
+        for mut frame in waiting.by_ref() {
+            frame.frame.leave(namespace);
             if let Some(refused) = queue(sender, frame)? {
                 undelivered.push(refused);
             }

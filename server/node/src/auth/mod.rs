@@ -12,7 +12,8 @@ pub use need::{Need, Reach, Stored};
 pub use permission::{Kind, Permission};
 
 use crate::tls::Identity;
-use jobraft_protocol::{Error, ErrorCode, Grant};
+use jobraft_protocol::namespace::shown;
+use jobraft_protocol::{Error, ErrorCode, Grant, Namespace};
 
 /// Decides whether `identity` may do what needs this, as far as that follows from the request. What is [`Stored`], the
 /// caller looks up.
@@ -23,24 +24,54 @@ use jobraft_protocol::{Error, ErrorCode, Grant};
 /// # Errors
 /// [`ErrorCode::Forbidden`], naming what is refused, to whom, and what would permit it.
 pub fn decide(identity: &Identity, need: &mut Need<'_>) -> Result<(), Error> {
-    let Identity::Client { grant, .. } = identity else { return Ok(()) };
+    let Identity::Client { grant, namespace, .. } = identity else { return Ok(()) };
     if !need.permission.is_granted(grant) {
         return Err(no_permission(identity, grant, need.permission));
+    }
+    if matches!(need.reach, Reach::Cluster) && !grant.is_of_cluster() {
+        let what = "the cluster as a whole, and is no administrator of it";
+        return Err(forbidden(format!("{identity} may not touch {what}")));
     }
     if grant.covers_all() {
         return Ok(());
     }
     match &mut need.reach {
         Reach::Nothing => Ok(()),
-        Reach::Names(names) => match names.find(|name| !grant.covers(name)) {
+        Reach::Names(names) => match names.find(|name| !identity.covers(name)) {
             None => Ok(()),
-            Some(name) => Err(not_covered(identity, grant, &format!("{name:?}"))),
+            Some(name) => Err(not_covered(identity, grant, &format!("{:?}", shown(name)))),
         },
-        Reach::Beginning(beginning) if grant.covers_beginning(beginning) => Ok(()),
-        Reach::Beginning(beginning) => {
-            Err(not_covered(identity, grant, &format!("all that begins with {beginning:?}")))
-        }
-        Reach::Everything => Err(not_covered(identity, grant, "the cluster as a whole")),
+        Reach::Beginning(beginning) => match namespace.local(beginning) {
+            Some(local) if grant.covers_beginning(local) => Ok(()),
+            _ => Err(not_covered(identity, grant, &format!("all that begins with {:?}", shown(beginning)))),
+        },
+        Reach::Everything => Err(not_covered(identity, grant, "its namespace as a whole")),
+        Reach::Cluster => Err(not_covered(identity, grant, "the cluster as a whole")),
+    }
+}
+
+/// `identity` in the namespace that it wants to enter, or in its own.
+///
+/// # Errors
+/// [`ErrorCode::Forbidden`] if its credential does not let it in.
+pub fn enter(identity: &Identity, wanted: Option<Namespace>) -> Result<Identity, Error> {
+    let wanted = wanted.unwrap_or_else(|| identity.namespace());
+    if !may_enter(identity, &wanted) {
+        let home = identity.namespace();
+        return Err(forbidden(format!("{identity} may not enter namespace {wanted}: it is confined to {home}")));
+    }
+    Ok(match identity.clone() {
+        Identity::Client { name, grant, .. } => Identity::Client { name, grant, namespace: wanted },
+        node @ Identity::Node(_) => node,
+    })
+}
+
+/// Whether `identity` may enter a namespace.
+#[must_use]
+pub fn may_enter(identity: &Identity, namespace: &Namespace) -> bool {
+    match identity {
+        Identity::Client { grant, .. } => grant.enters(namespace),
+        Identity::Node(_) => namespace.is_default(),
     }
 }
 
@@ -51,12 +82,20 @@ pub fn decide(identity: &Identity, need: &mut Need<'_>) -> Result<(), Error> {
 /// [`ErrorCode::Forbidden`].
 pub fn covered(identity: &Identity, queue: &str, what: impl FnOnce() -> String) -> Result<(), Error> {
     match identity {
-        Identity::Client { grant, .. } if !grant.covers(queue) => Err(not_covered(identity, grant, &what())),
+        Identity::Client { grant, .. } if !identity.covers(queue) => match identity.is_there(queue) {
+            true => Err(not_covered(identity, grant, &what())),
+            false => Err(elsewhere(identity, &what())),
+        },
         Identity::Client { .. } | Identity::Node(_) => Ok(()),
     }
 }
 
-/// What `identity` covers, unless that is everything.
+/// The refusal of what is in another namespace than `identity`.
+pub(crate) fn elsewhere(identity: &Identity, what: &str) -> Error {
+    forbidden(format!("{identity} may not touch {what}: it is not in namespace {}", identity.namespace()))
+}
+
+/// What `identity` covers, unless that is everything in its namespace.
 #[must_use]
 pub fn limited(identity: &Identity) -> Option<&Grant> {
     match identity {
@@ -69,6 +108,15 @@ pub fn limited(identity: &Identity) -> Option<&Grant> {
 #[must_use]
 pub(crate) fn reads(grant: &Grant) -> bool {
     Permission::Read.is_granted(grant)
+}
+
+/// Whether `identity` is of the whole cluster, and not only of a namespace.
+#[must_use]
+pub fn is_of_cluster(identity: &Identity) -> bool {
+    match identity {
+        Identity::Client { grant, .. } => grant.is_of_cluster(),
+        Identity::Node(_) => true,
+    }
 }
 
 /// Whether `identity` sees what jobs carry that it has not leased.

@@ -2,9 +2,10 @@
 
 use super::Permission;
 use jobraft_protocol::{
-    Completion, JobAction, JobId, LeaseRef, ModuleName, NewBatch, NewJob, QueueName, Request, ScheduleName, Setting,
-    WorkerId,
+    BatchId, Completion, JobAction, JobId, LeaseRef, ModuleName, NewBatch, NewJob, QueueName, Request, ScheduleName,
+    Setting, WorkerId,
 };
+use std::collections::HashSet;
 
 /// What a request needs.
 pub struct Need<'a> {
@@ -14,12 +15,12 @@ pub struct Need<'a> {
     pub reach: Reach<'a>,
     /// What it names of which only the state knows whose it is, or to which queue it belongs.
     pub stored: Stored<'a>,
-    /// Jobs that those which it makes come after. Their queues must be covered as far as they are known: whoever works on
+    /// Jobs that those which it makes come after, and that it does not make itself. Their queues must be covered as far as they are known: whoever works on
     /// a job reads the results of those before it.
     pub after: Box<dyn Iterator<Item = JobId> + Send + 'a>,
 }
 
-/// What a request names. Names of queues, of modules, and of values of the state, are matched by the patterns of a grant.
+/// What a request names, in full. Names of queues, of modules, and of values of the state, are matched by the patterns of a grant.
 pub enum Reach<'a> {
     /// No name.
     Nothing,
@@ -27,13 +28,15 @@ pub enum Reach<'a> {
     Names(Box<dyn Iterator<Item = &'a str> + Send + 'a>),
     /// Whatever begins so.
     Beginning(&'a str),
-    /// The cluster as a whole.
+    /// The namespace as a whole.
     Everything,
+    /// The cluster as a whole.
+    Cluster,
 }
 
 /// What a request names that is looked up.
 pub enum Stored<'a> {
-    /// Nothing, or what only those know of whom it was told: batches and modules by their ids.
+    /// Nothing.
     Nothing,
     /// What its handler looks up itself, since that is what it answers.
     Answer,
@@ -43,6 +46,8 @@ pub enum Stored<'a> {
     OwnLeases(Box<dyn Iterator<Item = LeaseRef> + Send + 'a>),
     /// A worker all of whose queues must be covered.
     Worker(WorkerId),
+    /// A batch, of which only those know to whom it was told.
+    Batch(BatchId),
     /// Jobs whose queues must be covered.
     Jobs(&'a [JobId]),
     /// Schedules whose jobs' queues must be covered, and whether each must be there.
@@ -64,9 +69,14 @@ impl<'a> Need<'a> {
         Self::new(permission, Reach::Names(Box::new(names)), Stored::Nothing)
     }
 
-    /// Of what touches the whole.
+    /// Of what touches all of a namespace.
     fn everything(permission: Permission) -> Self {
         Self::new(permission, Reach::Everything, Stored::Nothing)
+    }
+
+    /// Of what touches the whole.
+    fn cluster(permission: Permission) -> Self {
+        Self::new(permission, Reach::Cluster, Stored::Nothing)
     }
 
     /// Of what touches only what is looked up.
@@ -80,22 +90,29 @@ impl<'a> Need<'a> {
     }
 
     /// The same, and these jobs are made.
-    fn making(self, jobs: impl Iterator<Item = &'a NewJob> + Send + 'a) -> Self {
-        let after = jobs.filter_map(|job| job.after.as_ref()).flat_map(|after| after.jobs.iter().copied());
-        Self { after: Box::new(after), ..self }
+    fn making(self, jobs: impl Iterator<Item = &'a NewJob> + Clone + Send + 'a) -> Self {
+        if jobs.clone().all(|job| job.after.is_none()) {
+            return self;
+        }
+        let after = std::iter::once_with(move || {
+            let made: HashSet<JobId> = jobs.clone().map(|job| job.id).collect();
+            let after = jobs.filter_map(|job| job.after.as_ref()).flat_map(|after| after.jobs.iter().copied());
+            after.filter(move |before| !made.contains(before))
+        });
+        Self { after: Box::new(after.flatten()), ..self }
     }
 
     /// Of a request.
     #[must_use]
     pub fn of(request: &'a Request) -> Self {
         use Permission::{
-            Administer, Cancel, ChangeTokens, Connect, Enqueue, Operate, Read, ReadJob, ReadTokens, ReadValues,
-            RunSchedule, Work,
+            Administer, Cancel, ChangeNamespaces, ChangeTokens, Connect, Enqueue, Operate, Read, ReadJob, ReadTokens,
+            ReadValues, RunSchedule, Work,
         };
         match request {
             Request::Enqueue { jobs, .. } => Self::names(Enqueue, queues(jobs)).making(jobs.iter()),
             Request::CreateBatch { batch } => Self::names(Enqueue, queues(batch_jobs(batch))).making(batch_jobs(batch)),
-            Request::SealBatch { .. } => Self::plain(Cancel),
+            Request::SealBatch { batch, .. } => Self::stored(Cancel, Stored::Batch(*batch)),
             Request::RunSchedule { name, .. } => Self::stored(RunSchedule, schedules(std::iter::once((name, true)))),
 
             Request::RegisterWorker { info } => Self::names(Work, texts(&info.queues)),
@@ -129,7 +146,7 @@ impl<'a> Need<'a> {
                     Self::stored(Operate, Stored::Jobs(jobs))
                 }
             },
-            Request::Configure { settings } if settings.iter().any(is_of_all) => Self::everything(Operate),
+            Request::Configure { settings } if settings.iter().any(is_of_all) => Self::cluster(Operate),
             Request::Configure { settings } => {
                 let named = settings.iter().filter_map(schedule_of);
                 Self::names(Operate, settings.iter().filter_map(queue_of)).and(schedules(named))
@@ -144,15 +161,18 @@ impl<'a> Need<'a> {
             | Request::ListWorkers { .. }
             | Request::ListModules { .. } => Self::stored(Read, Stored::Answer),
             Request::ListGroups { queue, .. } => Self::names(Read, std::iter::once(queue.as_str())),
-            Request::GetBatch { .. } | Request::GetSettings { .. } => Self::plain(Read),
+            Request::GetBatch { batch, .. } => Self::stored(Read, Stored::Batch(*batch)),
+            Request::GetSettings { .. } => Self::plain(Read),
+            Request::ListNamespaces { .. } => Self::stored(Read, Stored::Answer),
             Request::ListBatches { .. } => Self::everything(Read),
             Request::GetState { key, .. } => Self::names(ReadValues, std::iter::once(key.as_str())),
             Request::ListState { prefix, .. } => Self::new(ReadValues, Reach::Beginning(prefix), Stored::Nothing),
 
             Request::ResolveModule { .. } | Request::ClusterStatus => Self::plain(Connect),
             Request::AddNode { .. } | Request::RemoveNode { .. } | Request::TransferLeader { .. } => {
-                Self::everything(Administer)
+                Self::cluster(Administer)
             }
+            Request::ChangeNamespace { .. } => Self::cluster(ChangeNamespaces),
             Request::ChangeToken { .. } => Self::everything(ChangeTokens),
             Request::ListTokens { .. } => Self::everything(ReadTokens),
         }
@@ -199,7 +219,7 @@ fn queues<'a>(jobs: impl IntoIterator<Item = &'a NewJob>) -> impl Iterator<Item 
     jobs.into_iter().map(|job| job.queue.as_str())
 }
 
-fn batch_jobs(batch: &NewBatch) -> impl Iterator<Item = &NewJob> {
+fn batch_jobs(batch: &NewBatch) -> impl Iterator<Item = &NewJob> + Clone {
     let callbacks = [&batch.on_complete, &batch.on_failure].into_iter().flatten();
     batch.jobs.iter().chain(callbacks.map(AsRef::as_ref))
 }

@@ -28,6 +28,8 @@ pub enum Permission {
     Operate,
     /// Change which nodes there are, and which one leads.
     Administer,
+    /// Make, change and remove namespaces.
+    ChangeNamespaces,
     /// Make, rotate and revoke tokens.
     ChangeTokens,
     /// List tokens.
@@ -50,9 +52,8 @@ impl Permission {
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Cancel | Self::Push | Self::RunSchedule | Self::Operate | Self::Administer | Self::ChangeTokens => {
-                Kind::Change
-            }
+            Self::Cancel | Self::Push | Self::RunSchedule | Self::Operate => Kind::Change,
+            Self::Administer | Self::ChangeNamespaces | Self::ChangeTokens => Kind::Change,
             Self::Enqueue | Self::Work => Kind::Course,
             Self::Connect | Self::ReadJob | Self::Read | Self::ReadValues | Self::ReadTokens => Kind::Read,
         }
@@ -70,7 +71,7 @@ impl Permission {
             Self::Read => &[Admin, Operator, Producer, Viewer],
             Self::ReadValues => &[Worker],
             Self::Operate => &[Admin, Operator],
-            Self::Administer | Self::ChangeTokens | Self::ReadTokens => &[Admin],
+            Self::Administer | Self::ChangeNamespaces | Self::ChangeTokens | Self::ReadTokens => &[Admin],
         }
     }
 
@@ -95,6 +96,7 @@ impl Permission {
             Self::ReadValues => "read the values that jobs left",
             Self::Operate => "change queues, schedules, settings, workers or the jobs of others",
             Self::Administer => "change the members of the cluster",
+            Self::ChangeNamespaces => "make, change or remove namespaces",
             Self::ChangeTokens => "make, rotate or revoke tokens",
             Self::ReadTokens => "list tokens",
         }

@@ -5,8 +5,8 @@
 use super::*;
 use jobraft_protocol::{
     BatchId, ClientRole, Completion, Consistency, Failure, FailureKind, JobAction, JobFilter, JobId, LeaseRef, LogTime,
-    NewBatch, NewJob, NodeId, QueueMode, QueueSetting, Request, Schedule, Setting, StateWrite, Task, TokenChange,
-    WorkerInfo, WorkerOrder,
+    Namespace, NamespaceChange, NewBatch, NewJob, NodeId, QueueMode, QueueSetting, Request, Schedule, Setting,
+    StateWrite, Task, TokenChange, WorkerInfo, WorkerOrder,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -94,6 +94,8 @@ fn requests(queue: &str) -> Vec<Request> {
         Request::TransferLeader { to: None },
         Request::ChangeToken { change: TokenChange::Revoke { name: "t".parse().unwrap() } },
         Request::ListTokens { after: None, limit: 1, consistency },
+        Request::ChangeNamespace { change: NamespaceChange::Delete { name: "acme".parse().unwrap() } },
+        Request::ListNamespaces { after: None, limit: 1, consistency },
     ]
 }
 
@@ -173,7 +175,15 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
         let refused = |request: &Request| !may(&client(limited.clone()), request);
         requests(queue).iter().filter(|request| refused(request)).map(name).collect()
     };
-    let whole = ["list_batches", "add_node", "remove_node", "transfer_leader", "change_token", "list_tokens"];
+    let whole = [
+        "list_batches",
+        "add_node",
+        "remove_node",
+        "transfer_leader",
+        "change_token",
+        "list_tokens",
+        "change_namespace",
+    ];
     assert_eq!(refused("shop/mail"), whole);
     assert_eq!(
         refused("mail"),
@@ -196,6 +206,7 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
             "transfer_leader",
             "change_token",
             "list_tokens",
+            "change_namespace",
         ]
     );
     // A prefix that more begins with than is covered.
@@ -203,6 +214,65 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
     assert!(!may(&client(limited.clone()), &all));
     let create = Request::Configure { settings: vec![Setting::CreateQueues(false)] };
     assert!(!may(&client(limited), &create) && may(&client(Grant::admin()), &create));
+}
+
+#[test]
+fn who_administers_a_namespace_has_it_whole_and_nothing_of_the_cluster() {
+    let acme: Namespace = "acme".parse().unwrap();
+    let tenant = client(Grant::admin().in_namespace(acme.clone()));
+    let of_cluster = enter(&client(Grant::admin()), Some(acme.clone())).unwrap();
+    let refused = |who: &Identity| -> Vec<String> {
+        let mut requests = requests("mail");
+        requests.iter_mut().for_each(|request| request.enter(&acme).unwrap());
+        requests.iter().filter(|request| !may(who, request)).map(name).collect()
+    };
+    assert_eq!(refused(&tenant), ["add_node", "remove_node", "transfer_leader", "change_namespace"]);
+    assert_eq!(refused(&of_cluster), [""; 0]);
+    let create = Request::Configure { settings: vec![Setting::CreateQueues(false)] };
+    assert!(!may(&tenant, &create) && may(&of_cluster, &create));
+}
+
+#[test]
+fn whoever_is_confined_to_a_namespace_enters_no_other() {
+    let [acme, beta] = ["acme", "beta"].map(|name| name.parse::<Namespace>().unwrap());
+    let goes = |grant: Grant, wanted: Option<&Namespace>| {
+        let entered = enter(&client(grant), wanted.cloned());
+        entered.map(|identity| identity.namespace().to_string()).map_err(|error| error.code)
+    };
+    for role in ClientRole::ALL {
+        let tenant = Grant::new([role]).in_namespace(acme.clone());
+        assert_eq!(goes(tenant.clone(), None), Ok("acme".to_owned()));
+        assert_eq!(goes(tenant.clone(), Some(&acme)), Ok("acme".to_owned()));
+        for other in [&beta, &Namespace::default()] {
+            assert_eq!(goes(tenant.clone(), Some(other)), Err(ErrorCode::Forbidden));
+        }
+        let of_none = Grant::new([role]);
+        assert_eq!(goes(of_none.clone(), None), Ok("default".to_owned()));
+        let enters = if role == ClientRole::Admin { Ok("acme".to_owned()) } else { Err(ErrorCode::Forbidden) };
+        assert_eq!(goes(of_none.clone(), Some(&acme)), enters);
+        let of_default = of_none.in_namespace(Namespace::default());
+        assert_eq!(goes(of_default, Some(&acme)), Err(ErrorCode::Forbidden));
+    }
+    let node = Identity::Node(NodeId(1));
+    assert!(enter(&node, None).is_ok() && enter(&node, Some(acme)).is_err());
+}
+
+#[test]
+fn a_pattern_reaches_no_further_than_its_namespace() {
+    let acme: Namespace = "acme".parse().unwrap();
+    let grant = Grant::new([ClientRole::Producer]).for_queues(vec!["shop/*".parse().unwrap()]).unwrap();
+    let tenant = client(grant.clone().in_namespace(acme.clone()));
+    let reaches = |who: &Identity, queue: &str| covered(who, queue, || "it".to_owned()).map_err(|error| error.code);
+    assert_eq!(reaches(&tenant, &acme.full("shop/mail")), Ok(()));
+    for other in ["shop/mail".to_owned(), acme.full("mail"), Namespace::default().full("shop/mail"), "acme".to_owned()]
+    {
+        assert_eq!(reaches(&tenant, &other), Err(ErrorCode::Forbidden), "{other:?}");
+    }
+    let other: Namespace = "acme2".parse().unwrap();
+    assert_eq!(reaches(&tenant, &other.full("shop/mail")), Err(ErrorCode::Forbidden));
+    // Not even that of everything.
+    let of_default = client(Grant::admin());
+    assert_eq!(reaches(&of_default, &acme.full("shop/mail")), Err(ErrorCode::Forbidden));
 }
 
 #[test]

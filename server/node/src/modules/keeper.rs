@@ -33,7 +33,7 @@ impl ModuleExchange {
     }
 
     fn missing(&self) -> Vec<Digest> {
-        let known = self.consensus.read(jobraft_core::Core::modules);
-        known.into_iter().map(|manifest| manifest.digest).filter(|digest| !self.store.has_file(digest)).collect()
+        let known: Vec<Digest> = self.consensus.read(|core| core.module_digests().collect());
+        known.into_iter().filter(|digest| !self.store.has_file(digest)).collect()
     }
 }

@@ -6,7 +6,7 @@
 use super::state_db::StateDb;
 use super::state_rows::{JOB_COLUMNS, checked_job, column_time, read_id};
 use super::{Seal, StorageError};
-use jobraft_protocol::{JobFilter, JobId, JobState, LogTime, QueueName, limits};
+use jobraft_protocol::{JobFilter, JobId, JobState, LogTime, QueueName, limits, namespace};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::path::Path;
@@ -127,11 +127,23 @@ fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
 
 /// What a row must be like: what the indexes hold first.
 fn condition(filter: &JobFilter, values: &mut Vec<Value>) -> String {
-    let JobFilter { queues, states, task, key: _, batch, enqueued_from, enqueued_before, error } = filter;
+    let JobFilter { queues, namespace, states, task, key: _, batch, enqueued_from, enqueued_before, error } = filter;
     let mut conditions = vec!["TRUE".to_owned()];
     if !queues.is_empty() {
         let queues: Vec<_> = queues.iter().map(|queue| push(values, QueueName::as_str(queue).to_owned())).collect();
         conditions.push(format!("queue IN ({})", queues.join(", ")));
+    }
+    match namespace {
+        Some(namespace) if namespace.is_default() => {
+            let separator = push(values, namespace::SEPARATOR.to_string());
+            conditions.push(format!("instr(queue, {separator}) = 0"));
+        }
+        Some(namespace) => {
+            let (from, to) = (namespace.full(""), format!("{namespace}{}", namespace::BEHIND_SEPARATOR));
+            let (from, to) = (push(values, from), push(values, to));
+            conditions.push(format!("queue >= {from} AND queue < {to}"));
+        }
+        None => {}
     }
     if !states.is_empty() {
         let states: Vec<_> = states.iter().map(|state| push(values, state.as_str().to_owned())).collect();

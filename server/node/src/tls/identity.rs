@@ -1,6 +1,6 @@
 //! Who somebody is and what they may do: of a certificate's holder by one SAN URI, read strictly.
 
-use jobraft_protocol::{ClientRole, Grant, GrantError, NodeId, QueuePattern, TokenName};
+use jobraft_protocol::{ClientRole, Grant, GrantError, Namespace, NodeId, QueuePattern, TokenName};
 use std::fmt;
 use std::str::FromStr;
 use x509_parser::extensions::GeneralName;
@@ -24,6 +24,8 @@ pub enum Identity {
         name: String,
         /// What it may do.
         grant: Grant,
+        /// The namespace in which it is. All that it reaches is there.
+        namespace: Namespace,
     },
 }
 
@@ -46,7 +48,9 @@ pub enum IdentityError {
     #[error("{0:?} is not a client's name: use 1 to 64 letters, digits, dots, dashes or underscores")]
     ClientName(String),
     /// Something behind the name that says nothing of what a client may do.
-    #[error("{0:?} is none of roles=<roles>, queues=<patterns> and payloads=<yes|no>, or stands there twice")]
+    #[error(
+        "{0:?} is none of roles=<roles>, namespace=<name>, queues=<patterns> and payloads=<yes|no>, or stands there twice"
+    )]
     Parameter(String),
     /// What it may do is not well said.
     #[error(transparent)]
@@ -65,29 +69,63 @@ impl Identity {
     pub fn client(name: &str, grant: Grant) -> Result<Self, IdentityError> {
         let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
         if clean && (1..=CLIENT_NAME_BYTES_MAX).contains(&name.len()) {
-            Ok(Self::Client { name: name.to_owned(), grant })
+            Ok(Self::of(name.to_owned(), grant))
         } else {
             Err(IdentityError::ClientName(shorten(name)))
         }
     }
 
+    /// A client at home.
+    fn of(name: String, grant: Grant) -> Self {
+        Self::Client { name, namespace: grant.home(), grant }
+    }
+
     /// That of whoever shows a token. No certificate names it: a client's name has no slash.
     #[must_use]
     pub fn token(name: &TokenName, grant: Grant) -> Self {
-        Self::Client { name: format!("{TOKEN_OWNER}{name}"), grant }
+        let local = grant.home().local(name.as_str()).unwrap_or(name.as_str()).to_owned();
+        Self::of(format!("{TOKEN_OWNER}{local}"), grant)
     }
 
     /// Whether it is that of this token, permitted this.
     #[must_use]
     pub fn is_token(&self, token: &TokenName, permitted: &Grant) -> bool {
-        matches!(self, Self::Client { name, grant }
-            if name.strip_prefix(TOKEN_OWNER) == Some(token.as_str()) && grant == permitted)
+        matches!(self, Self::Client { name, grant, .. }
+            if grant == permitted
+                && name.strip_prefix(TOKEN_OWNER).is_some_and(|name| grant.home().local(token.as_str()) == Some(name)))
+    }
+
+    /// The namespace in which it is: for a node the default one.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        match self {
+            Self::Client { namespace, .. } => namespace.clone(),
+            Self::Node(_) => Namespace::default(),
+        }
+    }
+
+    /// Whether what has this full name is in the namespace in which it is.
+    #[must_use]
+    pub fn is_there(&self, full: &str) -> bool {
+        match self {
+            Self::Client { namespace, .. } => namespace.local(full).is_some(),
+            Self::Node(_) => true,
+        }
+    }
+
+    /// Whether it may touch the queue of this full name, or what is matched as such.
+    #[must_use]
+    pub fn covers(&self, full: &str) -> bool {
+        match self {
+            Self::Client { namespace, grant, .. } => namespace.local(full).is_some_and(|local| grant.covers(local)),
+            Self::Node(_) => true,
+        }
     }
 
     /// An administrator's.
     #[cfg(test)]
     pub(crate) fn admin(name: &str) -> Self {
-        Self::Client { name: name.to_owned(), grant: Grant::admin() }
+        Self::of(name.to_owned(), Grant::admin())
     }
 
     /// A node's identity.
@@ -116,12 +154,13 @@ impl Identity {
         if uris.next().is_some() { Err(IdentityError::Ambiguous) } else { uri.parse() }
     }
 
-    /// What owns things under this identity: a client's name, `token/<name>`, or `node/<id>`, which no client is called.
+    /// What owns things under this identity: a client's name, `token/<name>`, each a full one of the namespace to which its
+    /// credential confines it, or `node/<id>`, which no client is called.
     #[must_use]
     pub fn owner(&self) -> String {
         match self {
             Self::Node(node) => format!("node/{node}"),
-            Self::Client { name, .. } => name.clone(),
+            Self::Client { name, grant, .. } => grant.home().full(name),
         }
     }
 
@@ -130,7 +169,10 @@ impl Identity {
     pub fn is_owner(&self, owner: &str) -> bool {
         match self {
             Self::Node(_) => self.owner() == owner,
-            Self::Client { name, .. } => name == owner,
+            Self::Client { name, grant, .. } => match grant.namespace() {
+                Some(namespace) => namespace.local(owner) == Some(name),
+                None => name == owner,
+            },
         }
     }
 
@@ -148,11 +190,14 @@ impl Identity {
     pub fn uri(&self) -> String {
         let (name, grant) = match self {
             Self::Node(node) => return format!("{SCHEME}node/{node}"),
-            Self::Client { name, grant } => (name, grant),
+            Self::Client { name, grant, .. } => (name, grant),
         };
         let mut parameters = Vec::new();
         if grant.roles().next().is_some() {
             parameters.push(format!("roles={}", listed(grant.roles())));
+        }
+        if let Some(namespace) = grant.namespace() {
+            parameters.push(format!("namespace={namespace}"));
         }
         if !grant.covers_all() {
             parameters.push(format!("queues={}", listed(grant.queues())));
@@ -193,9 +238,9 @@ impl FromStr for Identity {
     }
 }
 
-/// Reads `roles=producer,worker&queues=mail,shop/*&payloads=no`, in any order, each at most once.
+/// Reads `roles=producer,worker&namespace=acme&queues=mail,shop/*&payloads=no`, in any order, each at most once.
 fn grant(parameters: &str) -> Result<Grant, IdentityError> {
-    let (mut roles, mut queues, mut payloads) = (None, None, None);
+    let (mut roles, mut namespace, mut queues, mut payloads) = (None, None, None, None);
     for parameter in parameters.split('&') {
         let wrong = || IdentityError::Parameter(shorten(parameter));
         match parameter.split_once('=') {
@@ -206,22 +251,35 @@ fn grant(parameters: &str) -> Result<Grant, IdentityError> {
                 let patterns = listed.split(',').map(|pattern| pattern.parse().map_err(GrantError::Pattern));
                 queues = Some(patterns.collect::<Result<Vec<QueuePattern>, _>>()?);
             }
+            Some(("namespace", name)) if namespace.is_none() => {
+                namespace = Some(name.parse::<Namespace>().map_err(GrantError::Namespace)?);
+            }
             Some(("payloads", "yes")) if payloads.is_none() => payloads = Some(true),
             Some(("payloads", "no")) if payloads.is_none() => payloads = Some(false),
             _ => return Err(wrong()),
         }
     }
-    Ok(Grant::said(roles.unwrap_or_default(), queues, payloads)?)
+    let grant = Grant::said(roles.unwrap_or_default(), queues, payloads)?;
+    Ok(match namespace {
+        Some(namespace) => grant.in_namespace(namespace),
+        None => grant,
+    })
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(node) => write!(f, "node {node}"),
-            Self::Client { name, .. } => match name.strip_prefix(TOKEN_OWNER) {
-                Some(token) => write!(f, "token {token}"),
-                None => write!(f, "client {name}"),
-            },
+            Self::Client { name, grant, .. } => {
+                match name.strip_prefix(TOKEN_OWNER) {
+                    Some(token) => write!(f, "token {token}")?,
+                    None => write!(f, "client {name}")?,
+                }
+                match grant.namespace() {
+                    Some(namespace) => write!(f, " of namespace {namespace}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
@@ -276,7 +334,7 @@ mod tests {
     #[test]
     fn a_certificate_without_roles_is_of_a_client_that_may_do_nothing() {
         for uri in ["jobraft://client/alice", "jobraft://client/alice?payloads=no"] {
-            let Ok(Identity::Client { name, grant }) = uri.parse() else { panic!("{uri}") };
+            let Ok(Identity::Client { name, grant, .. }) = uri.parse() else { panic!("{uri}") };
             assert_eq!((name.as_str(), grant), ("alice", Grant::new([])));
         }
     }

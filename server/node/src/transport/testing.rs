@@ -143,7 +143,7 @@ pub(crate) async fn connect_unproved(
 ) -> Result<(Connection, quinn::Endpoint), Error> {
     let (quic, endpoint) = dial(server, ca, None, &[ALPN_CLIENT], TransportConfig::default()).await.unwrap();
     let known = (Arc::default(), Arc::new(Live::new(Arc::default())));
-    let nobody = Identity::Client { name: String::new(), grant: Grant::new([]) };
+    let nobody = Identity::Client { name: String::new(), grant: Grant::new([]), namespace: Default::default() };
     let connection = Connection::new(quic, nobody, Protocol::Client, known, None).unwrap();
     let (mut sender, mut receiver) = connection.open().await.unwrap();
     sender.send(opening).await.unwrap();

@@ -68,7 +68,7 @@ pub(crate) struct Session {
 
 pub(crate) async fn session(connection: &Connection) -> Session {
     let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-    let open = framed(&StreamOpen::Session(ClientHello { agent: "mallory".to_owned() }));
+    let open = framed(&StreamOpen::Session(ClientHello::new("mallory")));
     soon(send.write_all(&open)).await.unwrap();
     let _: Result<ServerHello, Error> = read(&mut recv).await;
     Session { connection: connection.clone(), send, recv }

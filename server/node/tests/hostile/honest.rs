@@ -26,7 +26,7 @@ impl Honest {
             }
         };
         let (mut sender, mut receiver) = connection.open().await.unwrap();
-        sender.send(&StreamOpen::Session(ClientHello { agent: "honest".to_owned() })).await.unwrap();
+        sender.send(&StreamOpen::Session(ClientHello::new("honest"))).await.unwrap();
         let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
         Self { sender, receiver, time: hello.time, number: 0, _endpoint: endpoint }
     }

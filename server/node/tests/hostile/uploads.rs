@@ -17,7 +17,15 @@ const BY_UPLOADS: usize = 40 * MIB;
 async fn upload(connection: &Connection, bytes: &[u8], size: u64) -> Result<ModuleManifest, Error> {
     let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
     let digest = Digest(Sha256::digest(bytes).into());
-    soon(send.write_all(&framed(&StreamOpen::Upload { digest, size, name: None, signatures: vec![] }))).await.unwrap();
+    soon(send.write_all(&framed(&StreamOpen::Upload {
+        digest,
+        size,
+        name: None,
+        signatures: vec![],
+        namespace: None,
+    })))
+    .await
+    .unwrap();
     // The node may have seen enough before the end.
     let _ = soon(send.write_all(bytes)).await;
     let _ = send.finish();
@@ -117,8 +125,13 @@ async fn uploads_that_stand_still_keep_nobody_out_and_leave_nothing() {
         for number in 0..CLIENT_STREAMS_MAX {
             let (send, recv) = soon(connection.open_bi()).await.unwrap();
             let digest = Digest([number as u8; 32]);
-            let mut bytes =
-                framed(&StreamOpen::Upload { digest, size: MODULE_BYTES_MAX, name: None, signatures: vec![] });
+            let mut bytes = framed(&StreamOpen::Upload {
+                digest,
+                size: MODULE_BYTES_MAX,
+                name: None,
+                signatures: vec![],
+                namespace: None,
+            });
             bytes.resize(bytes.len() + 2 * MIB, 0);
             pour(send, bytes, &taken);
             open.push((connection.clone(), recv));

@@ -86,6 +86,8 @@ fn checkpoint_writes_over_and_removes() {
         "batch key batch".to_owned(),
         "schedule key schedule".to_owned(),
         "token key token".to_owned(),
+        "namespace key namespace".to_owned(),
+        "module_holder key module_holder".to_owned(),
     ];
     assert_eq!(contents(&state), expected);
 }
