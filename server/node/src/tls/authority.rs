@@ -1,18 +1,20 @@
 //! The cluster's own certificate authority: whoever holds its key decides who is a node and who a client.
 
+use super::authority_key::AuthorityKey;
 use super::certificate::{check_time, parse, read_chain};
 use super::files::{CERTIFICATE_MODE, KEY_MODE};
-use super::{Identity, TlsError, files};
+use super::{Identity, Passphrase, TlsError, files};
 use jobraft_protocol::{Grant, NodeId};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
 
 /// How long an authority is valid unless said otherwise: ten years.
 pub const CA_VALIDITY_DAYS_DEFAULT: u32 = 3_650;
@@ -24,7 +26,6 @@ pub const VALIDITY_DAYS_MAX: u32 = 36_500;
 pub(super) const BACKDATE: Duration = Duration::HOUR;
 
 const CERTIFICATE_FILE: &str = "ca.crt";
-const KEY_FILE: &str = "ca.key";
 
 /// What happens to files that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Overwrite {
 
 /// An authority, able to issue certificates (ECDSA P-256).
 pub struct CertificateAuthority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, AuthorityKey>,
     certificate: CertificateDer<'static>,
     not_after: OffsetDateTime,
 }
@@ -45,7 +46,7 @@ pub struct CertificateAuthority {
 /// A certificate and its private key, in PEM form.
 pub struct IssuedPair {
     certificate: String,
-    key: String,
+    key: Zeroizing<String>,
 }
 
 impl CertificateAuthority {
@@ -56,11 +57,28 @@ impl CertificateAuthority {
     /// [`TlsError::Exists`] if either file is there: an authority is never overwritten, since every certificate that
     /// it issued would become worthless.
     pub fn create(directory: &Path, validity_days: u32) -> Result<Self, TlsError> {
-        Self::create_at(directory, validity_days, OffsetDateTime::now_utc())
+        Self::create_under(directory, validity_days, None)
     }
 
-    pub(crate) fn create_at(directory: &Path, validity_days: u32, now: OffsetDateTime) -> Result<Self, TlsError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    /// The same; `ca.key` lies under this passphrase, if there is one, from its first moment on.
+    ///
+    /// # Errors
+    /// As [`CertificateAuthority::create`].
+    pub fn create_under(
+        directory: &Path,
+        validity_days: u32,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Self, TlsError> {
+        Self::create_at(directory, validity_days, passphrase, OffsetDateTime::now_utc())
+    }
+
+    pub(crate) fn create_at(
+        directory: &Path,
+        validity_days: u32,
+        passphrase: Option<&Passphrase>,
+        now: OffsetDateTime,
+    ) -> Result<Self, TlsError> {
+        let key = AuthorityKey::generate()?;
         // Two authorities of the same name would look like one to a verifier, and to people.
         let number: u32 = rand::random();
         let mut params = params(&format!("Jobraft CA {number:08x}"), now, now + validity(validity_days)?);
@@ -68,7 +86,7 @@ impl CertificateAuthority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
         fs::create_dir_all(directory).map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
-        let pair = IssuedPair { certificate: certificate.pem(), key: key.serialize_pem() };
+        let pair = IssuedPair { certificate: certificate.pem(), key: key.to_pem(passphrase)? };
         pair.write(directory, "ca", Overwrite::Refuse)?;
         Ok(Self {
             not_after: params.not_after,
@@ -80,24 +98,40 @@ impl CertificateAuthority {
     /// Loads the authority that [`CertificateAuthority::create`] wrote into `directory`.
     ///
     /// # Errors
-    /// When a file is missing, damaged, or exposed, or the authority has expired.
+    /// When a file is missing, damaged, or exposed, the key is under a passphrase, or the authority has expired.
     pub fn load(directory: &Path) -> Result<Self, TlsError> {
-        let (path, key_path) = (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE));
+        Self::load_under(directory, None)
+    }
+
+    /// The same, with the passphrase under which `ca.key` lies, if there is one.
+    ///
+    /// # Errors
+    /// As [`CertificateAuthority::load`]; [`TlsError::KeySealed`] if the key is under a passphrase and none is given; when one
+    /// is given that is not its own, or the key has none.
+    pub fn load_under(directory: &Path, passphrase: Option<&Passphrase>) -> Result<Self, TlsError> {
+        let path = directory.join(CERTIFICATE_FILE);
         let mut chain = read_chain(&path)?;
         let certificate = parse(&path, &chain[0])?;
         if !certificate.is_ca() {
             return Err(TlsError::NotAuthority { path });
         }
         check_time(&path, &certificate, OffsetDateTime::now_utc())?;
-        let malformed = |reason| TlsError::Malformed { path: key_path.clone(), expected: "a PEM private key", reason };
-        let pem = String::from_utf8(files::read_key(&key_path)?).map_err(|_| malformed("it is not text".to_owned()))?;
-        let key = KeyPair::from_pem(&pem).map_err(|error| malformed(error.to_string()))?;
-        if certificate.public_key().subject_public_key.data != key.public_key_raw() {
-            return Err(TlsError::KeyMismatch { key: key_path, certificate: path });
+        let key = AuthorityKey::open(directory, passphrase)?;
+        if certificate.public_key().subject_public_key.data != key.der_bytes() {
+            return Err(TlsError::KeyMismatch { key: AuthorityKey::file(directory), certificate: path });
         }
         let not_after = certificate.validity().not_after.to_datetime();
         let issuer = Issuer::from_ca_cert_der(&chain[0], key)?;
         Ok(Self { issuer, not_after, certificate: chain.swap_remove(0) })
+    }
+
+    /// Writes its key to `ca.key` in `directory` once more, in the place of what is there: the same key, under this passphrase
+    /// or none.
+    ///
+    /// # Errors
+    /// When the file cannot be written; what was there stays then.
+    pub fn rewrite_key(&self, directory: &Path, passphrase: Option<&Passphrase>) -> Result<(), TlsError> {
+        self.issuer.key().rewrite(directory, passphrase)
     }
 
     /// Its last moment: nothing that it issues outlives it.
@@ -110,7 +144,7 @@ impl CertificateAuthority {
         &self.certificate
     }
 
-    pub(super) const fn issuer(&self) -> &Issuer<'static, KeyPair> {
+    pub(super) const fn issuer(&self) -> &Issuer<'static, AuthorityKey> {
         &self.issuer
     }
 
@@ -168,7 +202,7 @@ impl CertificateAuthority {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(IssuedPair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(IssuedPair { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with certificates and keys. None of it is retryable: each message names the file and the way out.
 
-use super::{Identity, IdentityError};
+use super::{Identity, IdentityError, PassphraseError};
 use std::io;
 use std::path::PathBuf;
 
@@ -29,13 +29,47 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// Others on the machine can read the private key.
+    /// Others on the machine can read the private key, or the passphrase.
     #[error("{} can be read by others (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display())]
     KeyExposed {
-        /// The key's file.
+        /// The file.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+    },
+    /// The authority's key can only be opened with its passphrase.
+    #[error("{} is under a passphrase, and none is given", path.display())]
+    KeySealed {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// A passphrase is given for a key that has none, so that who gave it is wrong about what protects it.
+    #[error("{} has no passphrase: give none, or set one with: jobraft certs passphrase", path.display())]
+    KeyNotSealed {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The authority's key is under another passphrase, or its encrypted part is damaged: nobody can tell.
+    #[error("the passphrase does not open {}; if it is the right one, the file is damaged: put back a copy", path.display())]
+    WrongPassphrase {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The authority's key is none that can be used.
+    #[error("{} is not a private key in PEM form: {reason}; put back a copy of it", path.display())]
+    KeyDamaged {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that is to hold a passphrase.
+    #[error("the first line of {} is no passphrase: {source}", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PassphraseError,
     },
     /// The file does not hold what it should.
     #[error("{} is not {expected}: {reason}; name the right file or issue it anew with: jobraft certs issue", path.display())]
@@ -178,6 +212,12 @@ pub enum TlsError {
 
 impl From<rcgen::Error> for TlsError {
     fn from(error: rcgen::Error) -> Self {
+        Self::Cryptography(error.to_string())
+    }
+}
+
+impl From<pkcs8::Error> for TlsError {
+    fn from(error: pkcs8::Error) -> Self {
         Self::Cryptography(error.to_string())
     }
 }

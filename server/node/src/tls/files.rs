@@ -30,6 +30,11 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
 
 /// Reads a private key, if nobody but its owner can.
 pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_open(open_private(path)?, path)
+}
+
+/// Opens a file that nobody but its owner can read.
+pub(super) fn open_private(path: &Path) -> Result<File, TlsError> {
     let failed = |source| TlsError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file, so that what is checked is what is read.
@@ -37,7 +42,7 @@ pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, TlsError> {
     if mode & 0o077 != 0 {
         return Err(TlsError::KeyExposed { path: path.to_owned(), mode });
     }
-    read_open(file, path)
+    Ok(file)
 }
 
 fn read_open(file: File, path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -6,9 +6,11 @@
 //! found when it is loaded, by the same verifier that the handshake uses, and named together with the way out.
 //!
 //! The *ring* provider is always named explicitly: no process-wide default is read or set. 0-RTT and session
-//! resumption are off, so that each connection proves its certificate anew. Private keys never reach a log or an error.
+//! resumption are off, so that each connection proves its certificate anew. Private keys and the passphrase of the
+//! authority's never reach a log or an error.
 
 pub mod authority;
+mod authority_key;
 pub mod certificate;
 mod contents;
 pub mod credentials;
@@ -16,6 +18,9 @@ pub mod error;
 pub mod expiry;
 mod files;
 pub mod identity;
+mod passphrase;
+#[cfg(test)]
+mod passphrase_tests;
 mod renewal;
 pub mod revocation;
 #[cfg(test)]
@@ -34,6 +39,7 @@ pub use credentials::{Credentials, TlsFiles};
 pub use error::TlsError;
 pub use expiry::{ENDS_SOON, ENDS_VERY_SOON};
 pub use identity::{Identity, IdentityError};
+pub use passphrase::{Passphrase, PassphraseError};
 pub use revocation::Revocations;
 pub use revoke::Revoked;
 pub(crate) use watch::{Look, Watch};

@@ -135,7 +135,7 @@ fn an_authority_that_has_ended_does_not_keep_another_from_being_used() {
     let (directory, authority) = authority();
     client(&authority, directory.path(), "a");
     let old = TempDir::new().unwrap();
-    CertificateAuthority::create_at(old.path(), 1, OffsetDateTime::now_utc() - Duration::days(2)).unwrap();
+    CertificateAuthority::create_at(old.path(), 1, None, OffsetDateTime::now_utc() - Duration::days(2)).unwrap();
     let files = TlsFiles::in_directory(directory.path(), "a");
     let ended = fs::read(old.path().join("ca.crt")).unwrap();
     fs::write(&files.ca, [ended.clone(), fs::read(&files.ca).unwrap()].concat()).unwrap();
