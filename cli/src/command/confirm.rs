@@ -10,7 +10,7 @@ pub(super) fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !at_terminal() {
         let cause = "there is no terminal to ask at whether it shall be done; nothing was done";
         return Err(Failure::usage(what, cause).hint("--yes does it without asking"));
     }
@@ -18,6 +18,11 @@ pub(super) fn confirm(what: &str, yes: bool) -> Result<(), Failure> {
     let asked = write!(io::stderr(), "{what}? [y/N] ").and_then(|()| io::stdin().lock().read_line(&mut answer));
     asked.map_err(|error| Failure::new(what, error))?;
     if agrees(&answer) { Ok(()) } else { Err(Failure::new(what, "it was not confirmed; nothing was done")) }
+}
+
+/// Whether there is somebody to ask.
+pub(super) fn at_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 fn agrees(answer: &str) -> bool {

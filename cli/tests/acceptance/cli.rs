@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 76] = [
+const COMMANDS: [&str; 77] = [
     "",
     "demo",
     "dev",
@@ -82,6 +82,7 @@ const COMMANDS: [&str; 76] = [
     "certs renew",
     "certs revoke",
     "certs show",
+    "certs passphrase",
     "completions",
 ];
 

@@ -1,5 +1,6 @@
 //! `jobraft certs init`: makes a certificate authority, and its first administrator.
 
+use super::ca_passphrase::{CaPassphraseArgs, ask_new};
 use super::{DIRECTORY, failed};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   jobraft certs init
+  jobraft certs init --ask-ca-passphrase
+  jobraft certs init --ca-passphrase-file ca.passphrase
   jobraft certs init --dir /etc/jobraft/certs --days 1825
   jobraft certs init --dir new-certs --no-admin    (to take the place of the one in certs)")]
 pub(super) struct InitArgs {
@@ -25,6 +28,11 @@ pub(super) struct InitArgs {
     /// Make no administrator
     #[arg(long)]
     no_admin: bool,
+    #[command(flatten)]
+    passphrase: CaPassphraseArgs,
+    /// Ask for a passphrase under which ca.key is to lie; without this and --ca-passphrase-file it has none
+    #[arg(long, conflicts_with = "file")]
+    ask_ca_passphrase: bool,
 }
 
 /// The name of the first administrator.
@@ -32,15 +40,23 @@ const ADMIN: &str = "admin";
 
 impl InitArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let authority = CertificateAuthority::create(&self.dir, self.days);
+        let passphrase = match self.ask_ca_passphrase {
+            true => Some(ask_new("--ca-passphrase-file")?),
+            false => self.passphrase.load()?,
+        };
+        let authority = CertificateAuthority::create_under(&self.dir, self.days, passphrase.as_ref());
         let authority = authority.map_err(|error| failed("make a certificate authority", &error))?;
         let (output, dir) = (Output::new(), self.dir.display());
         let paint = output.paint();
-        let option = if self.dir.as_os_str() == DIRECTORY { String::new() } else { format!(" --dir {dir}") };
-        output.line(format!(
-            "{} {dir}/ca.crt and {dir}/ca.key (keep the key safe, and off the nodes)",
-            paint.good("wrote")
-        ))?;
+        let mut options = if self.dir.as_os_str() == DIRECTORY { String::new() } else { format!(" --dir {dir}") };
+        if let Some(file) = self.passphrase.file() {
+            options.push_str(&format!(" --ca-passphrase-file {}", file.display()));
+        }
+        let care = match passphrase {
+            Some(_) => "under the passphrase; keep both safe, and off the nodes",
+            None => "keep the key safe, and off the nodes",
+        };
+        output.line(format!("{} {dir}/ca.crt and {dir}/ca.key ({care})", paint.good("wrote")))?;
         if !self.no_admin {
             let issued = authority.issue_client(ADMIN, Grant::admin(), LEAF_VALIDITY_DAYS_DEFAULT);
             let written = issued.and_then(|pair| pair.write(&self.dir, ADMIN, Overwrite::Refuse));
@@ -55,8 +71,9 @@ impl InitArgs {
         output.line("next, for each node and each client:")?;
         output.line(format!(
             "  {}",
-            paint.command(format!("jobraft certs issue node 1 --host 127.0.0.1 --host localhost{option}"))
+            paint.command(format!("jobraft certs issue node 1 --host 127.0.0.1 --host localhost{options}"))
         ))?;
-        output.line(format!("  {}", paint.command(format!("jobraft certs issue client alice --role producer{option}"))))
+        output
+            .line(format!("  {}", paint.command(format!("jobraft certs issue client alice --role producer{options}"))))
     }
 }

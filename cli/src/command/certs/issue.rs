@@ -1,5 +1,6 @@
 //! `jobraft certs issue`: certificates for nodes and clients.
 
+use super::ca_passphrase::CaPassphraseArgs;
 use super::{DIRECTORY, authority, failed};
 use crate::command::grant::{GrantArgs, roles_help};
 use crate::failure::Failure;
@@ -21,7 +22,10 @@ pub(super) struct IssueArgs {
 #[derive(Debug, Subcommand)]
 enum Whom {
     /// For a node: writes node-ID.crt and node-ID.key
-    #[command(after_help = "Example:\n  jobraft certs issue node 1 --host 127.0.0.1 --host node1.example")]
+    #[command(after_help = "\
+Examples:
+  jobraft certs issue node 1 --host 127.0.0.1 --host node1.example
+  jobraft certs issue node 1 --host node1.example --ca-passphrase-file ca.passphrase")]
     Node {
         /// The node's id
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -57,12 +61,14 @@ struct IssueOptions {
     /// Replace what is there: to renew. Running nodes and clients go on with the old one until then
     #[arg(long, global = true)]
     replace: bool,
+    #[command(flatten)]
+    passphrase: CaPassphraseArgs,
 }
 
 impl IssueArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let options = &self.options;
-        let authority = authority(&options.dir)?;
+        let authority = authority(&options.dir, &options.passphrase)?;
         let (stem, issued) = match &self.whom {
             Whom::Node { id, hosts } => (format!("node-{id}"), authority.issue_node(NodeId(*id), hosts, options.days)),
             Whom::Client { name, grant } => (name.clone(), authority.issue_client(name, grant.grant()?, options.days)),

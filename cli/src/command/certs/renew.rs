@@ -1,5 +1,6 @@
 //! `jobraft certs renew`: certificates that end soon, issued anew.
 
+use super::ca_passphrase::CaPassphraseArgs;
 use super::{DIRECTORY, authority, certificates, failed};
 use crate::failure::Failure;
 use crate::output::{Output, Paint};
@@ -21,7 +22,8 @@ Examples:
   jobraft certs renew --dry-run
   jobraft certs renew --within 60
   jobraft certs renew node-1 alice --days 90
-  jobraft certs renew --all")]
+  jobraft certs renew --all
+  jobraft certs renew --ca-passphrase-file ca.passphrase    (where nobody can be asked)")]
 pub(super) struct RenewArgs {
     /// Which certificates, by the names of their files without .crt [default: those that end soon]
     #[arg(value_name = "NAME")]
@@ -38,6 +40,8 @@ pub(super) struct RenewArgs {
     /// Where the authority and the certificates are
     #[arg(long, default_value = DIRECTORY)]
     dir: PathBuf,
+    #[command(flatten)]
+    passphrase: CaPassphraseArgs,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -70,7 +74,7 @@ enum Outcome {
 
 impl RenewArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let authority = authority(&self.dir)?;
+        let authority = authority(&self.dir, &self.passphrase)?;
         let revocations = Revocations::in_directory(&self.dir)
             .map_err(|error| failed("read which certificates are revoked", &error))?;
         let mut renewals = Vec::new();

@@ -1,5 +1,6 @@
 //! `jobraft certs revoke`: certificates that no longer count.
 
+use super::ca_passphrase::CaPassphraseArgs;
 use super::{DIRECTORY, authority, failed};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   jobraft certs revoke alice
+  jobraft certs revoke alice --ca-passphrase-file ca.passphrase
   jobraft certs revoke old/node-1.crt --dir /etc/jobraft/certs")]
 pub(super) struct RevokeArgs {
     /// Which certificates: the names of their files without .crt in the directory, or files
@@ -24,6 +26,8 @@ pub(super) struct RevokeArgs {
     /// Where the authority is, and where to write ca.crl
     #[arg(long, default_value = DIRECTORY)]
     dir: PathBuf,
+    #[command(flatten)]
+    passphrase: CaPassphraseArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -40,7 +44,7 @@ struct RevocationJson {
 
 impl RevokeArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let authority = authority(&self.dir)?;
+        let authority = authority(&self.dir, &self.passphrase)?;
         let files: Vec<PathBuf> = self.certificates.iter().map(|name| self.file(name)).collect();
         let mut revoked = Vec::new();
         for file in &files {
