@@ -49,6 +49,8 @@ mod fleet_tests;
 #[cfg(test)]
 mod life_tests;
 #[cfg(test)]
+mod namespace_tests;
+#[cfg(test)]
 mod schedule_tests;
 #[cfg(test)]
 mod testing;

@@ -9,8 +9,8 @@ use crate::transport::testing::{connect_unproved, dial_deaf};
 use crate::transport::{Connection, Endpoint, FrameReceiver, FrameSender, Protocol};
 use jobraft_protocol::{
     ClientFrame, ClientHello, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Grant, JobAction, JobId,
-    JobView, LeaseRef, LeasedJob, LogTime, NewJob, NodeId, Push, Request, Response, ServerFrame, ServerHello, Start,
-    StreamOpen, Task, TokenSecret, WorkerId, WorkerInfo,
+    JobView, LeaseRef, LeasedJob, LogTime, Namespace, NewJob, NodeId, Push, Request, Response, ServerFrame,
+    ServerHello, Start, StreamOpen, Task, TokenSecret, WorkerId, WorkerInfo,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -91,6 +91,11 @@ impl Bench {
         self.session_on(self.connect().await, 0).await
     }
 
+    /// A session of the administrator of the cluster in a namespace.
+    pub(super) async fn session_in(&self, namespace: &str, seed: u8) -> Result<Session, Error> {
+        self.enter(self.connect().await, seed, Some(namespace.parse().unwrap())).await
+    }
+
     /// A session of a client that may do what `grant` says. Its jobs' ids begin at `seed`.
     pub(super) async fn session_as(&self, name: &str, grant: Grant, seed: u8) -> Session {
         let path = self._directory.path();
@@ -124,12 +129,23 @@ impl Bench {
     }
 
     async fn session_on(&self, connection: Connection, seed: u8) -> Session {
+        self.enter(connection, seed, None).await.unwrap()
+    }
+
+    /// A session in a namespace, or why there is none.
+    pub(super) async fn enter(
+        &self,
+        connection: Connection,
+        seed: u8,
+        namespace: Option<Namespace>,
+    ) -> Result<Session, Error> {
         let (mut sender, mut receiver) = connection.open().await.unwrap();
-        sender.send(&StreamOpen::Session(ClientHello::new("test"))).await.unwrap();
-        let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap().unwrap();
+        let hello = ClientHello { namespace, ..ClientHello::new("test") };
+        sender.send(&StreamOpen::Session(hello)).await.unwrap();
+        let hello = soon(receiver.recv::<Result<ServerHello, Error>>()).await.unwrap().unwrap()?;
         assert_eq!((hello.cluster.as_str(), hello.node), ("test", NodeId(1)));
         let (time, pushes) = (hello.time, VecDeque::new());
-        Session { connection, sender, receiver, next: 0, time, seed, pushes, _endpoint: None, _quic: None }
+        Ok(Session { connection, sender, receiver, next: 0, time, seed, pushes, _endpoint: None, _quic: None })
     }
 }
 
