@@ -10,7 +10,7 @@ macro_rules! roles_help {
     () => {
         "\
 Roles:
-  admin     everything, the membership of the cluster included
+  admin     everything, the membership of the cluster included; in a namespace all that is there
   operator  runs the queues: pauses, limits, schedules, retries, deletes
   producer  enqueues jobs, follows them, calls them off, brings modules
   worker    leases jobs and reports on them

@@ -25,6 +25,7 @@ mod life;
 mod limits;
 mod load;
 mod membership;
+mod namespaces;
 mod queues;
 mod schedules;
 mod signatures;

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use clap::{Args, Subcommand};
 use jobraft_node::tls::{IssuedPair, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite, TlsError};
-use jobraft_protocol::NodeId;
+use jobraft_protocol::{Namespace, NodeId};
 use std::path::PathBuf;
 
 /// Issue a certificate for a node or a client
@@ -41,12 +41,16 @@ Examples:
   jobraft certs issue client shop --role producer --queue 'shop/*' --queue mail
   jobraft certs issue client app --role producer --role worker
   jobraft certs issue client grafana --role viewer
-  jobraft certs issue client support --role operator --payloads yes"))]
+  jobraft certs issue client support --role operator --payloads yes
+  jobraft certs issue client acme --role admin --namespace acme"))]
     Client {
         /// The client's name
         name: String,
         #[command(flatten)]
         grant: GrantArgs,
+        /// The namespace to which it is confined [default: for an administrator none, else `default`]
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<Namespace>,
     },
 }
 
@@ -71,7 +75,13 @@ impl IssueArgs {
         let authority = authority(&options.dir, &options.passphrase)?;
         let (stem, issued) = match &self.whom {
             Whom::Node { id, hosts } => (format!("node-{id}"), authority.issue_node(NodeId(*id), hosts, options.days)),
-            Whom::Client { name, grant } => (name.clone(), authority.issue_client(name, grant.grant()?, options.days)),
+            Whom::Client { name, grant, namespace } => {
+                let grant = match (grant.grant()?, namespace) {
+                    (grant, Some(namespace)) => grant.in_namespace(namespace.clone()),
+                    (grant, None) => grant,
+                };
+                (name.clone(), authority.issue_client(name, grant, options.days))
+            }
         };
         let doing = format!("issue a certificate for {stem}");
         write(options, &stem, &issued.map_err(|error| failed(&doing, &error))?)

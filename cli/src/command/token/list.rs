@@ -4,7 +4,7 @@ use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Table, human};
 use clap::Args;
-use jobraft_protocol::{ClientRole, Consistency, LogTime, QueuePattern, TokenView};
+use jobraft_protocol::{ClientRole, Consistency, LogTime, Namespace, QueuePattern, TokenView};
 use serde::Serialize;
 
 /// One that ends sooner than this stands out.
@@ -27,6 +27,8 @@ struct TokenJson<'a> {
     name: &'a str,
     state: &'static str,
     roles: Vec<ClientRole>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a Namespace>,
     queues: &'a [QueuePattern],
     payloads: bool,
     created_at: String,
@@ -67,6 +69,7 @@ fn json(token: &TokenView, now: LogTime) -> TokenJson<'_> {
         name: token.name.as_str(),
         state: state(token, now),
         roles: token.grant.roles().collect(),
+        namespace: token.grant.namespace(),
         queues: token.grant.queues(),
         payloads: token.grant.sees_payloads(),
         created_at: human::timestamp(token.created_at),
