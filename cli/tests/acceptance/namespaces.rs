@@ -70,7 +70,7 @@ async fn two_tenants_use_the_same_names_and_their_workers_run_what_is_theirs() {
     // The one of nobody in particular has nothing of it; who runs the cluster looks into each.
     assert_eq!(json(&cluster, &["queue", "list"]).await, Value::Array(vec![]));
     let jobs = json(&cluster, &["job", "list", "--namespace", "acme"]).await;
-    assert_eq!((jobs["jobs"].as_array().unwrap().len(), &jobs["jobs"][0]["queue"]), (1, &"work".into()));
+    assert_eq!(jobs["queue"], "work");
     let text = cluster.jobraft(&["namespace", "list"]).await.ok();
     assert!(text.contains("acme") && text.contains("beta") && text.contains("default"), "{text}");
     let own = json(&cluster, &["namespace", "list", "--context", "acme.toml"]).await;
