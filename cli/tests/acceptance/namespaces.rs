@@ -146,7 +146,7 @@ async fn a_quota_refuses_waits_and_is_raised_and_what_is_deleted_is_gone() {
     cluster.jobraft(&["namespace", "set", "nowhere", "--max-jobs", "1"]).await.fails(3, &["no namespace nowhere"]);
     let enqueue = ["job", "enqueue", "--namespace", "acme", "--task", "t", "--count", "3", "x"];
     let full = cluster.jobraft(&enqueue).await;
-    full.fails(1, &["(quota_exceeded)", "at most 2 jobs", "jobraft namespace set"]);
+    full.fails(1, &["(quota_exceeded)", "jobs that have not ended: 2", "jobraft namespace set"]);
     let listed = json(&cluster, &["namespace", "list"]).await;
     assert_eq!(
         (&listed[0]["name"], &listed[0]["jobs"], &listed[0]["jobs_max"]),
@@ -156,11 +156,11 @@ async fn a_quota_refuses_waits_and_is_raised_and_what_is_deleted_is_gone() {
     let set = cluster.jobraft(&["namespace", "set", "acme", "--max-jobs", "default"]).await.ok();
     assert_eq!(set, "namespace acme: 1.0 KiB, 100/1s\n");
     let enqueue = ["job", "enqueue", "--namespace", "acme", "--task", "t"];
-    cluster.jobraft(&[&enqueue[..], &[&large]].concat()).await.fails(1, &["1024 bytes"]);
+    cluster.jobraft(&[&enqueue[..], &[&large]].concat()).await.fails(1, &["bytes: 1024"]);
     cluster.jobraft(&[&enqueue[..], &["x"]].concat()).await.ok();
 
     cluster.jobraft(&["namespace", "delete", "acme"]).await.fails(2, &["--yes"]);
-    cluster.jobraft(&["namespace", "delete", "acme", "--yes"]).await.fails(1, &["3 jobs", "have not ended"]);
+    cluster.jobraft(&["namespace", "delete", "acme", "--yes"]).await.fails(1, &["have not ended, 3 of them"]);
     cluster.jobraft(&["namespace", "delete", "default", "--yes"]).await.fails(1, &["always there"]);
     let cancel = ["job", "cancel", "--namespace", "acme", "--state", "ready", "--yes"];
     cluster.jobraft(&cancel).await.ok();

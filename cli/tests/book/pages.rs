@@ -45,6 +45,7 @@ pages! {
     schedules,
     access,
     tokens,
+    namespaces,
     wasm,
     operations,
     certificates,

@@ -88,7 +88,7 @@ impl Space {
         let quota = &record.quota;
         let Taken { jobs, bytes, queues, modules, starts } = taken;
         let more = |most: Option<u64>, has: u64, more: u64, what: &str| match most {
-            Some(most) if more > 0 && has.saturating_add(more) > most => Err(exceeded(name, &format!("{most} {what}"))),
+            Some(most) if more > 0 && has.saturating_add(more) > most => Err(exceeded(name, what, &most.to_string())),
             _ => Ok(()),
         };
         more(quota.queues, self.queues, queues, "queues")?;
@@ -98,10 +98,10 @@ impl Space {
         more(quota.bytes, self.bytes(), bytes, "bytes").map_err(passing)?;
         match &quota.rate {
             // However long somebody waits.
-            Some(rate) if starts > rate.burst() => Err(exceeded(name, &format!("{} jobs at once", rate.burst()))),
+            Some(rate) if starts > rate.burst() => Err(exceeded(name, "new jobs at once", &rate.burst().to_string())),
             Some(rate) if record.bucket.tokens(rate, now) < starts => {
                 let at = record.bucket.when_holding(rate, starts);
-                let error = exceeded(name, &format!("{} new jobs in {} ms", rate.count, rate.per_ms));
+                let error = exceeded(name, "new jobs", &format!("{} in {} ms", rate.count, rate.per_ms));
                 Err(error.retry_after_ms(at.ms_since(now).max(1)))
             }
             _ => Ok(()),
@@ -261,8 +261,7 @@ impl Core {
         let space = self.namespace(name)?;
         if space.jobs > 0 {
             let text = format!(
-                "{} jobs of namespace {name} have not ended: cancel them first, as with jobraft --namespace {name} job \
-                 cancel --queue QUEUE",
+                "namespace {name} has jobs that have not ended, {} of them: cancel them first, with jobraft job cancel",
                 space.jobs
             );
             return Err(Error::new(ErrorCode::WrongState, text));
@@ -346,8 +345,8 @@ fn check_settings(quota: &[NamespaceSetting]) -> Result<(), Error> {
     quota.iter().try_for_each(NamespaceSetting::check).map_err(|fault| invalid(format!("quota: {fault}")))
 }
 
-fn exceeded(name: &Namespace, most: &str) -> Error {
-    Error::new(ErrorCode::QuotaExceeded, format!("namespace {name} may have at most {most}: that is its quota"))
+fn exceeded(name: &Namespace, what: &str, most: &str) -> Error {
+    Error::new(ErrorCode::QuotaExceeded, format!("namespace {name} is at its quota of {what}: {most}"))
 }
 
 fn unknown(name: &Namespace) -> Error {

@@ -14,7 +14,7 @@ use jobraft_protocol::Namespace;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  jobraft job cancel --namespace acme --state ready --state scheduled --yes
+  jobraft job cancel --namespace acme --state ready --state scheduled --state blocked --state leased --yes
   jobraft namespace delete acme")]
 pub(super) struct DeleteArgs {
     /// Which

@@ -85,7 +85,8 @@ fn table(namespaces: &[NamespaceView]) -> Table {
             of(namespace.queues, quota.queues, number),
             of(namespace.modules, quota.modules, number),
             (quota.rate.as_ref().map_or_else(|| "-".to_owned(), human::rate), Mood::Plain),
-            (namespace.created_by.clone(), Mood::Plain),
+            // The one that is always there was made by nobody.
+            (if namespace.created_by.is_empty() { "-".to_owned() } else { namespace.created_by.clone() }, Mood::Plain),
         ]);
     }
     table

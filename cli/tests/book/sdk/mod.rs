@@ -13,6 +13,7 @@ mod introduction;
 mod leases;
 mod limits;
 mod listing;
+mod namespaces;
 mod operations;
 mod resumable;
 mod retention;

@@ -38,13 +38,14 @@ pub(super) async fn run(
     mut receiver: FrameReceiver,
 ) {
     let agent: String = hello.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
+    let on = hello.namespace.iter().map(|namespace| format!("namespace {namespace}")).collect();
     let entered = client.enter(&api, hello.namespace).await;
     let greeting: Result<ServerHello, Error> = match &entered {
         Ok(client) => Ok(api.hello(client.identity.namespace())),
         Err(refused) => Err(refused.clone()),
     };
     if let Err(refused) = &entered {
-        client.tell(&api.audit, "session", Vec::new(), Outcome::Failed(refused.clone())).await;
+        client.tell(&api.audit, "session", on, Outcome::Failed(refused.clone())).await;
     }
     let sent = sender.send(&greeting).await;
     let (Ok(client), Ok(())) = (entered, sent) else { return };

@@ -1,7 +1,7 @@
 //! A line of the audit log.
 
 use crate::tls::Identity;
-use jobraft_protocol::{Error, ErrorCode, NodeId, Retry};
+use jobraft_protocol::{Error, ErrorCode, Namespace, NodeId, Retry};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -88,6 +88,9 @@ struct LineJson<'a> {
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<String>,
+    /// In which it is, unless that is the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<Namespace>,
     from: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<&'static str>,
@@ -126,6 +129,7 @@ impl Record {
             node: node.0,
             event,
             who: None,
+            namespace: None,
             from,
             request: None,
             on: &[],
@@ -136,14 +140,17 @@ impl Record {
             lost,
         };
         let line = match &self.event {
-            Event::Connected { who, from } => LineJson { who: Some(who.described()), ..bare("connected", *from) },
+            Event::Connected { who, from } => {
+                LineJson { who: Some(who.described()), namespace: namespace(who), ..bare("connected", *from) }
+            }
             Event::Refused { from, kind, reason } => LineJson {
                 outcome: "refused",
                 reason: Some(shortened(&format!("{kind}: {reason}"))),
                 ..bare("refused", *from)
             },
             Event::Asked { who, from, request, on, outcome } => {
-                let line = LineJson { who: Some(who.to_string()), request: Some(request), on, ..bare("asked", *from) };
+                let (name, namespace) = (Some(who.to_string()), namespace(who));
+                let line = LineJson { who: name, namespace, request: Some(request), on, ..bare("asked", *from) };
                 match outcome {
                     Outcome::Done => line,
                     Outcome::DonePartly(refused) => LineJson { refused: Some(*refused), ..line },
@@ -158,6 +165,10 @@ impl Record {
         bytes.push(b'\n');
         bytes
     }
+}
+
+fn namespace(who: &Identity) -> Option<Namespace> {
+    Some(who.namespace()).filter(|namespace| !namespace.is_default())
 }
 
 fn shortened(text: &str) -> String {
