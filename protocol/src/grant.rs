@@ -224,8 +224,8 @@ impl Grant {
         self.roles.contains(&role)
     }
 
-    /// The namespace to which it is confined. Without one it is of the whole cluster for an administrator, and of the default
-    /// namespace for anybody else.
+    /// The namespace to which it is confined. Without one it is of the whole cluster for an administrator of all queues, and of
+    /// the default namespace for anybody else.
     #[must_use]
     pub const fn namespace(&self) -> Option<&Namespace> {
         self.namespace.as_ref()
@@ -234,7 +234,7 @@ impl Grant {
     /// Whether it is of the whole cluster, in any namespace, and not only of one.
     #[must_use]
     pub fn is_of_cluster(&self) -> bool {
-        self.namespace.is_none() && self.is(ClientRole::Admin)
+        self.namespace.is_none() && self.is(ClientRole::Admin) && self.covers_all()
     }
 
     /// The namespace in which its holder is without asking for another one.

@@ -251,10 +251,13 @@ pub struct LeasedJob {
     /// The tick for which a schedule enqueued it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<ScheduleTick>,
+    /// Whether it is given secrets: [`crate::Request::GetSecrets`] has them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_secrets: bool,
 }
 
 /// What a leased job takes in a frame at most, apart from what follows: its fields' names, numbers, id, batch and digest.
-const LEASED_BYTES: usize = 320;
+const LEASED_BYTES: usize = 340;
 /// What one that it came after takes at most.
 const LEASED_PREDECESSOR_BYTES: usize = 40;
 
@@ -299,6 +302,7 @@ impl LeasedJob {
             batch: None,
             label: None,
             tick: None,
+            has_secrets: false,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod name;
 pub mod namespace;
 pub mod request;
 pub mod schedule;
+pub mod secret;
 pub mod settings;
 pub mod signature;
 pub mod state;
@@ -52,6 +53,7 @@ pub use request::{
     ClientFrame, ClientHello, Consistency, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
 };
 pub use schedule::{CatchUp, JobTemplate, Overlap, Schedule, ScheduleTick, ScheduleView};
+pub use secret::{SecretChange, SecretError, SecretName, SecretValue, SecretView};
 pub use settings::{ClusterSettings, QueueMode, QueueSetting, QueueSettings, Retention, Setting};
 pub use signature::{ModuleSignature, SignatureBytes, Signer};
 pub use state::{StateValue, StateWrite};

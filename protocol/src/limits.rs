@@ -298,3 +298,18 @@ pub const NAMESPACES_MAX: usize = 10_000;
 pub const NAMESPACE_LIST_MAX: u32 = 1_000;
 /// The largest quota of anything.
 pub const NAMESPACE_QUOTA_MAX: u64 = 1 << 50;
+
+/// The longest name of a secret, in bytes.
+pub const SECRET_NAME_BYTES_MAX: usize = 64;
+/// The largest value of a secret, in bytes.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// The most secrets of a cluster; a further one is refused with `too_many`.
+pub const SECRETS_MAX: usize = 1_000;
+/// The most modules to whose jobs one secret is given.
+pub const SECRET_MODULES_MAX: usize = 32;
+/// The most secrets that one job is given, and the most bytes of them all; a job with more gets none, and fails.
+pub const JOB_SECRETS_MAX: usize = 64;
+/// See [`JOB_SECRETS_MAX`].
+pub const JOB_SECRETS_BYTES_MAX: usize = 256 * 1024;
+/// What a module's name pointed to before is remembered so often, for the jobs that were enqueued by then.
+pub const FORMER_MODULES_MAX: usize = 16;

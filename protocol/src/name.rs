@@ -35,6 +35,14 @@ pub enum NameError {
         /// The first offender.
         character: char,
     },
+    /// A character that no environment variable's name has there.
+    #[error("a {what} is made of letters, digits and _, and begins with no digit: not {character:?}")]
+    Variable {
+        /// Which kind of name.
+        what: &'static str,
+        /// The first offender.
+        character: char,
+    },
 }
 
 /// Lets through what is a name within a namespace, or a full one.

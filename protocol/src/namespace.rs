@@ -18,8 +18,6 @@ mod walk;
 /// Stands between a namespace and a local name. No name and no key that a client may use holds it; people see
 /// [`SEPARATOR_SHOWN`] in its place.
 pub const SEPARATOR: char = '\u{1f}';
-/// The character that comes behind it: full names of a namespace stand before it and this.
-pub const BEHIND_SEPARATOR: char = '\u{20}';
 /// What people see between a namespace and a local name, in the logs of nodes.
 pub const SEPARATOR_SHOWN: char = '~';
 

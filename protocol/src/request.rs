@@ -8,8 +8,8 @@ use crate::{
     Extended, Failure, GroupKey, GroupView, JobAction, JobFilter, JobId, JobPage, JobState, JobView, LeaderHint,
     LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, NamespaceChange,
     NamespaceView, NewBatch, NewJob, NodeAddress, NodeId, Progress, QueueName, QueueStats, ScheduleName, ScheduleView,
-    Setting, StateKey, StateValue, TokenChange, TokenName, TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder,
-    WorkerView, bounded,
+    SecretChange, SecretName, SecretValue, SecretView, Setting, StateKey, StateValue, TokenChange, TokenName,
+    TokenSecret, TokenView, WorkerId, WorkerInfo, WorkerOrder, WorkerView, bounded,
 };
 use serde::{Deserialize, Serialize};
 
@@ -480,6 +480,22 @@ pub enum Request {
         #[serde(default)]
         consistency: Consistency,
     },
+    /// Makes, changes or removes a secret; answers [`Response::Done`].
+    ChangeSecret {
+        /// Which, and how.
+        change: SecretChange,
+    },
+    /// Lists secrets by name, without their values; answers [`Response::Secrets`].
+    ListSecrets {
+        /// How fresh.
+        #[serde(default)]
+        consistency: Consistency,
+    },
+    /// The secrets that a job is given, asked by the worker that holds it; answers [`Response::JobSecrets`].
+    GetSecrets {
+        /// Under which lease.
+        lease: LeaseRef,
+    },
     /// Makes, changes or removes a namespace; answers [`Response::Done`].
     ChangeNamespace {
         /// Which, and how.
@@ -562,6 +578,9 @@ impl Request {
             Self::ResolveModule { .. } => "resolve_module",
             Self::ChangeToken { .. } => "change_token",
             Self::ListTokens { .. } => "list_tokens",
+            Self::ChangeSecret { .. } => "change_secret",
+            Self::ListSecrets { .. } => "list_secrets",
+            Self::GetSecrets { .. } => "get_secrets",
             Self::ChangeNamespace { .. } => "change_namespace",
             Self::ListNamespaces { .. } => "list_namespaces",
             Self::ClusterStatus => "cluster_status",
@@ -632,6 +651,10 @@ pub enum Response {
     /// Tokens, by name; fewer than were asked for only at the end, or where a page has as many bytes as one answer takes: an
     /// empty page is the end.
     Tokens(Vec<TokenView>),
+    /// Secrets, by name, all of them.
+    Secrets(Vec<SecretView>),
+    /// The secrets of a job, by name.
+    JobSecrets(Vec<(SecretName, SecretValue)>),
     /// Namespaces, by name; fewer than were asked for only at the end.
     Namespaces(Vec<NamespaceView>),
     /// The cluster.

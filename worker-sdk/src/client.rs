@@ -332,6 +332,9 @@ fn is_idempotent(request: &Request) -> bool {
         | Request::OrderWorker { .. }
         | Request::ChangeToken { .. }
         | Request::ListTokens { .. }
+        | Request::ChangeSecret { .. }
+        | Request::ListSecrets { .. }
+        | Request::GetSecrets { .. }
         | Request::ChangeNamespace { .. }
         | Request::ListNamespaces { .. }
         | Request::GetJob { .. }
@@ -360,7 +363,7 @@ fn is_idempotent(request: &Request) -> bool {
     }
 }
 
-const READS: [&str; 17] = [
+const READS: [&str; 19] = [
     "get_job",
     "get_batch",
     "get_schedule",
@@ -373,6 +376,8 @@ const READS: [&str; 17] = [
     "list_workers",
     "list_tokens",
     "list_namespaces",
+    "list_secrets",
+    "get_secrets",
     "list_state",
     "get_state",
     "get_settings",

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jobraft_protocol::limits::PROGRESS_MESSAGE_BYTES_MAX;
 use jobraft_protocol::{
     BatchId, Completion, Consistency, GroupKey, JobId, JobView, Label, LeaseRef, LeasedJob, NewJob, Predecessor,
-    Progress, ScheduleTick, StateWrite,
+    Progress, ScheduleTick, SecretName, SecretValue, StateWrite,
 };
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -32,6 +32,9 @@ struct Inner {
     place: Place,
     stop: StopSignal,
     deadline: Box<dyn Fn() -> Instant + Send + Sync>,
+    has_secrets: bool,
+    /// Apart from any worker.
+    given: Vec<(SecretName, SecretValue)>,
     held: Option<Held>,
     completion: Mutex<Completion>,
 }
@@ -104,9 +107,21 @@ impl JobContext {
             place: Place::default(),
             stop: StopSignal { token: cancelled, reason: Arc::default() },
             deadline: Box::new(deadline),
+            has_secrets: false,
+            given: Vec::new(),
             held: None,
             completion: Mutex::default(),
         }))
+    }
+
+    /// The same, apart from any worker, of a job that is given these.
+    ///
+    /// # Panics
+    /// If the context was cloned before.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Vec<(SecretName, SecretValue)>) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has it yet").given = secrets;
+        self
     }
 
     /// The context of a job that a worker holds.
@@ -123,6 +138,8 @@ impl JobContext {
             place: Place::of(job),
             stop,
             deadline: Box::new(deadline),
+            has_secrets: job.has_secrets,
+            given: Vec::new(),
             held: Some(held),
             completion: Mutex::default(),
         }))
@@ -174,6 +191,22 @@ impl JobContext {
     pub async fn checkpoint(&self, data: impl Into<Bytes>) -> Result<(), SdkError> {
         let Held { client, lease, .. } = self.held()?;
         client.checkpoint(*lease, data).await
+    }
+
+    /// The secrets that the job is given, by name, fresh from the cluster. Jobs of modules are given those that were granted to
+    /// their module; native handlers have none. What has them must not repeat them, in no log and no error.
+    ///
+    /// # Errors
+    /// [`ErrorCode::LeaseLost`](jobraft_protocol::ErrorCode::LeaseLost) if the job is another worker's by now: stop;
+    /// [`ErrorCode::WrongState`](jobraft_protocol::ErrorCode::WrongState) if the leader has no key for them;
+    /// [`SdkError::Closed`] apart from a worker.
+    pub async fn secrets(&self) -> Result<Vec<(SecretName, SecretValue)>, SdkError> {
+        if !self.0.has_secrets {
+            return Ok(self.0.given.clone());
+        }
+        let Held { client, lease, .. } = self.held()?;
+        // Few jobs have any: the others need not be larger for it.
+        Box::pin(client.job_secrets(*lease)).await
     }
 
     fn held(&self) -> Result<&Held, SdkError> {

@@ -107,6 +107,7 @@ pub mod requests;
 mod router;
 mod schedules;
 mod secret;
+mod secrets;
 mod session;
 mod settings;
 pub mod signing;

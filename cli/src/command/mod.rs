@@ -22,6 +22,7 @@ mod node;
 mod private;
 mod queue;
 mod schedule;
+mod secret;
 mod settings;
 mod state;
 mod storage;
@@ -78,6 +79,7 @@ enum Command {
     Module(module::ModuleArgs),
     Cluster(cluster::ClusterArgs),
     Namespace(namespace::NamespaceArgs),
+    Secret(secret::SecretArgs),
     Token(token::TokenArgs),
     Certs(certs::CertsArgs),
     Storage(storage::StorageArgs),
@@ -110,6 +112,7 @@ impl Cli {
             Command::State(args) => logged(&log, "warn", args.run()),
             Command::Apply(args) => logged(&log, "warn", args.run()),
             Command::Namespace(args) => logged(&log, "warn", args.run()),
+            Command::Secret(args) => logged(&log, "warn", args.run()),
             Command::Token(args) => logged(&log, "warn", args.run()),
             Command::Module(args) => logged(&log, "warn", args.run()),
             Command::Cluster(args) => logged(&log, "warn", args.run()),

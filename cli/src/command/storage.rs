@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, Progress};
 use clap::{Args, Subcommand};
 use jobraft_node::config::NodeConfig;
-use jobraft_node::storage::Seal;
+use jobraft_node::seal::Seal;
 use std::path::PathBuf;
 
 /// Seal what jobs carry on a node's disk under a key of your own
@@ -21,7 +21,7 @@ pub(super) struct StorageArgs {
 
 #[derive(Debug, Subcommand)]
 enum StorageCommand {
-    /// Make a key file, for `key_file` in the [storage] section of each node's configuration
+    /// Make a key file, for `key_file` in the [storage] or the [secrets] section of each node's configuration
     ///
     /// All nodes of a cluster need the same file, or one with the same keys in it: they send each other what is sealed. Keep
     /// a copy apart from backups: without the key nothing that was sealed can be read again.

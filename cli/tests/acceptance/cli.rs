@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Every command that people are shown, by its path.
-const COMMANDS: [&str; 77] = [
+const COMMANDS: [&str; 88] = [
     "",
     "demo",
     "dev",
@@ -59,6 +59,17 @@ const COMMANDS: [&str; 77] = [
     "state get",
     "state list",
     "apply",
+    "namespace",
+    "namespace create",
+    "namespace list",
+    "namespace set",
+    "namespace delete",
+    "secret",
+    "secret put",
+    "secret list",
+    "secret grant",
+    "secret delete",
+    "secret reseal",
     "token",
     "token create",
     "token list",

@@ -3,6 +3,8 @@
 use super::capture::Capture;
 use super::clock::FrozenClock;
 use super::config::{Clocks, WasmLimits};
+use super::masking::Masking;
+use super::secrets::Secrets;
 use super::ticker::Running;
 use super::verdict;
 use super::watch::Watch;
@@ -87,6 +89,8 @@ pub(super) struct Run {
     pub(super) payload: Bytes,
     /// Where its wall clock stands.
     pub(super) enqueued_at: LogTime,
+    /// Its environment.
+    pub(super) secrets: Secrets,
     /// What it may use.
     pub(super) limits: WasmLimits,
     /// What clocks it may read.
@@ -102,7 +106,8 @@ pub(super) struct Run {
 impl Run {
     /// Runs the guest to its end, whatever that is.
     pub(super) async fn finish(self) -> Result<Completion, Failure> {
-        let Self { module, payload, enqueued_at, limits, clocks, watch, running: _running, slot: _slot } = self;
+        let Self { module, payload, enqueued_at, secrets, limits, clocks, watch, running: _running, slot: _slot } =
+            self;
         let (stdout, stderr) = (Capture::all(limits.stdout_bytes), Capture::tail(limits.stderr_bytes));
         let mut wasi = WasiCtxBuilder::new();
         wasi.arg("job")
@@ -110,6 +115,9 @@ impl Run {
             .stdout(stdout.clone())
             .stderr(stderr.clone())
             .max_random_size(RANDOM_BYTES_MAX);
+        for (name, value) in &secrets {
+            wasi.env(name.as_str(), value.reveal());
+        }
         if clocks == Clocks::Frozen {
             wasi.wall_clock(FrozenClock(enqueued_at)).monotonic_clock(FrozenClock(enqueued_at));
         }
@@ -128,6 +136,8 @@ impl Run {
 
         let ended = watch.bound(call(&module, &mut store)).await;
         let log = stderr.take();
+        // Before anything is made of it: a message may hold less than a whole value.
+        let log = Masking::of(&secrets).log(log, stderr.exceeded());
         let failure = match ended {
             Ok(Ok(())) => return Ok(Completion { result: stdout.take(), log, ..Completion::default() }),
             Err(stop) => stop.into(),

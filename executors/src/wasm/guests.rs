@@ -3,6 +3,7 @@
 use super::WasmError;
 use super::config::{Clocks, WasmLimits};
 use super::guest::{Guest, Run};
+use super::secrets::Secrets;
 use super::ticker::Ticker;
 use super::watch::Watch;
 use bytes::Bytes;
@@ -60,11 +61,12 @@ impl Guests {
         module: InstancePre<Guest>,
         payload: Bytes,
         enqueued_at: LogTime,
+        secrets: Secrets,
         watch: Watch,
         slot: OwnedSemaphorePermit,
     ) -> Result<Completion, Failure> {
         let (limits, clocks, running) = (self.limits, self.clocks, self.ticker.run());
-        let run = Run { module, payload, enqueued_at, limits, clocks, watch, running, slot };
+        let run = Run { module, payload, enqueued_at, secrets, limits, clocks, watch, running, slot };
         match AbortOnDropHandle::new(self.threads().spawn(run.finish())).await {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => {

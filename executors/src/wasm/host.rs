@@ -11,6 +11,7 @@ use super::config::{ChildCommand, WasmLimits};
 use super::host_process::{self, HostProcess, Outgoing};
 use super::machine_code::MachineCode;
 use super::recent::Recent;
+use super::secrets::Secrets;
 use super::verdict;
 use super::watch::Watch;
 use super::wire::{FromHost, Outcome, PART_BYTES, Settings, ToHost};
@@ -170,7 +171,13 @@ impl Host {
     }
 
     /// Begins a run of a module that was loaded. None if the process is over.
-    pub(super) fn begin(&self, job: &LeasedJob, digest: Digest, slot: OwnedSemaphorePermit) -> Option<Attempt> {
+    pub(super) fn begin(
+        &self,
+        job: &LeasedJob,
+        digest: Digest,
+        secrets: &Secrets,
+        slot: OwnedSemaphorePermit,
+    ) -> Option<Attempt> {
         let mut state = self.shared.state();
         if state.ended.is_some() || self.shared.end.is_cancelled() {
             return None;
@@ -180,8 +187,8 @@ impl Host {
         let id = state.last_id;
         state.runs.insert(id, Sent { answer, _slot: slot });
         drop(state);
-        let (payload, enqueued_at) = (job.payload.clone(), job.enqueued_at);
-        self.shared.send(ToHost::Run { id, digest, payload, enqueued_at });
+        let (payload, enqueued_at, secrets) = (job.payload.clone(), job.enqueued_at, secrets.clone());
+        self.shared.send(ToHost::Run { id, digest, payload, enqueued_at, secrets });
         Some(Attempt { shared: Arc::clone(&self.shared), id, ended: Some(ended) })
     }
 }

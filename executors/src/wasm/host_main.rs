@@ -7,6 +7,7 @@ use super::guests::Guests;
 use super::loader::{Known, Loader};
 use super::machine_code::MachineCode;
 use super::recent::Recent;
+use super::secrets::Secrets;
 use super::watch::Watch;
 use super::wire::{self, FROM_HOST_BYTES_MAX, FromHost, Outcome, Settings, TO_HOST_BYTES_MAX, ToHost, WireError};
 use bytes::Bytes;
@@ -122,8 +123,8 @@ impl Host {
                 self.take_part(&Bytes::new())
             }
             ToHost::Part(part) => self.take_part(&part),
-            ToHost::Run { id, digest, payload, enqueued_at } => {
-                self.run(id, digest, payload, enqueued_at);
+            ToHost::Run { id, digest, payload, enqueued_at, secrets } => {
+                self.run(id, digest, payload, enqueued_at, secrets);
                 Ok(())
             }
             ToHost::Stop { id } => {
@@ -161,7 +162,8 @@ impl Host {
         });
     }
 
-    fn run(&self, id: u64, digest: Digest, payload: Bytes, enqueued_at: LogTime) {
+    /// Runs a module. Its secrets are here until it has ended, and no longer.
+    fn run(&self, id: u64, digest: Digest, payload: Bytes, enqueued_at: LogTime, secrets: Secrets) {
         let stop = CancellationToken::new();
         lock(&self.shared.runs).insert(id, stop.clone());
         let shared = Arc::clone(&self.shared);
@@ -173,7 +175,7 @@ impl Host {
                     let never = Instant::now() + NEVER;
                     let watch = Watch::new(JobContext::new(JobId::new(enqueued_at, [0; 10]), stop, move || never));
                     let slot = shared.guests.slot().await;
-                    Outcome::of(shared.guests.run(module, payload, enqueued_at, watch, slot).await)
+                    Outcome::of(shared.guests.run(module, payload, enqueued_at, secrets, watch, slot).await)
                 }
                 Some(Err(_)) | None => Outcome::Unknown,
             };

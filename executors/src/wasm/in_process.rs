@@ -9,6 +9,7 @@ use super::engine;
 use super::guests::Guests;
 use super::loader::Loader;
 use super::modules::Modules;
+use super::secrets::Secrets;
 use super::watch::Watch;
 use jobraft_protocol::{Completion, Digest, Failure, LeasedJob};
 use jobraft_sdk::ModuleSource;
@@ -34,7 +35,13 @@ impl InProcess {
     }
 
     /// Runs the job's module once.
-    pub(super) async fn attempt(&self, digest: Digest, job: &LeasedJob, watch: Watch) -> Result<Completion, Failure> {
+    pub(super) async fn attempt(
+        &self,
+        digest: Digest,
+        job: &LeasedJob,
+        secrets: Secrets,
+        watch: Watch,
+    ) -> Result<Completion, Failure> {
         let (module, slot) = watch
             .bound(async {
                 let module = self.modules.get(digest).await?;
@@ -42,6 +49,6 @@ impl InProcess {
             })
             .await??;
         let watch = watch.start(job.run_timeout_ms);
-        self.guests.run(module, job.payload.clone(), job.enqueued_at, watch, slot).await
+        self.guests.run(module, job.payload.clone(), job.enqueued_at, secrets, watch, slot).await
     }
 }

@@ -8,6 +8,8 @@ use super::disk_cache::DiskCache;
 use super::engine;
 use super::host::Host;
 use super::hosts::Hosts;
+use super::masking::Masking;
+use super::secrets::Secrets;
 use super::watch::Watch;
 use super::wire::Settings;
 use jobraft_protocol::{Completion, Digest, Failure, LeasedJob};
@@ -23,6 +25,7 @@ pub(super) struct Isolated {
     artifacts: Artifacts,
     slots: Arc<Semaphore>,
     hosts: Hosts,
+    log_bytes_max: usize,
 }
 
 impl Isolated {
@@ -42,6 +45,7 @@ impl Isolated {
             artifacts: Artifacts::new(source, compiler, disk),
             slots: Arc::new(Semaphore::new(concurrency)),
             hosts: Hosts::new(host, settings)?,
+            log_bytes_max: limits.stderr_bytes,
         })
     }
 
@@ -50,8 +54,26 @@ impl Isolated {
         self.hosts.pid()
     }
 
-    /// Runs the job's module once.
-    pub(super) async fn attempt(&self, digest: Digest, job: &LeasedJob, watch: Watch) -> Result<Completion, Failure> {
+    /// Runs the job's module once. What the process says of it is not believed to be without the job's secrets.
+    pub(super) async fn attempt(
+        &self,
+        digest: Digest,
+        job: &LeasedJob,
+        secrets: &Secrets,
+        watch: Watch,
+    ) -> Result<Completion, Failure> {
+        let outcome = self.outcome(digest, job, secrets, watch).await;
+        Masking::of(secrets).outcome(outcome, self.log_bytes_max)
+    }
+
+    /// How it ended, as it was told.
+    async fn outcome(
+        &self,
+        digest: Digest,
+        job: &LeasedJob,
+        secrets: &Secrets,
+        watch: Watch,
+    ) -> Result<Completion, Failure> {
         let mut failure = Failure::retryable("the process that runs modules dropped this one before its turn");
         for _ in 0..BEGINNINGS_MAX {
             let (host, slot) = match watch.bound(self.ready(digest)).await?? {
@@ -61,7 +83,7 @@ impl Isolated {
                     continue;
                 }
             };
-            let Some(attempt) = host.begin(job, digest, slot) else { continue };
+            let Some(attempt) = host.begin(job, digest, secrets, slot) else { continue };
             match attempt.finish(&watch.clone().start(job.run_timeout_ms)).await {
                 Some(outcome) => return outcome,
                 None => host.forget(digest),

@@ -2,7 +2,8 @@
 //!
 //! # What a module sees
 //! - **stdin**: the job's payload. **stdout**: the job's result. **stderr**: the job's log, of which the end is kept.
-//! - **arguments**: `["job"]`. **environment**: none. **file system, network**: none; nothing is preopened.
+//! - **arguments**: `["job"]`. **environment**: the secrets that are granted to the module, as `NAME=value`, and nothing else.
+//!   **file system, network**: none; nothing is preopened.
 //! - **randomness**: yes. Standard libraries need it to seed their hash maps, and it tells nothing about the host.
 //! - **clocks**: many toolchains do not link without them, so they exist but tell nothing: the wall clock stands still
 //!   at the time at which the job was enqueued (the same for each attempt), the monotonic clock at zero. Sleeping
@@ -27,6 +28,12 @@
 //! - [`WasmExecutor::isolated`] runs guests in another process ([`host_main`]) which holds nothing of the worker's, no key and
 //!   no connection, and of which the kernel takes next to no calls. The worker keeps what needs rights: it fetches modules,
 //!   has them compiled, and decides when to stop. It believes that process no more than it must, and outlives it.
+//! - A job's secrets are asked for when its attempt begins, under its lease, and are gone with the attempt; a process that runs
+//!   guests has those of the jobs that run in it. In the job's log and in the message of its failure, `***` stands for each of
+//!   their values before either leaves the executor; the worker sees to that, whatever such a process does. Values of less
+//!   than 4 bytes are left, since to hide them would shred every text, and so is what a module encodes or takes apart: this
+//!   is there for accidents. A job's **result** is its own: a module that writes a secret there gives it to all who may read
+//!   results.
 
 mod artifacts;
 mod capture;
@@ -49,8 +56,10 @@ mod in_process;
 mod isolated;
 mod loader;
 mod machine_code;
+mod masking;
 mod modules;
 mod recent;
+mod secrets;
 mod ticker;
 mod verdict;
 mod watch;

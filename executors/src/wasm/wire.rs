@@ -4,9 +4,13 @@
 //! question that was not asked ends the process, and what an answer can decide is the outcome of a job that runs there.
 
 use super::config::{Clocks, WasmLimits};
+use super::secrets::Secrets;
 use bytes::Bytes;
 use jobraft_protocol::frame::{self, FrameError, HEADER_BYTES};
-use jobraft_protocol::limits::{FAILURE_MESSAGE_BYTES_MAX, LOG_TAIL_BYTES_MAX, PAYLOAD_BYTES_MAX, RESULT_BYTES_MAX};
+use jobraft_protocol::limits::{
+    FAILURE_MESSAGE_BYTES_MAX, JOB_SECRETS_BYTES_MAX, JOB_SECRETS_MAX, LOG_TAIL_BYTES_MAX, PAYLOAD_BYTES_MAX,
+    RESULT_BYTES_MAX,
+};
 use jobraft_protocol::{Completion, Digest, Failure, FailureKind, LogTime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,8 +21,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 const BESIDE_BYTES_MAX: usize = 1024;
 /// Machine code goes in parts of this size, so that word to stop a guest need not wait for tens of megabytes.
 pub(super) const PART_BYTES: usize = 256 * 1024;
+/// What it holds beside the name and the value of each secret.
+const BESIDE_SECRET_BYTES_MAX: usize = 8;
 /// The largest frame to the process.
-pub(super) const TO_HOST_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + BESIDE_BYTES_MAX;
+pub(super) const TO_HOST_BYTES_MAX: usize =
+    PAYLOAD_BYTES_MAX + JOB_SECRETS_BYTES_MAX + JOB_SECRETS_MAX * BESIDE_SECRET_BYTES_MAX + BESIDE_BYTES_MAX;
 /// The largest frame from it.
 pub(super) const FROM_HOST_BYTES_MAX: usize =
     RESULT_BYTES_MAX + LOG_TAIL_BYTES_MAX + FAILURE_MESSAGE_BYTES_MAX + BESIDE_BYTES_MAX;
@@ -33,7 +40,7 @@ pub(super) enum ToHost {
     /// The next part of it.
     Part(Bytes),
     /// Run a module that was loaded. It is answered by [`FromHost::Ended`].
-    Run { id: u64, digest: Digest, payload: Bytes, enqueued_at: LogTime },
+    Run { id: u64, digest: Digest, payload: Bytes, enqueued_at: LogTime, secrets: Secrets },
     /// Stop that run, if it has not ended yet.
     Stop { id: u64 },
 }
@@ -149,6 +156,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use jobraft_protocol::limits::SECRET_BYTES_MAX;
+    use jobraft_protocol::{SecretName, SecretValue};
 
     #[test]
     fn the_largest_outcomes_fit_in_a_frame() {
@@ -181,10 +190,42 @@ mod tests {
         assert!(!failed("a".repeat(FAILURE_MESSAGE_BYTES_MAX + 1), b"") && !failed(String::new(), b"ab"));
     }
 
+    fn run(payload: Bytes, secrets: Secrets) -> ToHost {
+        let (digest, enqueued_at) = (Digest([0xff; 32]), LogTime::from_ms(u64::MAX >> 16));
+        ToHost::Run { id: u64::MAX, digest, payload, enqueued_at, secrets }
+    }
+
     #[test]
     fn the_largest_job_fits_in_a_frame() {
-        let (payload, digest) = (Bytes::from(vec![0xff; PAYLOAD_BYTES_MAX]), Digest([0xff; 32]));
-        let run = ToHost::Run { id: u64::MAX, digest, payload, enqueued_at: LogTime::from_ms(u64::MAX >> 16) };
-        frame::encode(&run, &mut Vec::new(), TO_HOST_BYTES_MAX).unwrap();
+        let payload = Bytes::from(vec![0xff; PAYLOAD_BYTES_MAX]);
+        // As many as there may be, and as large as there may be.
+        for count in [JOB_SECRETS_MAX, JOB_SECRETS_BYTES_MAX.div_ceil(SECRET_BYTES_MAX)] {
+            let secret = |n: usize| {
+                let name = SecretName::new(&format!("{}{n:0>63}", ["A", "_"][n % 2])).unwrap();
+                let bytes = JOB_SECRETS_BYTES_MAX / count - name.as_str().len();
+                (name, SecretValue::new("x".repeat(bytes)).unwrap())
+            };
+            let secrets: Secrets = (0..count).map(secret).collect();
+            let bytes: usize = secrets.iter().map(|(name, value)| name.as_str().len() + value.reveal().len()).sum();
+            assert_eq!(bytes, JOB_SECRETS_BYTES_MAX);
+            frame::encode(&run(payload.clone(), secrets), &mut Vec::new(), TO_HOST_BYTES_MAX).unwrap();
+        }
+    }
+
+    #[test]
+    fn secrets_arrive_and_are_shown_to_nobody() {
+        let sent: Secrets = vec![
+            (SecretName::new("API_KEY").unwrap(), "hunter2".parse().unwrap()),
+            (SecretName::new("PEM").unwrap(), "-----BEGIN\n\u{e4}".parse().unwrap()),
+        ];
+        let frame = run(Bytes::new(), sent.clone());
+        let shown = format!("{frame:?}");
+        assert!(shown.contains("API_KEY") && !shown.contains("hunter2") && !shown.contains("BEGIN"), "{shown}");
+        let mut bytes = Vec::new();
+        frame::encode(&frame, &mut bytes, TO_HOST_BYTES_MAX).unwrap();
+        match read(&mut &bytes[..], TO_HOST_BYTES_MAX).unwrap() {
+            Some(ToHost::Run { secrets, .. }) => assert_eq!(secrets, sent),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! The process that runs modules: what it holds, and what its end does to jobs and to the worker.
 
 use super::worker::{Modules, SAFETY, Worker, compiler, config, host, job, script};
+use bytes::Bytes;
 use jobraft_executors::wasm::{ChildCommand, WasmConfig, WasmError, WasmExecutor};
-use jobraft_protocol::{Failure, FailureKind};
+use jobraft_protocol::{Digest, Failure, FailureKind, SecretName, frame};
+use jobraft_sdk::{Executor as _, JobContext};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -209,4 +212,50 @@ async fn process_that_breaks_the_rules_is_not_believed() {
         assert_eq!((failure.kind, failure.retryable), (FailureKind::Error, true), "{text}: {}", failure.message);
         assert!(failure.message.contains(reason), "{text}: {}", failure.message);
     }
+}
+
+/// What a process can say, as it goes through the pipe.
+#[derive(Serialize)]
+enum FromHost {
+    Ready,
+    Loaded { digest: Digest, refused: Option<String> },
+    Ended { id: u64, outcome: Outcome },
+}
+
+#[derive(Serialize)]
+enum Outcome {
+    Failed { kind: FailureKind, retryable: bool, message: String, log: Bytes },
+}
+
+#[tokio::test]
+async fn process_that_repeats_a_secret_is_not_believed() {
+    // It has taken three frames, the settings, the module and its code, before it says what it likes of the run, the fourth.
+    let dir = tempfile::tempdir().unwrap();
+    let modules = Arc::new(Modules::default());
+    let digest = modules.add(wat::parse_str(NOTHING).unwrap());
+    let said = "hunter2, and hunter2".to_owned();
+    let (kind, log) = (FailureKind::Error, Bytes::from(said.clone()));
+    let failed = Outcome::Failed { kind, retryable: true, message: said, log };
+    for (file, said) in [
+        ("ready", FromHost::Ready),
+        ("loaded", FromHost::Loaded { digest, refused: None }),
+        ("ended", FromHost::Ended { id: 1, outcome: failed }),
+    ] {
+        let mut bytes = Vec::new();
+        frame::encode(&said, &mut bytes, 1_000).unwrap();
+        fs::write(dir.path().join(file), bytes).unwrap();
+    }
+    let host = script(&format!(
+        r"cd {}
+          if [ ! -e tried-out ]; then : > tried-out; exec cat > /dev/null; fi
+          take() {{ set -- $(head -c 4 | od -An -tu1); head -c $((($1 << 24) + ($2 << 16) + ($3 << 8) + $4)) > /dev/null; }}
+          take; cat ready; take; take; cat loaded; take; cat ended; exec cat > /dev/null",
+        dir.path().display()
+    ));
+    let executor = WasmExecutor::isolated(config(&dir.path().join("modules")), host, modules).unwrap();
+    let (job, deadline) = (job(digest, b""), Instant::now() + SAFETY);
+    let context = JobContext::new(job.id, CancellationToken::new(), move || deadline);
+    let secret = (SecretName::new("API_KEY").unwrap(), "hunter2".parse().unwrap());
+    let failure = executor.run(&job, context.with_secrets(vec![secret])).await.unwrap_err();
+    assert_eq!((&failure.message[..], &failure.log[..]), ("***, and ***", &b"***, and ***"[..]));
 }

@@ -9,5 +9,7 @@ mod cache;
 mod limits;
 #[path = "sandbox.rs"]
 mod sandbox;
+#[path = "secrets.rs"]
+mod secrets;
 #[path = "worker.rs"]
 mod worker;

@@ -11,5 +11,7 @@ mod host;
 mod limits;
 #[path = "sandbox.rs"]
 mod sandbox;
+#[path = "secrets.rs"]
+mod secrets;
 #[path = "worker.rs"]
 mod worker;

@@ -6,7 +6,8 @@ use super::{Namespace, NotLocal, SEPARATOR};
 use crate::{
     Completion, EnqueueOutcome, Error, JobAction, JobFilter, JobSummary, JobTemplate, JobView, LeasedJob,
     ModuleManifest, ModuleName, ModuleRef, NamespaceView, NewBatch, NewJob, NewToken, Push, Request, Response,
-    Schedule, ScheduleTick, ScheduleView, ServerFrame, Setting, TokenChange, TokenView, Unique, WorkerInfo, WorkerView,
+    Schedule, ScheduleTick, ScheduleView, SecretChange, SecretView, ServerFrame, Setting, TokenChange, TokenView,
+    Unique, WorkerInfo, WorkerView,
 };
 use std::sync::Arc;
 
@@ -100,7 +101,7 @@ fn request(request: &mut Request, visit: &mut Visit<'_>) {
         Request::ListState { prefix: _, after, limit: _, consistency: _ } => {
             after.iter_mut().for_each(|key| visit(&mut key.0));
         }
-        Request::ResolveModule { module: ModuleRef::Name(name) } => visit(&mut name.0),
+        Request::ResolveModule { module } => module_ref(module, visit),
         Request::ChangeToken { change } => match change {
             TokenChange::Create(NewToken { name, hash: _, grant: _, ttl_ms: _ })
             | TokenChange::Rotate { name, hash: _, grace_ms: _ }
@@ -109,6 +110,18 @@ fn request(request: &mut Request, visit: &mut Visit<'_>) {
         Request::ListTokens { after, limit: _, consistency: _ } => {
             after.iter_mut().for_each(|name| visit(&mut name.0));
         }
+        Request::ChangeSecret { change } => match change {
+            SecretChange::Put { name, value: _, modules } => {
+                visit(&mut name.0);
+                modules.iter_mut().flatten().for_each(|module| module_ref(module, visit));
+            }
+            SecretChange::Grant { name, modules } => {
+                visit(&mut name.0);
+                modules.iter_mut().for_each(|module| module_ref(module, visit));
+            }
+            SecretChange::Reseal => {}
+            SecretChange::Delete { name } => visit(&mut name.0),
+        },
         // Ids are of the whole cluster: whose they are is looked up.
         Request::SealBatch { batch: _, cancel: _ }
         | Request::GetBatch { batch: _, consistency: _, wait_ms: _ }
@@ -127,7 +140,8 @@ fn request(request: &mut Request, visit: &mut Visit<'_>) {
         | Request::GetJob { job: _, consistency: _, wait_ms: _ }
         | Request::ListQueues { consistency: _ }
         | Request::ListModules { consistency: _ }
-        | Request::ResolveModule { module: ModuleRef::Digest(_) }
+        | Request::ListSecrets { consistency: _ }
+        | Request::GetSecrets { lease: _ }
         // About namespaces, and in none.
         | Request::ChangeNamespace { change: _ }
         | Request::ListNamespaces { after: _, limit: _, consistency: _ }
@@ -135,6 +149,13 @@ fn request(request: &mut Request, visit: &mut Visit<'_>) {
         | Request::AddNode { node: _, address: _, learner: _ }
         | Request::RemoveNode { node: _ }
         | Request::TransferLeader { to: _ } => {}
+    }
+}
+
+fn module_ref(module: &mut ModuleRef, visit: &mut Visit<'_>) {
+    match module {
+        ModuleRef::Name(name) => visit(&mut name.0),
+        ModuleRef::Digest(_) => {}
     }
 }
 
@@ -212,12 +233,8 @@ impl ServerFrame {
             Self::Reply { id: _, result: Ok(answer) } => response(answer, namespace),
             Self::Reply { id: _, result: Err(refusal) } => refusal.leave(namespace),
             Self::Push(Push::Leased { worker: _, jobs }) => jobs.iter_mut().for_each(|job| leased(job, namespace)),
-            Self::Push(
-                Push::CancelRequested { .. }
-                | Push::Ordered { .. }
-                | Push::Revoked { .. }
-                | Push::SubscriptionEnded { .. },
-            ) => {}
+            Self::Push(Push::CancelRequested { notice, .. }) => namespace.leave_text(&mut notice.reason),
+            Self::Push(Push::Ordered { .. } | Push::Revoked { .. } | Push::SubscriptionEnded { .. }) => {}
         }
     }
 }
@@ -272,6 +289,12 @@ fn response(response: &mut Response, namespace: &Namespace) {
             leave(&mut name.0);
             namespace.leave_text(created_by);
         }),
+        Response::Secrets(views) => views.iter_mut().for_each(|SecretView { name, modules, changed_by, .. }| {
+            leave(&mut name.0);
+            modules.iter_mut().for_each(|module| module_ref(module, leave));
+            namespace.leave_text(changed_by);
+        }),
+        Response::JobSecrets(secrets) => secrets.iter_mut().for_each(|(name, _)| leave(&mut name.0)),
         Response::Namespaces(views) => {
             views.iter_mut().for_each(|NamespaceView { created_by, .. }| namespace.leave_text(created_by));
         }
@@ -298,11 +321,13 @@ fn tick(tick: &mut Option<ScheduleTick>, namespace: &Namespace) {
 }
 
 fn job_view(view: &mut JobView, namespace: &Namespace) {
-    let JobView { queue, unique: claim, tick: ticked, cancelled_by, .. } = view;
+    let JobView { queue, unique: claim, tick: ticked, cancelled_by, cancel_reason, cancel, .. } = view;
     namespace.leave(&mut queue.0);
     unique(claim, &mut |text| namespace.leave(text));
     tick(ticked, namespace);
-    cancelled_by.iter_mut().for_each(|owner| namespace.leave_text(owner));
+    // The next tick of a schedule that takes its place says so by name.
+    let reason = cancel.iter_mut().map(|notice| &mut notice.reason);
+    cancelled_by.iter_mut().chain(cancel_reason).chain(reason).for_each(|text| namespace.leave_text(text));
 }
 
 fn schedule_view(view: &mut ScheduleView, namespace: &Namespace) {

@@ -5,8 +5,8 @@ use jobraft_protocol::{
     AttemptError, BatchState, BatchView, CancelNotice, ClusterSettings, ClusterStatus, EndReason, EnqueueOutcome,
     Error, ErrorCode, Extended, FailureKind, FencingToken, GroupSettings, GroupView, JobPage, JobSummary, JobView,
     LeaderHint, LeaseView, LeasedJob, MemberStatus, ModuleManifest, NamespaceQuota, NamespaceView, OnFailure,
-    Predecessor, Push, QueueSettings, QueueStats, Response, Role, ScheduleTick, ScheduleView, ServerHello, StateValue,
-    TokenView, Withheld, WorkerOrder, WorkerView,
+    Predecessor, Push, QueueSettings, QueueStats, Response, Role, ScheduleTick, ScheduleView, SecretView, ServerHello,
+    StateValue, TokenView, Withheld, WorkerOrder, WorkerView,
 };
 
 fn hint(draw: &mut Draw) -> LeaderHint {
@@ -75,6 +75,7 @@ fn leased(draw: &mut Draw) -> LeasedJob {
         batch: draw.maybe(Draw::batch),
         label: draw.maybe(Draw::name),
         tick: draw.maybe(tick),
+        has_secrets: draw.yes(),
         ..LeasedJob::new(draw.job(), draw.name(), draw.task(), draw.bytes())
     }
 }
@@ -306,6 +307,8 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         Response::Module(module(draw)),
         Response::Tokens(draw.some(token)),
         Response::Namespaces(draw.some(namespace)),
+        Response::Secrets(draw.some(secret)),
+        Response::JobSecrets(draw.some(|draw| (draw.variable(), "hush".parse().expect("a value")))),
         Response::Cluster(cluster),
         Response::Leader(draw.node()),
     ]
@@ -328,5 +331,16 @@ fn namespace(draw: &mut Draw) -> NamespaceView {
         bytes: draw.number(),
         queues: draw.number(),
         modules: draw.number(),
+    }
+}
+
+fn secret(draw: &mut Draw) -> SecretView {
+    SecretView {
+        name: draw.variable(),
+        modules: draw.some(crate::requests::module),
+        version: draw.number(),
+        created_at: draw.time(),
+        changed_at: draw.time(),
+        changed_by: draw.text(),
     }
 }

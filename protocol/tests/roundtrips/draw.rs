@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jobraft_protocol::{
     After, Backoff, BackoffCurve, BatchId, ClientRole, Digest, FencingToken, Grant, JobId, JobState, JobTemplate,
     LeaseRef, LogTime, ModuleSignature, Namespace, NewJob, NodeAddress, NodeId, OnConflict, OnFailure, Progress, Rate,
-    Schedule, SignatureBytes, Signer, Start, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
+    Schedule, SecretName, SignatureBytes, Signer, Start, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
 };
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -144,6 +144,10 @@ impl Draw {
             owner: self.text(),
             namespace: self.namespace(),
         }
+    }
+
+    pub(crate) fn variable(&mut self) -> SecretName {
+        format!("V{}", self.number()).parse().expect("a name")
     }
 
     pub(crate) fn namespace(&mut self) -> Namespace {

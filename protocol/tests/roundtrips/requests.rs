@@ -3,15 +3,15 @@
 use crate::draw::Draw;
 use jobraft_protocol::{
     ClientHello, Completion, Consistency, Failure, FailureKind, GroupSetting, JobAction, JobFilter, ModuleRef,
-    NamespaceChange, NamespaceSetting, NewBatch, NewToken, QueueMode, QueueSetting, Request, Retention, Setting,
-    StateWrite, StreamOpen, TokenChange, TokenSecret, WorkerOrder,
+    NamespaceChange, NamespaceSetting, NewBatch, NewToken, QueueMode, QueueSetting, Request, Retention, SecretChange,
+    Setting, StateWrite, StreamOpen, TokenChange, TokenSecret, WorkerOrder,
 };
 
 fn consistency(draw: &mut Draw) -> Consistency {
     draw.pick(&[Consistency::Linearizable, Consistency::Stale])
 }
 
-fn module(draw: &mut Draw) -> ModuleRef {
+pub(crate) fn module(draw: &mut Draw) -> ModuleRef {
     if draw.yes() { ModuleRef::Name(draw.name()) } else { ModuleRef::Digest(draw.digest()) }
 }
 
@@ -152,6 +152,9 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Request> {
         Request::ResolveModule { module: module(draw) },
         Request::ListTokens { after: draw.maybe(Draw::name), limit: draw.small(), consistency: consistency(draw) },
         Request::ChangeToken { change: change(draw) },
+        Request::ChangeSecret { change: secret(draw) },
+        Request::ListSecrets { consistency: consistency(draw) },
+        Request::GetSecrets { lease: draw.lease() },
         Request::ChangeNamespace { change: ruling(draw) },
         Request::ListNamespaces {
             after: draw.maybe(Draw::namespace),
@@ -223,5 +226,18 @@ fn ruling(draw: &mut Draw) -> NamespaceChange {
         0 => NamespaceChange::Create { name, quota },
         1 => NamespaceChange::Set { name, quota },
         _ => NamespaceChange::Delete { name },
+    }
+}
+
+fn secret(draw: &mut Draw) -> SecretChange {
+    let name = draw.variable();
+    match draw.below(4) {
+        0 => {
+            let value = format!("v{}", draw.number()).parse().expect("a value");
+            SecretChange::Put { name, value, modules: draw.maybe(|draw| draw.some(module)) }
+        }
+        1 => SecretChange::Grant { name, modules: draw.some(module) },
+        2 => SecretChange::Reseal,
+        _ => SecretChange::Delete { name },
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Claimed<'a> {
     keys: BTreeMap<&'a UniqueKey, &'a QueueName>,
     /// Jobs and bytes by queue.
     room: BTreeMap<&'a QueueName, (u64, u64)>,
+    /// All of it, of the namespace's quota: what is claimed in one step is of one namespace.
+    taken: Taken,
     /// How many queues these will make.
     queues: usize,
     /// How many groups these will make, at most.
@@ -56,12 +58,15 @@ pub(crate) struct Circumstances {
     pub(crate) parent: Option<Parent>,
     /// There for the first jobs of a batch that is about to be.
     pub(crate) new_batch: Option<BatchId>,
+    /// What else the step takes of the namespace's quota.
+    pub(crate) taken: Taken,
     /// All that are enqueued in the same step, all or none: they may come after each other.
     pub(crate) siblings: BTreeSet<JobId>,
-    /// Ended jobs that the entry tells of.
-    pub(crate) known: BTreeMap<JobId, JobState>,
-    /// Whether there may be the groups that they make: it was checked, and a group that was there then may be gone by now.
-    pub(crate) groups_are_checked: bool,
+    /// Ended jobs that the entry tells of, and their namespaces.
+    pub(crate) known: BTreeMap<JobId, (JobState, Namespace)>,
+    /// Whether they were checked together, all or none: a group that was there then may be gone by now, and what they take of
+    /// a quota is found one by one to be more than it was together, where some give back what others take.
+    pub(crate) is_checked: bool,
 }
 
 /// The job whose life ends in the step in which its children are enqueued, and with it its hold on its key.
@@ -72,21 +77,19 @@ pub(crate) struct Parent {
     pub(crate) leased_at: LogTime,
     /// They may join it, sealed or not.
     pub(crate) batch: Option<BatchId>,
+    /// What it gives back of its namespace's quota when it ends.
+    pub(crate) held_bytes: u64,
 }
 
 impl Claimed<'_> {
-    /// What is taken of a namespace's quota in all, if this is as well. Whatever is claimed in one step is of one namespace,
-    /// and the job that ends in it makes room for one.
+    /// What is taken of the namespace's quota in all, if this is as well. The job that ends in the step gives back what it holds.
     fn and(&self, taken: Taken) -> Taken {
-        let (jobs, bytes) = self.room.values().fold((0, 0), |sum, room| (sum.0 + room.0, sum.1 + room.1));
-        let ends = u64::from(self.circumstances.parent.is_some());
-        Taken {
-            jobs: (jobs + taken.jobs).saturating_sub(ends),
-            bytes: bytes + taken.bytes,
-            queues: self.queues as u64 + taken.queues,
-            modules: taken.modules,
-            starts: jobs + taken.starts,
+        let mut all = self.taken;
+        all += taken;
+        if let Some(parent) = self.circumstances.parent {
+            (all.jobs, all.bytes) = (all.jobs.saturating_sub(1), all.bytes.saturating_sub(parent.held_bytes));
         }
+        all
     }
 
     fn room(&self, queue: &QueueName) -> (u64, u64) {
@@ -97,7 +100,7 @@ impl Claimed<'_> {
 impl<'a> Claimed<'a> {
     /// With these circumstances, and nothing taken yet.
     pub(crate) fn nothing(circumstances: Circumstances) -> Self {
-        Self { circumstances, ..Self::default() }
+        Self { taken: circumstances.taken, circumstances, ..Self::default() }
     }
 
     /// Says whether it is the first in this queue.
@@ -106,6 +109,7 @@ impl<'a> Claimed<'a> {
         let claimed = self.room.entry(queue).or_default();
         claimed.0 += jobs;
         claimed.1 += bytes;
+        self.taken += Taken { jobs, bytes, starts: jobs, ..Taken::default() };
         is_first
     }
 
@@ -114,6 +118,7 @@ impl<'a> Claimed<'a> {
         self.ids.insert(new.id);
         let is_first = self.claim_room(&new.queue, 1, new_bytes(new));
         self.queues += usize::from(is_first && makes_queue);
+        self.taken.queues += u64::from(is_first && makes_queue);
         self.groups += usize::from(new.group.is_some());
         self.keys.extend(new.unique.as_ref().map(|unique| (&unique.key, &new.queue)));
         for before in new.after.iter().flat_map(|after| &after.jobs) {
@@ -130,20 +135,20 @@ impl Core {
     pub(crate) fn circumstances(&self, known: &[Target]) -> Circumstances {
         let known = known.iter().filter_map(|target| {
             let record = self.ended_record(target).ok()?;
-            Some((target.job, record.view.state))
+            Some((target.job, (record.view.state, Namespace::of(record.view.queue.as_str()))))
         });
         Circumstances { known: known.collect(), ..Circumstances::default() }
     }
 
-    /// Checks that all of these jobs can be enqueued in one step. `what` names one of them in errors.
+    /// Checks that all of these jobs can be enqueued in one step, and says what they take. `what` names one of them in errors.
     pub(crate) fn check_all<'a>(
         &'a self,
         circumstances: &mut Circumstances,
         what: &str,
         jobs: &'a [NewJob],
-    ) -> Result<(), Error> {
+    ) -> Result<Taken, Error> {
         if jobs.is_empty() {
-            return Ok(());
+            return Ok(circumstances.taken);
         }
         check_bulk(jobs)?;
         circumstances.siblings = jobs.iter().map(|job| job.id).collect();
@@ -184,9 +189,10 @@ impl Core {
                 return Err(Error::new(ErrorCode::Conflict, named(place, job) + &text));
             }
         }
-        circumstances.groups_are_checked = true;
+        circumstances.is_checked = true;
+        let taken = claimed.taken;
         match circle(jobs) {
-            None => Ok(()),
+            None => Ok(taken),
             Some(places) => Err(invalid(told(what, jobs, &places))),
         }
     }
@@ -213,7 +219,7 @@ impl Core {
                     let (jobs, bytes) = claimed.room(queue);
                     let bytes_more = new.payload.len() as u64;
                     self.check_room(queue, jobs, bytes + bytes_more)?;
-                    self.check_quota(queue.as_str(), claimed.and(Taken { bytes: bytes_more, ..Taken::default() }))?;
+                    self.check_claimed(queue, claimed, Taken { bytes: bytes_more, ..Taken::default() })?;
                 }
                 return Ok(Admission::Sibling);
             } else if let Some(holder) = self.holder(&unique.key, parent.map(|parent| parent.job)) {
@@ -231,11 +237,19 @@ impl Core {
             return Err(self.too_many_queues());
         }
         self.check_room(&new.queue, jobs + 1, bytes + new_bytes(new))?;
-        self.check_quota(new.queue.as_str(), claimed.and(self.takes(new, claimed)))?;
-        if !claimed.circumstances.groups_are_checked {
+        self.check_claimed(&new.queue, claimed, self.takes(new, claimed))?;
+        if !claimed.circumstances.is_checked {
             self.check_group(new, claimed.groups)?;
         }
         Ok(Admission::Create(run_at))
+    }
+
+    /// Refuses what is more, with all that is claimed, than the quota of a queue's namespace permits.
+    fn check_claimed(&self, queue: &QueueName, claimed: &Claimed<'_>, taken: Taken) -> Result<(), Error> {
+        if claimed.circumstances.is_checked {
+            return Ok(());
+        }
+        self.check_quota(queue.as_str(), claimed.and(taken))
     }
 
     /// What a new job takes of its namespace's quota.
@@ -266,11 +280,8 @@ impl Core {
             if !named.insert(before) {
                 return Err(invalid(format!("it comes after job {before} twice: name it once")));
             }
-            let is_elsewhere =
-                |queue: &QueueName| Namespace::name_of(queue.as_str()) != Namespace::name_of(new.queue.as_str());
-            if self.how_ended(before, &claimed.circumstances).is_none()
-                || self.queue_of(before).is_some_and(is_elsewhere)
-            {
+            let circumstances = &claimed.circumstances;
+            if self.how_ended(before, circumstances).is_none() || self.is_elsewhere(before, &new.queue, circumstances) {
                 let text = format!("it comes after job {before}, which never was, was deleted, or is kept no longer");
                 return Err(Error::new(ErrorCode::NotFound, text));
             }
@@ -293,7 +304,20 @@ impl Core {
             Some(_) if self.ended.is_deleted(id) => None,
             Some(ended) => Some(Some(ended.state)),
             None if circumstances.siblings.contains(&id) => Some(None),
-            None => circumstances.known.get(&id).map(|state| Some(*state)),
+            None => circumstances.known.get(&id).map(|(state, _)| Some(*state)),
+        }
+    }
+
+    /// Whether a job that is there is in another namespace than a queue. A sibling that is none yet is in that of its step.
+    fn is_elsewhere(&self, id: JobId, queue: &QueueName, circumstances: &Circumstances) -> bool {
+        let here = Namespace::name_of(queue.as_str());
+        if let Some(other) = self.queue_of(id) {
+            return Namespace::name_of(other.as_str()) != here;
+        }
+        match (self.ended.get(id, self.now), circumstances.known.get(&id)) {
+            (Some(ended), _) => self.index.queues.namespaces.index_of(queue.as_str()) != Some(ended.namespace),
+            (None, Some((_, namespace))) => namespace.as_str() != here,
+            (None, None) => false,
         }
     }
 
@@ -358,7 +382,7 @@ impl Core {
         }
         let bytes = (new.payload.len() as u64).saturating_sub(replaced as u64);
         if payload && bytes > 0 {
-            self.check_quota(new.queue.as_str(), claimed.and(Taken { bytes, ..Taken::default() }))?;
+            self.check_claimed(&new.queue, claimed, Taken { bytes, ..Taken::default() })?;
         }
         Ok(Admission::Replace(holder, run_at))
     }

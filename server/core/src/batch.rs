@@ -7,6 +7,7 @@
 use crate::admission::{Circumstances, Claimed, invalid};
 use crate::enqueue::Origin;
 use crate::job::{Job, Membership};
+use crate::namespaces::Taken;
 use crate::record::{BatchRecord, Callback, encode};
 use crate::{Core, Event, Outcome, Row, Table, Target};
 use jobraft_protocol::{
@@ -29,6 +30,8 @@ pub(crate) struct Batches {
     unsettled: BTreeSet<BatchId>,
     /// Of the payloads of callbacks that are not enqueued yet.
     callback_bytes: usize,
+    /// What those that have not ended take of their namespace's quota: each as a job, and so each of its callbacks.
+    to_come: BTreeMap<Namespace, Taken>,
     dirty: BTreeSet<BatchId>,
 }
 
@@ -55,6 +58,15 @@ impl BatchRecord {
 
     fn has_failed(&self) -> bool {
         self.ended[1..].iter().any(|&count| count > 0)
+    }
+
+    /// What it takes of its namespace's quota, besides its jobs.
+    fn to_come(&self) -> Taken {
+        if self.ended_at.is_some() {
+            return Taken::default();
+        }
+        let callbacks = self.on_complete.iter().chain(&self.on_failure).filter(|callback| callback.job.is_some());
+        Taken { jobs: 1 + callbacks.count() as u64, bytes: self.callback_bytes() as u64, ..Taken::default() }
     }
 
     fn callback_bytes(&self) -> usize {
@@ -161,10 +173,28 @@ impl Batches {
         }
     }
 
+    /// What those of a namespace that have not ended take of its quota.
+    pub(crate) fn to_come(&self, namespace: &Namespace) -> Taken {
+        self.to_come.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// A batch takes other things of its namespace's quota than it did.
+    fn note_to_come(&mut self, namespace: &Namespace, before: Taken, now: Taken) {
+        if before == now {
+            return;
+        }
+        let sum = self.to_come.entry(namespace.clone()).or_default();
+        (sum.jobs, sum.bytes) = (sum.jobs + now.jobs - before.jobs, sum.bytes + now.bytes - before.bytes);
+        if *sum == Taken::default() {
+            self.to_come.remove(namespace);
+        }
+    }
+
     fn forget_first(&mut self) {
         if let Some((_, id)) = self.ended.pop_first()
             && let Some(batch) = self.by_id.remove(&id)
         {
+            self.note_to_come(&batch.namespace, batch.to_come(), Taken::default());
             self.callback_bytes -= batch.callback_bytes();
             self.dirty.insert(id);
         }
@@ -175,6 +205,7 @@ impl Batches {
         let those = self.by_id.iter().filter(|(_, batch)| batch.namespace == *namespace);
         for id in those.map(|(id, _)| *id).collect::<Vec<_>>() {
             if let Some(batch) = self.by_id.remove(&id) {
+                self.note_to_come(&batch.namespace, batch.to_come(), Taken::default());
                 self.callback_bytes -= batch.callback_bytes();
                 if let Some(at) = batch.ended_at {
                     self.ended.remove(&(at, id));
@@ -186,6 +217,7 @@ impl Batches {
     }
 
     fn insert(&mut self, id: BatchId, batch: BatchRecord) {
+        self.note_to_come(&batch.namespace, Taken::default(), batch.to_come());
         self.callback_bytes += batch.callback_bytes();
         self.by_id.insert(id, batch);
     }
@@ -235,9 +267,17 @@ impl Core {
                 error
             })?;
         }
-        self.check_queues_of(new)?;
+        let made = self.check_queues_of(new)?;
+        let callbacks = new.on_complete.iter().chain(&new.on_failure).map(AsRef::as_ref);
+        let mut taken = Taken { jobs: 1, queues: made, ..Taken::default() };
+        for job in callbacks {
+            taken += Taken { jobs: 1, bytes: job.payload.len() as u64, starts: 1, ..Taken::default() };
+        }
+        self.check_quota(&namespace.full(""), taken)?;
         let jobs: Vec<NewJob> = new.jobs.iter().map(|job| NewJob { batch: Some(id), ..job.clone() }).collect();
-        let mut circumstances = Circumstances { new_batch: Some(id), ..self.circumstances(known) };
+        // The queues of its jobs were counted among those that it makes.
+        let mut circumstances =
+            Circumstances { new_batch: Some(id), taken: Taken { queues: 0, ..taken }, ..self.circumstances(known) };
         self.check_all(&mut circumstances, "job", &jobs)?;
         if let Some(job) = jobs.iter().find(|job| self.remembers(job.id)) {
             let text = format!("job {} is there already: a new batch begins with new jobs", job.id);
@@ -300,13 +340,17 @@ impl Core {
         self.check_group(job, 1)
     }
 
-    /// There may be as many queues as a new batch makes.
-    fn check_queues_of(&self, new: &NewBatch) -> Result<(), Error> {
+    /// There may be as many queues as a new batch makes. Says how many that are.
+    fn check_queues_of(&self, new: &NewBatch) -> Result<u64, Error> {
         let callbacks = new.on_complete.iter().chain(&new.on_failure).map(AsRef::as_ref);
         let named: BTreeSet<&QueueName> = new.jobs.iter().chain(callbacks).map(|job| &job.queue).collect();
         let queues = &self.index.queues;
         let made = named.into_iter().filter(|name| queues.index_of(name).is_none()).count();
-        if made == 0 || queues.len() + made <= self.bounds.queues { Ok(()) } else { Err(self.too_many_queues()) }
+        if made == 0 || queues.len() + made <= self.bounds.queues {
+            Ok(made as u64)
+        } else {
+            Err(self.too_many_queues())
+        }
     }
 
     /// Whether a callback that comes from a disk could have been accepted.
@@ -337,6 +381,7 @@ impl Core {
     pub(crate) fn settle_batches(&mut self) {
         while let Some(id) = self.batches.unsettled.pop_first() {
             let Some(batch) = self.batches.by_id.get_mut(&id) else { continue };
+            let (namespace, before) = (batch.namespace.clone(), batch.to_come());
             let state = batch.state();
             let called = if batch.cancelled {
                 None
@@ -359,6 +404,8 @@ impl Core {
                 }
                 _ => {}
             }
+            let now = batch.to_come();
+            self.batches.note_to_come(&namespace, before, now);
             if let Some(job) = called {
                 self.batches.callback_bytes -= job.payload.len();
                 self.call(id, &job);

@@ -1,14 +1,14 @@
 //! Modules that jobs may name: manifests by digest, in which namespaces they are known, and names that point to them.
 //!
-//! The bytes of a module are the same wherever it is known, and so are its signatures. Who brought it, and what it is
-//! called, each namespace has for itself.
+//! The bytes of a module are the same wherever it is known. Who brought it, who signed it, and what it is called, each
+//! namespace has for itself.
 
 use crate::namespaces::Taken;
-use crate::record::{self, NameRecord};
+use crate::record::{self, HolderRecord, NameRecord};
 use crate::{Core, Event, Outcome, Row, Table};
 use jobraft_protocol::{
-    Digest, Error, ErrorCode, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, QueueName, Signer,
-    limits,
+    Digest, Error, ErrorCode, LogTime, ModuleManifest, ModuleName, ModuleRef, ModuleSignature, Namespace, QueueName,
+    Signer, limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +26,8 @@ fn new_signatures<'a>(
 struct Module {
     /// Carries the names that point to it, of all namespaces, sorted; [`Catalog::names`] says the same the other way round.
     manifest: ModuleManifest,
-    /// In which namespaces it is known, and who first brought it there.
-    holders: BTreeMap<Namespace, String>,
+    /// In which namespaces it is known, and how.
+    holders: BTreeMap<Namespace, HolderRecord>,
 }
 
 /// All modules.
@@ -43,10 +43,10 @@ pub(crate) struct Catalog {
 impl Module {
     /// The module as a namespace knows it, if it does.
     fn view(&self, namespace: &Namespace) -> Option<ModuleManifest> {
-        let owner = self.holders.get(namespace)?.clone();
+        let HolderRecord { owner, signatures } = self.holders.get(namespace)?.clone();
         let is_here = |name: &&ModuleName| namespace.local(name.as_str()).is_some();
         let names = self.manifest.names.iter().filter(is_here).cloned().collect();
-        Some(ModuleManifest { owner, names, ..self.manifest.clone() })
+        Some(ModuleManifest { owner, names, signatures, ..self.manifest.clone() })
     }
 }
 
@@ -61,8 +61,21 @@ impl Catalog {
     }
 
     /// All manifests, by digest, and who brought them into which namespace.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (&ModuleManifest, &BTreeMap<Namespace, String>)> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&ModuleManifest, &BTreeMap<Namespace, HolderRecord>)> {
         self.modules.values().map(|module| (&module.manifest, &module.holders))
+    }
+
+    /// What a name points to, and what it pointed to before, each with until when.
+    pub(crate) fn pointed(&self, name: &ModuleName) -> impl Iterator<Item = (Digest, Option<LogTime>)> {
+        let record = self.names.get(name);
+        let former =
+            record.into_iter().flat_map(|record| &record.former).map(|(digest, until)| (*digest, Some(*until)));
+        record.map(|record| (record.digest, None)).into_iter().chain(former)
+    }
+
+    /// Everything that names point to and pointed to.
+    pub(crate) const fn names(&self) -> &BTreeMap<ModuleName, NameRecord> {
+        &self.names
     }
 
     /// Who first gave something this name; `None` if nobody did.
@@ -71,8 +84,8 @@ impl Catalog {
     }
 
     /// Refuses signatures that would be too many with those that the module has.
-    fn check_signatures(&self, manifest: &ModuleManifest) -> Result<(), Error> {
-        let has = self.modules.get(&manifest.digest).map_or(&[][..], |module| &module.manifest.signatures);
+    fn check_signatures(&self, namespace: &Namespace, manifest: &ModuleManifest) -> Result<(), Error> {
+        let has = self.signatures(namespace, &manifest.digest);
         let count = has.len() + new_signatures(has, manifest).count();
         if count > limits::MODULE_SIGNATURES_MAX && count > has.len() {
             let max = limits::MODULE_SIGNATURES_MAX;
@@ -84,13 +97,20 @@ impl Catalog {
         Ok(())
     }
 
+    /// The signatures of a module that a namespace knows of.
+    fn signatures(&self, namespace: &Namespace, digest: &Digest) -> &[ModuleSignature] {
+        let holder = self.modules.get(digest).and_then(|module| module.holders.get(namespace));
+        holder.map_or(&[], |holder| &holder.signatures)
+    }
+
     /// Adds the signatures of those who have not signed the module yet.
-    fn sign(&mut self, manifest: &ModuleManifest) {
-        let Some(Module { manifest: known, .. }) = self.modules.get_mut(&manifest.digest) else { return };
-        let new: Vec<ModuleSignature> = new_signatures(&known.signatures, manifest).cloned().collect();
+    fn sign(&mut self, namespace: &Namespace, manifest: &ModuleManifest) {
+        let module = self.modules.get_mut(&manifest.digest);
+        let Some(holder) = module.and_then(|module| module.holders.get_mut(namespace)) else { return };
+        let new: Vec<ModuleSignature> = new_signatures(&holder.signatures, manifest).cloned().collect();
         if !new.is_empty() {
-            known.signatures.extend(new);
-            self.dirty_modules.insert(manifest.digest);
+            holder.signatures.extend(new);
+            self.dirty_holders.insert((namespace.clone(), manifest.digest));
         }
     }
 
@@ -100,24 +120,18 @@ impl Catalog {
     }
 
     /// Makes a module known in a namespace; says whether it is news there, or `None` if there is no such module.
-    pub(crate) fn hold(&mut self, namespace: &Namespace, digest: Digest, owner: &str) -> Option<bool> {
+    pub(crate) fn hold(&mut self, namespace: &Namespace, digest: Digest, holder: HolderRecord) -> Option<bool> {
         let holders = &mut self.modules.get_mut(&digest)?.holders;
         if holders.contains_key(namespace) {
             return Some(false);
         }
-        holders.insert(namespace.clone(), owner.to_owned());
+        holders.insert(namespace.clone(), holder);
         Some(true)
     }
 
-    /// Before there were namespaces, a module was known in the one that has always been there.
-    pub(crate) fn hold_strays(&mut self) -> u64 {
-        let strays = self.modules.values().filter(|module| module.holders.is_empty());
-        let strays: Vec<_> = strays.map(|module| (module.manifest.digest, module.manifest.owner.clone())).collect();
-        for (digest, owner) in &strays {
-            self.hold(&Namespace::default(), *digest, owner);
-            self.dirty_holders.insert((Namespace::default(), *digest));
-        }
-        strays.len() as u64
+    /// A module that is known nowhere.
+    pub(crate) fn find_stray(&self) -> Option<&Digest> {
+        self.modules.iter().find(|(_, module)| module.holders.is_empty()).map(|(digest, _)| digest)
     }
 
     /// Points a name to a module, away from the one that it pointed to.
@@ -166,9 +180,9 @@ impl Catalog {
             rows.push(Row { table: Table::Module, key: digest.to_string(), body });
         }
         for (namespace, digest) in std::mem::take(&mut self.dirty_holders) {
-            let owner = self.modules.get(&digest).and_then(|module| module.holders.get(&namespace));
+            let holder = self.modules.get(&digest).and_then(|module| module.holders.get(&namespace));
             let key = holder_row_key(&namespace, digest);
-            rows.push(Row { table: Table::ModuleHolder, key, body: owner.map(record::encode) });
+            rows.push(Row { table: Table::ModuleHolder, key, body: holder.map(record::encode) });
         }
         for name in std::mem::take(&mut self.dirty_names) {
             let body = self.names.get(&name).map(record::encode);
@@ -207,7 +221,12 @@ impl Core {
             let text = format!("the cluster has {} names of modules, the most it takes", limits::MODULES_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
         }
-        catalog.check_signatures(manifest)?;
+        if name_is_new {
+            let beginning = |name: &&ModuleName| namespace.local(name.as_str()).is_some();
+            let names = catalog.names.keys().filter(beginning).count() as u64;
+            self.check_names(namespace, names)?;
+        }
+        catalog.check_signatures(namespace, manifest)?;
         let beginning = namespace.full("");
         let is_new = !catalog.contains(&manifest.digest);
         let is_news = !catalog.is_known(&beginning, &manifest.digest);
@@ -217,16 +236,28 @@ impl Core {
             catalog.dirty_modules.insert(manifest.digest);
             self.events.push(Event::ModuleReady(manifest.digest));
         }
-        catalog.sign(manifest);
         if is_news {
-            catalog.hold(namespace, manifest.digest, &manifest.owner);
+            let holder = HolderRecord { owner: manifest.owner.clone(), signatures: Vec::new() };
+            catalog.hold(namespace, manifest.digest, holder);
             catalog.dirty_holders.insert((namespace.clone(), manifest.digest));
             self.index.queues.namespaces.space_of(&beginning).modules += 1;
         }
+        catalog.sign(namespace, manifest);
         if let Some(name) = name {
-            let owner = catalog.name_owner(name).unwrap_or(&manifest.owner).to_owned();
-            catalog.point(name.clone(), NameRecord { digest: manifest.digest, owner });
+            let mut record = match catalog.names.get(name) {
+                Some(record) => record.clone(),
+                None => NameRecord { digest: manifest.digest, owner: manifest.owner.clone(), former: Vec::new() },
+            };
+            if record.digest != manifest.digest {
+                if record.former.len() >= limits::FORMER_MODULES_MAX {
+                    record.former.remove(0);
+                }
+                record.former.push((record.digest, self.now));
+                record.digest = manifest.digest;
+            }
+            catalog.point(name.clone(), record);
             catalog.dirty_names.insert(name.clone());
+            self.regrant();
         }
         Ok(Outcome::Done)
     }
@@ -275,9 +306,9 @@ impl Core {
         self.catalog.modules.get(digest)?.view(namespace)
     }
 
-    /// The signatures of a module, wherever it is known.
+    /// The signatures of a module that a namespace knows of.
     #[must_use]
-    pub fn signatures(&self, digest: &Digest) -> &[ModuleSignature] {
-        self.catalog.modules.get(digest).map_or(&[], |module| &module.manifest.signatures)
+    pub fn signatures(&self, namespace: &Namespace, digest: &Digest) -> &[ModuleSignature] {
+        self.catalog.signatures(namespace, digest)
     }
 }

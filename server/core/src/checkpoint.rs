@@ -134,6 +134,7 @@ impl Core {
         self.values.take_rows(&mut rows);
         self.tokens.take_rows(&mut rows);
         self.index.queues.namespaces.take_rows(&mut rows);
+        self.secrets.take_rows(&mut rows);
         rows.extend(self.ended.take_tombstones().map(|(id, ended)| {
             let body = ended.map(|ended| record::encode(&ended));
             Row { table: Table::Tombstone, key: id.to_string(), body }

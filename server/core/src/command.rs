@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use jobraft_protocol::{
     BackoffCurve, BatchId, BatchView, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
-    JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, Namespace, NamespaceChange,
-    NewBatch, NewJob, Progress, QueueName, ScheduleName, Setting, Start, Task, TokenChange, TokenName, UniqueKey,
-    WorkerId, WorkerInfo, WorkerOrder, limits,
+    JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, Namespace,
+    NamespaceChange, NewBatch, NewJob, Progress, QueueName, ScheduleName, SecretName, Setting, Start, Task,
+    TokenChange, TokenName, UniqueKey, WorkerId, WorkerInfo, WorkerOrder, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -195,6 +195,13 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Namespace::is_default")]
         namespace: Namespace,
     },
+    /// Makes, changes or removes a secret. Answers [`Outcome::Done`].
+    ChangeSecret {
+        /// Which, and how.
+        change: SecretCommand,
+        /// Who asked for it.
+        by: String,
+    },
     /// Makes, changes or removes a namespace. Answers [`Outcome::Done`].
     ChangeNamespace {
         /// Which, and how.
@@ -202,6 +209,55 @@ pub enum Command {
         /// Who asked for it.
         by: String,
     },
+}
+
+/// A change of a secret, as [`jobraft_protocol::SecretChange`] asks for it, with its value sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretCommand {
+    /// Makes one, or gives one another value.
+    Put {
+        /// Which.
+        name: SecretName,
+        /// Its value, as only nodes that have the key can read it.
+        sealed: Bytes,
+        /// What it is granted to, if that changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        modules: Option<Vec<ModuleRef>>,
+    },
+    /// Grants one to other modules.
+    Grant {
+        /// Which.
+        name: SecretName,
+        /// What it is granted to.
+        modules: Vec<ModuleRef>,
+    },
+    /// Puts the same value under another key, if it is still of this version.
+    Reseal {
+        /// Which.
+        name: SecretName,
+        /// Of the value that was sealed anew.
+        version: u64,
+        /// That value.
+        sealed: Bytes,
+    },
+    /// Removes one.
+    Delete {
+        /// Which.
+        name: SecretName,
+    },
+}
+
+impl SecretCommand {
+    /// The secret that is changed.
+    #[must_use]
+    pub const fn name(&self) -> &SecretName {
+        match self {
+            Self::Put { name, .. } | Self::Grant { name, .. } | Self::Reseal { name, .. } | Self::Delete { name } => {
+                name
+            }
+        }
+    }
 }
 
 /// What a command, a job or another composite value takes beyond its names, keys, lists and bytes, at most.
@@ -299,6 +355,22 @@ impl Command {
                     let signatures = manifest.signatures.len() * SIGNATURE_BYTES;
                     let texts = manifest.owner.len() + FIELD_BYTES + namespace.as_str().len();
                     ENVELOPE_BYTES + texts + imports + names.sum::<usize>() + signatures
+                }
+                Self::ChangeSecret { change, by } => {
+                    let (sealed, modules) = match change {
+                        SecretCommand::Put { sealed, modules, .. } => {
+                            (sealed.len(), modules.as_deref().unwrap_or_default())
+                        }
+                        SecretCommand::Grant { modules, .. } => (0, modules.as_slice()),
+                        SecretCommand::Reseal { sealed, .. } => (sealed.len(), &[][..]),
+                        SecretCommand::Delete { .. } => (0, &[][..]),
+                    };
+                    let modules = modules.iter().map(|module| match module {
+                        ModuleRef::Name(name) => FIELD_BYTES + name.as_str().len(),
+                        ModuleRef::Digest(_) => 2 * FIELD_BYTES,
+                    });
+                    let texts = change.name().as_str().len() + by.len();
+                    2 * ENVELOPE_BYTES + texts + sealed + modules.sum::<usize>()
                 }
                 Self::ChangeNamespace { change, by } => {
                     let quota = match change {
@@ -533,11 +605,13 @@ pub enum Table {
     Namespace,
     /// Who brought a module into a namespace, by namespace and digest.
     ModuleHolder,
+    /// Secrets for jobs, sealed, by name.
+    Secret,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Queue,
         Self::Module,
         Self::ModuleName,
@@ -551,6 +625,7 @@ impl Table {
         Self::Token,
         Self::Namespace,
         Self::ModuleHolder,
+        Self::Secret,
     ];
 
     /// The table's name on disk.
@@ -570,6 +645,7 @@ impl Table {
             Self::Token => "token",
             Self::Namespace => "namespace",
             Self::ModuleHolder => "module_holder",
+            Self::Secret => "secret",
         }
     }
 }
@@ -735,6 +811,14 @@ mod tests {
                 action: JobAction::Cancel { reason: "r".repeat(1_024), grace_ms: u64::MAX },
                 only_in: JobState::ALL.to_vec(),
                 by: "x".repeat(70),
+            },
+            Command::ChangeSecret {
+                change: SecretCommand::Put {
+                    name: name(64),
+                    sealed: vec![0xff; 20_000].into(),
+                    modules: Some(vec![ModuleRef::Name(name(128)), ModuleRef::Digest(Digest([0xff; 32]))]),
+                },
+                by: "x".repeat(103),
             },
             Command::ChangeNamespace {
                 change: NamespaceChange::Create {

@@ -14,6 +14,7 @@ use crate::planted::{Bug, is_planted};
 use crate::record::{self, Counters};
 use crate::retention::{DeadJob, DeadJobs};
 use crate::schedule::Schedules;
+use crate::secrets::Secrets;
 use crate::tokens::Tokens;
 use crate::transition::{Next, transition};
 use crate::values::Values;
@@ -52,6 +53,7 @@ pub struct Core {
     pub(crate) values: Values,
     pub(crate) catalog: Catalog,
     pub(crate) tokens: Tokens,
+    pub(crate) secrets: Secrets,
     pub(crate) settings: ClusterSettings,
     pub(crate) bounds: Bounds,
     /// Of the entry being applied.
@@ -135,6 +137,7 @@ impl Core {
             Command::ChangeToken { change, by } => self.change_token(change, by),
             Command::TokensUsed { tokens } => Ok(self.tokens_used(tokens)),
             Command::PutModule { manifest, name, namespace } => self.put_module(manifest, name.as_ref(), namespace),
+            Command::ChangeSecret { change, by } => self.change_secret(change, by),
             Command::ChangeNamespace { change, by } => self.change_namespace(change, by),
         }
     }
@@ -187,7 +190,8 @@ impl Core {
         let Some(finished_at) = past.finished_at else { return };
         let seq = self.index.queues.get(queue).ended(state);
         past.ended_seq = Some(seq);
-        let ended = EndedJob { state, token: past.reported, finished_at };
+        let namespace = self.index.queues.get(queue).namespace;
+        let ended = EndedJob { state, token: past.reported, finished_at, namespace };
         let job = entry.remove();
         if state == JobState::Dead {
             let holds = job.waits().into_iter().flat_map(Waits::held).map(|(_, before)| before).collect();

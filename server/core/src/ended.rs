@@ -6,6 +6,7 @@
 //! When an entry leaves memory must not show anywhere.
 
 use crate::job::Job;
+use crate::namespaces::NamespaceIndex;
 use jobraft_protocol::{FencingToken, JobId, JobState, LogTime, limits};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +26,9 @@ pub(crate) struct EndedJob {
     /// The lease under which a worker reported it; without meaning where none did.
     pub(crate) token: Option<FencingToken>,
     pub(crate) finished_at: LogTime,
+    /// Where it was; without meaning where it was deleted.
+    #[serde(skip)]
+    pub(crate) namespace: NamespaceIndex,
 }
 
 /// The jobs that ended lately, and a digest over all that ever did.

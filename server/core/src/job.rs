@@ -175,6 +175,15 @@ impl Job {
         (self.payload.len() + after + past) as u64
     }
 
+    /// The bytes that it holds of its namespace's quota. A running job comes by more, but not by another payload.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        match self.state {
+            JobState::Leased => self.payload.len() as u64,
+            state if state.is_terminal() => 0,
+            _ => self.waiting_bytes(),
+        }
+    }
+
     /// Notes how the current attempt went wrong. The oldest notes go first; of the former ones little text is kept.
     pub(crate) fn record_error(&mut self, at: LogTime, kind: FailureKind, message: String) {
         let attempt = self.attempt;

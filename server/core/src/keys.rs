@@ -1,4 +1,4 @@
-//! Unique keys: which job holds which, for the whole cluster.
+//! Unique keys: which job holds which, in each namespace.
 //!
 //! A key is held by a live job until its scope ends, or by any job until a time. What is held until a time is free from
 //! then on, whether or not memory still holds it; those holdings have rows of their own, since their job may be gone.
@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::planted::{Bug, is_planted};
 use crate::record::{PeriodRecord, encode};
 use crate::{Row, Table};
-use jobraft_protocol::{JobId, JobState, LogTime, Unique, UniqueKey, UniqueScope, limits};
+use jobraft_protocol::{JobId, JobState, LogTime, Namespace, Unique, UniqueKey, UniqueScope, limits};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Periods that one entry clears away at most: more than it begins, but for the largest bulks.
@@ -93,6 +93,17 @@ impl Keys {
                 self.held.get(&key).and_then(|&Holder { job, until }| Some(PeriodRecord { job, until: until? }));
             let body = period.map(|period| encode(&period));
             rows.push(Row { table: Table::UniqueKey, key: key.as_str().to_owned(), body });
+        }
+    }
+
+    /// Frees those of a namespace, in which no job lives.
+    pub(crate) fn remove_of(&mut self, namespace: &Namespace) {
+        let those = self.held.keys().filter(|key| namespace.local(key.as_str()).is_some());
+        for key in those.cloned().collect::<Vec<_>>() {
+            if let Some(until) = self.held.remove(&key).and_then(|holder| holder.until) {
+                self.periods.remove(&(until, key.clone()));
+                self.dirty.insert(key);
+            }
         }
     }
 

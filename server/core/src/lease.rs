@@ -94,6 +94,7 @@ impl Core {
         let batch = options.and_then(|options| options.batch).map(|membership| membership.batch);
         let label = options.and_then(|options| options.label.clone());
         let tick = options.and_then(|options| options.tick.clone());
+        let has_secrets = self.has_secrets(id);
         let queue = self.index.queues.get(queue);
         LeasedJob {
             id,
@@ -112,6 +113,7 @@ impl Core {
             batch,
             label,
             tick,
+            has_secrets,
         }
     }
 

@@ -48,6 +48,7 @@ mod resting;
 mod restore;
 mod retention;
 mod schedule;
+mod secrets;
 mod state_hash;
 mod tokens;
 mod values;

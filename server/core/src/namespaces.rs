@@ -1,8 +1,8 @@
 //! Namespaces: which there are, how much each has, and how much it may have.
 //!
 //! Which namespace something is in stands in its [full name](jobraft_protocol::namespace). What lives without a name of its
-//! own is in the namespace of its queue. That jobs come only after jobs of their own namespace is for those to see to
-//! who propose; what is checked here is what depends on how much there is.
+//! own is in the namespace of its queue, or notes its own. Whose a request is, and what it may touch, is for those to see to
+//! who propose; what is checked here is that nothing ties two namespaces together, and how much there is.
 
 use crate::admission::invalid;
 use crate::bucket::Bucket;
@@ -18,8 +18,11 @@ use std::ops::Bound;
 /// What somebody is told to wait where a namespace has too many jobs.
 const FULL_RETRY_MS: u64 = 1_000;
 
+/// How many names of modules a quota permits for each module.
+const NAMES_PER_MODULE: u64 = 4;
+
 /// A namespace's place in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamespaceIndex(u32);
 
 /// One namespace.
@@ -30,17 +33,17 @@ pub(crate) struct Space {
     record: Option<NamespaceRecord>,
     /// Jobs that have not ended.
     pub(crate) jobs: u64,
-    /// Of jobs that wait.
-    pub(crate) waiting_bytes: u64,
-    /// Of values of the state.
+    /// What these hold.
+    pub(crate) job_bytes: u64,
+    /// Of values of the state, and their keys.
     pub(crate) value_bytes: u64,
     pub(crate) queues: u64,
     pub(crate) modules: u64,
     dirty: bool,
 }
 
-/// What is about to be taken of a namespace's quota.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is taken, or about to be, of a namespace's quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) jobs: u64,
     pub(crate) bytes: u64,
@@ -55,6 +58,16 @@ pub(crate) struct Taken {
 pub(crate) struct Namespaces {
     by_index: Vec<Space>,
     by_name: BTreeMap<Namespace, NamespaceIndex>,
+}
+
+impl std::ops::AddAssign for Taken {
+    fn add_assign(&mut self, other: Self) {
+        self.jobs += other.jobs;
+        self.bytes += other.bytes;
+        self.queues += other.queues;
+        self.modules += other.modules;
+        self.starts += other.starts;
+    }
 }
 
 impl Default for Namespaces {
@@ -75,11 +88,11 @@ impl Space {
     }
 
     fn bytes(&self) -> u64 {
-        self.waiting_bytes + self.value_bytes
+        self.job_bytes + self.value_bytes
     }
 
-    /// Refuses what would be more than the quota.
-    fn check(&self, taken: Taken, now: LogTime) -> Result<(), Error> {
+    /// Refuses what would be more than the quota, where `to_come` is spoken for.
+    fn check(&self, taken: Taken, to_come: Taken, now: LogTime) -> Result<(), Error> {
         let name = &self.name;
         if !self.is_there() {
             return Err(unknown(name));
@@ -93,11 +106,17 @@ impl Space {
         };
         more(quota.queues, self.queues, queues, "queues")?;
         more(quota.modules, self.modules, modules, "modules")?;
-        let passing = |error: Error| error.retry_after_ms(FULL_RETRY_MS);
-        more(quota.jobs, self.jobs, jobs, "jobs that have not ended").map_err(passing)?;
-        more(quota.bytes, self.bytes(), bytes, "bytes").map_err(passing)?;
+        // However long somebody waits, more than all of it is not to be had.
+        let passing = |most: Option<u64>, more: u64| {
+            move |error: Error| match most {
+                Some(most) if more <= most => error.retry_after_ms(FULL_RETRY_MS),
+                _ => error,
+            }
+        };
+        let has_jobs = self.jobs + to_come.jobs;
+        more(quota.jobs, has_jobs, jobs, "jobs that have not ended").map_err(passing(quota.jobs, jobs))?;
+        more(quota.bytes, self.bytes() + to_come.bytes, bytes, "bytes").map_err(passing(quota.bytes, bytes))?;
         match &quota.rate {
-            // However long somebody waits.
             Some(rate) if starts > rate.burst() => Err(exceeded(name, "new jobs at once", &rate.burst().to_string())),
             Some(rate) if record.bucket.tokens(rate, now) < starts => {
                 let at = record.bucket.when_holding(rate, starts);
@@ -108,15 +127,15 @@ impl Space {
         }
     }
 
-    fn view(&self) -> NamespaceView {
+    fn view(&self, to_come: Taken) -> NamespaceView {
         let record = self.record.clone().unwrap_or_default();
         NamespaceView {
             name: self.name.clone(),
             created_at: record.created_at,
             created_by: record.created_by,
             quota: record.quota,
-            jobs: self.jobs,
-            bytes: self.bytes(),
+            jobs: self.jobs + to_come.jobs,
+            bytes: self.bytes() + to_come.bytes,
             queues: self.queues,
             modules: self.modules,
         }
@@ -134,7 +153,7 @@ impl Namespaces {
             name: name.clone(),
             record: None,
             jobs: 0,
-            waiting_bytes: 0,
+            job_bytes: 0,
             value_bytes: 0,
             queues: 0,
             modules: 0,
@@ -164,6 +183,11 @@ impl Namespaces {
     pub(crate) fn space_of(&mut self, full: &str) -> &mut Space {
         let index = self.intern_of(full);
         self.get_mut(index)
+    }
+
+    /// The place of the namespace of a full name, if there is one.
+    pub(crate) fn index_of(&self, full: &str) -> Option<NamespaceIndex> {
+        self.by_name.get(Namespace::name_of(full)).copied()
     }
 
     /// A job came to be there.
@@ -272,7 +296,10 @@ impl Core {
         self.tokens.remove_of(name);
         self.workers.remove_of(name);
         self.values.remove_of(name);
+        self.keys.remove_of(name);
         self.catalog.remove_of(name);
+        self.secrets.remove_of(name);
+        self.regrant();
         for queue in self.index.queues.iter_mut().filter(|queue| is_here(queue.stats.queue.as_str())) {
             let nothing = Some(Retention::for_ms(0));
             queue.stats.settings = QueueSettings {
@@ -305,8 +332,19 @@ impl Core {
     /// Refuses what is more than the quota of the namespace of a full name permits, or where there is no such namespace.
     pub(crate) fn check_quota(&self, full: &str, taken: Taken) -> Result<(), Error> {
         match self.index.queues.namespaces.find(Namespace::name_of(full)) {
-            Some(space) => space.check(taken, self.now),
+            Some(space) => space.check(taken, self.batches.to_come(&space.name), self.now),
             None => Err(unknown(&Namespace::of(full))),
+        }
+    }
+
+    /// Refuses one more name of a module where there are so many: names are few for each module, as a quota has it.
+    pub(crate) fn check_names(&self, name: &Namespace, names: u64) -> Result<(), Error> {
+        let record = self.namespace(name)?.record.as_ref();
+        match record.and_then(|record| record.quota.modules) {
+            Some(most) if names >= most.saturating_mul(NAMES_PER_MODULE) => {
+                Err(exceeded(name, "names of modules", &most.saturating_mul(NAMES_PER_MODULE).to_string()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -327,7 +365,8 @@ impl Core {
         let namespaces = &self.index.queues.namespaces;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let those = namespaces.by_name.range::<Namespace, _>((from, Bound::Unbounded));
-        those.map(|(_, index)| &namespaces.by_index[index.0 as usize]).filter(|space| space.is_there()).map(Space::view)
+        let those = those.map(|(_, index)| &namespaces.by_index[index.0 as usize]).filter(|space| space.is_there());
+        those.map(|space| space.view(self.batches.to_come(&space.name)))
     }
 }
 
@@ -351,4 +390,67 @@ fn exceeded(name: &Namespace, what: &str, most: &str) -> Error {
 
 fn unknown(name: &Namespace) -> Error {
     Error::new(ErrorCode::NotFound, format!("there is no namespace {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{Command, Entry};
+    use jobraft_protocol::{
+        EnqueueOutcome, JobId, JobTemplate, NewJob, OnConflict, Schedule, Setting, Task, Unique, UniqueScope,
+    };
+
+    fn apply(core: &mut Core, at: u64, command: Command) -> Result<Outcome, Error> {
+        let entry = Entry { at: LogTime::from_ms(at), commands: vec![command], ..Entry::default() };
+        core.apply(&entry).outcomes.remove(0)
+    }
+
+    fn rule(core: &mut Core, change: NamespaceChange) {
+        apply(core, 0, Command::ChangeNamespace { change, by: "ops".to_owned() }).unwrap();
+    }
+
+    fn job(seed: u8, payload: usize) -> NewJob {
+        let key = Unique {
+            key: Namespace::new("acme").unwrap().full("k").parse().unwrap(),
+            scope: UniqueScope::UntilDone,
+            on_conflict: OnConflict::Replace { payload: true, start: false },
+        };
+        let (id, queue) = (JobId::new(LogTime::ZERO, [seed; 10]), Namespace::new("acme").unwrap().full("q"));
+        let task = Task::Handler("t".parse().unwrap());
+        NewJob { unique: Some(key), ..NewJob::new(id, queue.parse().unwrap(), task, vec![0; payload]) }
+    }
+
+    #[test]
+    fn a_step_that_was_checked_as_a_whole_is_not_refused_in_its_middle() {
+        let (mut core, name) = (Core::new(), Namespace::new("acme").unwrap());
+        rule(&mut core, NamespaceChange::Create { name: name.clone(), quota: vec![] });
+        apply(&mut core, 0, Command::enqueue(vec![job(1, 200_000)])).unwrap();
+        rule(&mut core, NamespaceChange::Set { name, quota: vec![NamespaceSetting::Bytes(Some(1_000))] });
+        // Each beside what was there, both take nothing; one after the other, the second takes what the first gave back.
+        let both = Command::Enqueue { jobs: vec![job(2, 1), job(3, 100_000)], all_or_none: true, known: vec![] };
+        let Ok(Outcome::Enqueued(outcomes)) = apply(&mut core, 1, both) else { panic!() };
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, EnqueueOutcome::Replaced(_))), "{outcomes:?}");
+    }
+
+    #[test]
+    fn a_tick_comes_though_somebody_took_the_id_that_it_would_have() {
+        let ticked = |core: &mut Core| {
+            let schedule = JobTemplate::new("q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+            let schedule = Setting::PutSchedule(Box::new(Schedule::new("s".parse().unwrap(), "* * * * *", schedule)));
+            apply(core, 0, Command::Configure { settings: vec![schedule] }).unwrap();
+            let (name, ticks) = ("s".parse().unwrap(), vec![LogTime::from_ms(60_000)]);
+            let tick = Command::Tick { name, revision: 1, ticks, passed_over: 0, more: false };
+            apply(core, 60_000, tick).unwrap();
+            core.schedule(&"s".parse().unwrap()).unwrap()
+        };
+        let guessed = ticked(&mut Core::new()).last_job.unwrap();
+        let mut core = Core::new();
+        let taken = NewJob::new(guessed, "other".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        apply(&mut core, 1, Command::enqueue(vec![taken])).unwrap();
+        let seen = ticked(&mut core);
+        assert_eq!((seen.fired, seen.skipped), (1, 0));
+        assert_ne!(seen.last_job, Some(guessed));
+    }
 }

@@ -185,9 +185,9 @@ impl Queues {
         queue.dirty |= job.state.is_terminal();
         let space = self.namespaces.get_mut(queue.namespace);
         space.jobs += u64::from(!job.state.is_terminal());
+        space.job_bytes += job.held_bytes();
         if job.is_waiting() {
             queue.stats.waiting_bytes += job.waiting_bytes();
-            space.waiting_bytes += job.waiting_bytes();
         }
         match job.state {
             JobState::Ready => queue.groups.add_ready(id, job),
@@ -204,9 +204,9 @@ impl Queues {
         *queue.counter(job.state) -= 1;
         let space = self.namespaces.get_mut(queue.namespace);
         space.jobs -= u64::from(!job.state.is_terminal());
+        space.job_bytes -= job.held_bytes();
         if job.is_waiting() {
             queue.stats.waiting_bytes -= job.waiting_bytes();
-            space.waiting_bytes -= job.waiting_bytes();
         }
         match job.state {
             JobState::Ready => queue.groups.remove_ready(id, job),

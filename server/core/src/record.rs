@@ -9,9 +9,9 @@ use crate::queue::Queue;
 use crate::retention::Floors;
 use bytes::{Bytes, BytesMut};
 use jobraft_protocol::{
-    ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, Namespace,
-    NamespaceQuota, NewJob, Predecessor, QueueName, QueueSettings, QueueStats, Schedule, TokenView, WorkerInfo,
-    WorkerOrder, cbor,
+    ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, ModuleSignature,
+    Namespace, NamespaceQuota, NewJob, Predecessor, QueueName, QueueSettings, QueueStats, Schedule, SecretView,
+    TokenView, WorkerInfo, WorkerOrder, cbor,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,15 @@ pub(crate) struct PeriodRecord {
     pub(crate) until: LogTime,
 }
 
+/// How a namespace knows a module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HolderRecord {
+    /// Who first brought it there.
+    pub(crate) owner: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) signatures: Vec<ModuleSignature>,
+}
+
 /// The row of a module's name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct NameRecord {
@@ -233,14 +242,25 @@ pub(crate) struct NameRecord {
     /// Who first gave something this name.
     #[serde(default)]
     pub(crate) owner: String,
+    /// What it pointed to before, and until when; the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<(Digest, LogTime)>,
 }
 
 impl NameRecord {
     /// Reads one. Before names had owners, the digest was all there was.
     pub(crate) fn decode(body: &[u8]) -> Result<Self, RestoreError> {
-        let bare = |_| decode("module name", body).map(|digest| Self { digest, owner: String::new() });
+        let bare =
+            |_| decode("module name", body).map(|digest| Self { digest, owner: String::new(), former: Vec::new() });
         decode("module name", body).or_else(bare)
     }
+}
+
+/// A secret's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SecretRecord {
+    pub(crate) view: SecretView,
+    pub(crate) sealed: Bytes,
 }
 
 /// A namespace's row.
@@ -409,7 +429,7 @@ mod tests {
     #[test]
     fn a_modules_name_from_before_names_had_owners_is_read() {
         let digest = Digest([7; 32]);
-        let record = NameRecord { digest, owner: "ann".to_owned() };
+        let record = NameRecord { digest, owner: "ann".to_owned(), former: Vec::new() };
         assert_eq!(NameRecord::decode(&encode(&record)).unwrap().owner, "ann");
         let bare = NameRecord::decode(&encode(&digest)).unwrap();
         assert_eq!((bare.digest, bare.owner.as_str()), (digest, ""));

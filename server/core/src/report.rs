@@ -28,10 +28,10 @@ impl Core {
         }
         let job = self.job(lease.job);
         let leased_at = job.lease.as_ref().map_or(self.now, |held| held.granted_at);
-        let parent = Parent { job: lease.job, leased_at, batch: job.batch() };
+        let parent = Parent { job: lease.job, leased_at, batch: job.batch(), held_bytes: job.held_bytes() };
         let mut circumstances = self.circumstances_of_children(parent, known);
-        self.check_all(&mut circumstances, "child job", &completion.jobs)?;
-        self.check_writes(&completion.state)?;
+        let taken = self.check_all(&mut circumstances, "child job", &completion.jobs)?;
+        self.check_writes(&completion.state, taken, parent.held_bytes)?;
         let past = self.job_mut(lease.job).past_mut();
         past.reported = Some(lease.token);
         past.result = completion.result.clone();

@@ -8,8 +8,8 @@ use crate::checkpoint::parse_group_row_key;
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
 use crate::record::{
-    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, JobRecord, NameRecord, NamespaceRecord,
-    PeriodRecord, QueueRecord, ScheduleRecord, TokenRecord, ValueRecord,
+    self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, HolderRecord, JobRecord, NameRecord,
+    NamespaceRecord, PeriodRecord, QueueRecord, ScheduleRecord, SecretRecord, TokenRecord, ValueRecord,
 };
 use crate::retention::DeadJob;
 use crate::{Core, Table};
@@ -54,7 +54,7 @@ pub enum RestoreError {
 pub struct Restore {
     core: Core,
     names: Vec<(ModuleName, NameRecord)>,
-    holders: Vec<(Namespace, Digest, String)>,
+    holders: Vec<(Namespace, Digest, HolderRecord)>,
 }
 
 impl Core {
@@ -225,6 +225,13 @@ impl Restore {
                     return Err(inconsistent(format!("token {key} has the secret of another")));
                 }
             }
+            Table::Secret => {
+                let record: SecretRecord = record::decode("secret", body)?;
+                if record.view.name.as_str() != key {
+                    return Err(inconsistent(format!("the row of secret {key} is another's")));
+                }
+                self.core.secrets.restore(record);
+            }
             Table::Namespace => {
                 let record: NamespaceRecord = record::decode("namespace", body)?;
                 record.quota.check().map_err(|fault| inconsistent(format!("namespace {key}: {fault}")))?;
@@ -256,7 +263,8 @@ impl Restore {
         let EndedRecord { reported: token, view, .. } = record::decode("job", body)?;
         match view.finished_at {
             Some(finished_at) if view.state.is_terminal() => {
-                self.core.ended.remember(view.id, EndedJob { state: view.state, token, finished_at });
+                let namespace = self.core.index.queues.namespaces.intern_of(view.queue.as_str());
+                self.core.ended.remember(view.id, EndedJob { state: view.state, token, finished_at, namespace });
                 Ok(())
             }
             _ => Err(inconsistent(format!("job {} stands among the ended ones and is {}", view.id, view.state))),
@@ -291,16 +299,19 @@ impl Restore {
             }
             core.catalog.point(name, record);
         }
-        for (namespace, digest, owner) in holders {
-            if core.catalog.hold(&namespace, digest, &owner) != Some(true) {
+        for (namespace, digest, holder) in holders {
+            if core.catalog.hold(&namespace, digest, holder) != Some(true) {
                 return Err(inconsistent(format!("namespace {namespace} knows sha256:{digest}, which is not there")));
             }
             core.index.queues.namespaces.space_of(&namespace.full("")).modules += 1;
         }
-        core.index.queues.namespaces.space_of("").modules += core.catalog.hold_strays();
+        if let Some(digest) = core.catalog.find_stray() {
+            return Err(inconsistent(format!("module sha256:{digest} is known in no namespace")));
+        }
         if let Some(namespace) = core.index.queues.namespaces.find_stray() {
             return Err(inconsistent(format!("there is something of namespace {namespace}, which is not there")));
         }
+        core.regrant();
         core.index.queues.restored(core.now);
         core.check_batches().map_err(inconsistent)?;
         core.index.queues.take_announced().for_each(drop);

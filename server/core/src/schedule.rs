@@ -211,7 +211,10 @@ impl Core {
 
     fn fire(&mut self, name: &ScheduleName, tick: LogTime) -> Fired {
         let Some(record) = self.schedules.by_name.get(name) else { return Fired::Skipped };
-        let id = tick_id(self.now, name, tick);
+        // Another job may have taken the id on purpose.
+        let Some(id) = (0..).map(|round| tick_id(self.now, name, tick, round)).find(|id| !self.remembers(*id)) else {
+            return Fired::Skipped;
+        };
         let mut job = record.schedule.job.job(id, tick);
         let before = record.last_job.filter(|&job| self.is_live(job));
         let overlap = record.schedule.overlap;
@@ -227,8 +230,7 @@ impl Core {
             }
         }
         let claimed = Claimed::default();
-        let admission = if self.remembers(id) { Ok(Admission::Duplicate(id)) } else { self.admit(&job, &claimed) };
-        match admission {
+        match self.admit(&job, &claimed) {
             Ok(Admission::Create(run_at)) => {
                 let origin = Origin { tick: Some(ScheduleTick { schedule: name.clone(), tick }), callback: None };
                 self.create(&job, run_at, &claimed.circumstances, origin);
@@ -307,10 +309,13 @@ impl Core {
 }
 
 /// The id of a tick's job: it follows from the tick, and is as young as an id must be.
-fn tick_id(now: LogTime, name: &ScheduleName, tick: LogTime) -> JobId {
+fn tick_id(now: LogTime, name: &ScheduleName, tick: LogTime, round: u64) -> JobId {
     let mut hash = Sha256::new();
     hash.update(name.as_str());
     hash.update(tick.as_ms().to_be_bytes());
+    if round > 0 {
+        hash.update(round.to_be_bytes());
+    }
     let mut random = [0; 10];
     random.copy_from_slice(&hash.finalize()[..10]);
     JobId::new(now, random)

@@ -32,6 +32,8 @@ impl Core {
         part(encode(&self.catalog.records().collect::<Vec<_>>()));
         part(encode(&self.index.queues.namespaces.records().collect::<Vec<_>>()));
         part(encode(&self.namespaces(None).collect::<Vec<_>>()));
+        part(encode(&self.catalog.names()));
+        part(encode(self.secrets.records()));
         part(encode(&self.tokens.by_name));
         let mut jobs: Vec<_> = self.jobs.iter().collect();
         jobs.sort_unstable_by_key(|(id, _)| **id);

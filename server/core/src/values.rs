@@ -4,9 +4,13 @@ use crate::admission::invalid;
 use crate::namespaces::Taken;
 use crate::record::{ValueRecord, encode};
 use crate::{Core, Row, Table};
+use bytes::Bytes;
 use jobraft_protocol::{Error, ErrorCode, Namespace, StateKey, StateValue, StateWrite, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+
+/// What a value takes of its namespace's quota besides its own bytes and its key's.
+const VALUE_OVERHEAD_BYTES: u64 = 64;
 
 /// All values.
 #[derive(Clone, Debug, Default)]
@@ -18,16 +22,14 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Puts a value in the place of another, or of none. Says how many bytes that one had.
-    fn put(&mut self, key: StateKey, value: Option<ValueRecord>) -> usize {
+    /// Puts a value in the place of another, or of none.
+    fn put(&mut self, key: StateKey, value: Option<ValueRecord>) {
         self.bytes += value.as_ref().map_or(0, |record| record.value.len());
         let former = match value {
             Some(value) => self.by_key.insert(key, value),
             None => self.by_key.remove(&key),
         };
-        let bytes = former.map_or(0, |record| record.value.len());
-        self.bytes -= bytes;
-        bytes
+        self.bytes -= former.map_or(0, |record| record.value.len());
     }
 
     /// Removes those of a namespace.
@@ -49,8 +51,9 @@ impl Values {
 }
 
 impl Core {
-    /// Checks all writes before any is made.
-    pub(crate) fn check_writes(&self, writes: &[StateWrite]) -> Result<(), Error> {
+    /// Checks all writes before any is made, in a step that takes also `others` of the namespace's quota, and gives back so
+    /// many bytes.
+    pub(crate) fn check_writes(&self, writes: &[StateWrite], others: Taken, given_back: u64) -> Result<(), Error> {
         if writes.len() > limits::STATE_WRITES_MAX {
             let text = format!("{} state writes, at most {} at once", writes.len(), limits::STATE_WRITES_MAX);
             return Err(Error::new(ErrorCode::TooMany, text));
@@ -58,7 +61,7 @@ impl Core {
         let mut seen = BTreeSet::new();
         let mut count = self.values.by_key.len();
         let mut bytes = self.values.bytes;
-        let has = bytes;
+        let (mut held, mut freed) = (0, 0);
         for (place, write) in writes.iter().enumerate() {
             let former = self.values.by_key.get(&write.key);
             let checked = if seen.insert(&write.key) {
@@ -73,6 +76,8 @@ impl Core {
             count += usize::from(former.is_none() && write.value.is_some());
             bytes += write.value.as_ref().map_or(0, |value| value.len());
             bytes -= former.map_or(0, |former| former.value.len());
+            held += write.value.as_ref().map_or(0, |value| held_bytes(&write.key, value));
+            freed += former.map_or(0, |former| held_bytes(&write.key, &former.value));
         }
         if bytes > limits::STATE_BYTES_MAX && bytes > self.values.bytes {
             let text = format!(
@@ -81,8 +86,10 @@ impl Core {
             );
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        if let Some(write) = writes.first() {
-            let bytes = bytes.saturating_sub(has) as u64;
+        if let Some(write) = writes.first()
+            && held > freed
+        {
+            let bytes = (others.bytes + held - freed).saturating_sub(given_back);
             self.check_quota(write.key.as_str(), Taken { bytes, ..Taken::default() })?;
         }
         if count > limits::STATE_KEYS_MAX && count > self.values.by_key.len() {
@@ -94,9 +101,12 @@ impl Core {
 
     /// Puts a value in the place of another, or of none.
     pub(crate) fn put_value(&mut self, key: StateKey, value: Option<ValueRecord>) {
+        let held =
+            |key: &StateKey, value: Option<&ValueRecord>| value.map_or(0, |record| held_bytes(key, &record.value));
+        let former = held(&key, self.values.by_key.get(&key));
         let space = self.index.queues.namespaces.space_of(key.as_str());
-        space.value_bytes += value.as_ref().map_or(0, |record| record.value.len() as u64);
-        space.value_bytes -= self.values.put(key, value) as u64;
+        space.value_bytes = space.value_bytes + held(&key, value.as_ref()) - former;
+        self.values.put(key, value);
     }
 
     /// Makes writes that were checked.
@@ -133,6 +143,11 @@ impl Core {
         let values = values.filter(|(key, _)| namespace.local(key.as_str()).is_some());
         values.take(max).map(|(key, value)| view(key, value)).collect()
     }
+}
+
+/// What a value takes of its namespace's quota.
+fn held_bytes(key: &StateKey, value: &Bytes) -> u64 {
+    (key.as_str().len() + value.len()) as u64 + VALUE_OVERHEAD_BYTES
 }
 
 fn check_write(write: &StateWrite, former: Option<&ValueRecord>) -> Result<(), Error> {
@@ -173,11 +188,14 @@ mod tests {
         core.write_values(&[write("a", Some(10)), write("b", Some(10))]);
         // As if the others were large.
         core.values.bytes += limits::STATE_BYTES_MAX - 20;
-        assert_eq!(core.check_writes(&[write("a", Some(11))]).unwrap_err().code, ErrorCode::TooLarge);
-        core.check_writes(&[write("a", Some(11)), write("b", Some(9))]).unwrap();
+        assert_eq!(
+            core.check_writes(&[write("a", Some(11))], Taken::default(), 0).unwrap_err().code,
+            ErrorCode::TooLarge
+        );
+        core.check_writes(&[write("a", Some(11)), write("b", Some(9))], Taken::default(), 0).unwrap();
         core.values.bytes += 100;
-        core.check_writes(&[write("a", Some(9))]).unwrap();
-        core.check_writes(&[write("a", None)]).unwrap();
+        core.check_writes(&[write("a", Some(9))], Taken::default(), 0).unwrap();
+        core.check_writes(&[write("a", None)], Taken::default(), 0).unwrap();
         core.write_values(&[write("a", None)]);
         assert_eq!(core.values.bytes, limits::STATE_BYTES_MAX + 90, "what goes is taken off");
     }

@@ -14,6 +14,7 @@ pub mod dispatch;
 pub mod machine;
 pub mod modules;
 pub mod node;
+pub mod seal;
 mod shares;
 pub mod storage;
 pub mod tls;

@@ -8,7 +8,8 @@ use crate::consensus::{self, Consensus, ConsensusError, ConsensusOptions};
 use crate::dispatch::Dispatcher;
 use crate::machine;
 use crate::modules::{ModuleError, ModuleExchange, ModuleStore};
-use crate::storage::{self, DataDir, KeyFileError, Resealed, Seal, StorageError};
+use crate::seal::{KeyFileError, Seal};
+use crate::storage::{self, DataDir, Resealed, StorageError};
 use crate::tls::{Credentials, Identity, TlsError, Watch};
 use crate::transport::{
     Accepted, Endpoint, LocalPeer, PeerConnection, PeerGate, PeerHello, PeerStream, PeerWelcome, Peers, Protocol,
@@ -16,6 +17,7 @@ use crate::transport::{
 };
 use jobraft_protocol::{Error, ErrorCode, NodeId};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -89,7 +91,7 @@ impl Node {
             let certificate = credentials.identity().clone();
             return Err(NodeError::WrongCertificate { certificate, configured: config.node_id });
         }
-        let seal = seal(&config)?;
+        let (seal, secrets) = (seal(config.key_file.as_deref())?, seal(config.secrets_key_file.as_deref())?);
         // The address first: a port in use must not leave a new data directory behind.
         let endpoint = Endpoint::bind(config.listen, &credentials)?;
         let data = DataDir::open(&config.data_dir, &config.cluster, config.node_id)?;
@@ -115,6 +117,11 @@ impl Node {
             observer: observer(dispatcher.clone(), store.clone(), token_changed),
         })
         .await?;
+        if !secrets.seals() && consensus.read(|core| core.secrets().next().is_some()) {
+            tracing::warn!(
+                "this node has no key for the secrets of jobs: while it leads, jobs that are given some fail"
+            );
+        }
         let modules = ModuleExchange::new(store, consensus.clone(), Arc::clone(&peers), config.node_id);
         let api = Arc::new(Api::new(ApiParts {
             consensus: consensus.clone(),
@@ -123,6 +130,7 @@ impl Node {
             cluster: config.cluster.clone(),
             node: config.node_id,
             signers: config.signers.clone(),
+            secrets: Arc::clone(&secrets),
             audit: audit.clone(),
             tokens_changed,
         }));
@@ -219,7 +227,7 @@ impl Node {
 /// # Errors
 /// [`NodeError::KeyFile`], or [`NodeError::Storage`], among others if the node runs.
 pub fn reseal(config: &NodeConfig, progress: impl FnMut(Resealed)) -> Result<Resealed, NodeError> {
-    let seal = seal(config)?;
+    let seal = seal(config.key_file.as_deref())?;
     if !config.data_dir.join(storage::IDENTITY).exists() {
         return Err(StorageError::Missing { path: config.data_dir.join(storage::IDENTITY) }.into());
     }
@@ -230,8 +238,8 @@ pub fn reseal(config: &NodeConfig, progress: impl FnMut(Resealed)) -> Result<Res
     Ok(storage::reseal(&directory, &seal, progress)?)
 }
 
-fn seal(config: &NodeConfig) -> Result<Arc<Seal>, KeyFileError> {
-    config.key_file.as_deref().map_or_else(|| Ok(Seal::none()), Seal::load)
+fn seal(key_file: Option<&Path>) -> Result<Arc<Seal>, KeyFileError> {
+    key_file.map_or_else(|| Ok(Seal::none()), Seal::load)
 }
 
 /// Takes connections until the endpoint is closed.

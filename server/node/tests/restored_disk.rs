@@ -40,6 +40,7 @@ fn configurations(directory: &Path) -> Vec<NodeConfig> {
             log: LogConfig::default(),
             audit: AuditConfig::off(),
             key_file: None,
+            secrets_key_file: None,
             signers: BTreeSet::new(),
         }
     };

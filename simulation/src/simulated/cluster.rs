@@ -106,6 +106,7 @@ impl Cluster {
             log: LogConfig::default(),
             audit: AuditConfig::off(),
             key_file: None,
+            secrets_key_file: None,
             signers: BTreeSet::new(),
         };
         let disk = Disk::new(&config.data_dir).map_err(|error| error.to_string())?;

@@ -155,6 +155,7 @@ fn ends_no_lease(command: &Command) -> bool {
             | Command::Checkpoint { .. }
             | Command::ChangeToken { .. }
             | Command::TokensUsed { .. }
+            | Command::ChangeSecret { .. }
             | Command::ChangeNamespace { .. }
             | Command::PutModule { .. }
     )

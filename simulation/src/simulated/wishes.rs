@@ -4,11 +4,11 @@ use super::errands::Known;
 use super::ledger::Ledger;
 use bytes::Bytes;
 use jobraft_core::Core;
-use jobraft_core::command::{Command, Target};
+use jobraft_core::command::{Command, SecretCommand, Target};
 use jobraft_protocol::{
     After, BatchId, Completion, Failure, FailureKind, GroupKey, JobAction, JobId, JobTemplate, LogTime, Namespace,
     NamespaceChange, NamespaceSetting, NewBatch, NewJob, QueueMode, QueueName, QueueSetting, Rate, Schedule,
-    ScheduleName, Setting, Start, Task, TaskName, Unique, UniqueKey, WorkerInfo,
+    ScheduleName, SecretName, Setting, Start, Task, TaskName, Unique, UniqueKey, WorkerInfo,
 };
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
@@ -139,6 +139,9 @@ fn configure(random: &mut SmallRng) -> Option<Command> {
 /// Makes the namespace, bounds it, or removes it for good; often refused.
 fn rule(random: &mut SmallRng) -> Command {
     let name = namespace();
+    if random.random_ratio(1, 3) {
+        return keep(random);
+    }
     let quota = vec![
         NamespaceSetting::Jobs(random.random_ratio(1, 3).then(|| random.random_range(1..20))),
         NamespaceSetting::Rate(random.random_ratio(1, 3).then(|| Rate::new(random.random_range(1..20), 1_000))),
@@ -149,6 +152,18 @@ fn rule(random: &mut SmallRng) -> Command {
         _ => NamespaceChange::Delete { name },
     };
     Command::ChangeNamespace { change, by: "operator".to_owned() }
+}
+
+/// Puts or removes a secret, in that namespace or in none, sealed as far as anybody here can tell.
+fn keep(random: &mut SmallRng) -> Command {
+    let name = if random.random() { namespace().full("SECRET") } else { "SECRET".to_owned() };
+    let name = SecretName::new(&name).expect("a name");
+    let change = match random.random_range(0..3) {
+        0 => SecretCommand::Delete { name },
+        1 => SecretCommand::Grant { name, modules: Vec::new() },
+        _ => SecretCommand::Put { name, sealed: vec![random.random(); 40].into(), modules: None },
+    };
+    Command::ChangeSecret { change, by: "operator".to_owned() }
 }
 
 fn act(known: &Known, random: &mut SmallRng) -> Option<Command> {

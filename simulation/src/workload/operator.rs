@@ -6,7 +6,7 @@ use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{
     ClientRole, Consistency, Digest, ErrorCode, Grant, JobAction, JobFilter, JobId, JobState, JobTemplate, ModuleRef,
     Namespace, NamespaceChange, NamespaceSetting, NewToken, QueueMode, QueueSetting, Request, Response, Schedule,
-    ScheduleName, Setting, StateKey, TokenChange, TokenName, WorkerOrder,
+    ScheduleName, SecretChange, SecretName, Setting, StateKey, TokenChange, TokenName, WorkerOrder,
 };
 use rand::RngExt as _;
 
@@ -26,6 +26,7 @@ pub(super) async fn operate(mut seat: Seat, plan: Plan) {
             80..83 => quiet(&mut seat).await,
             83..86 => tokens(&mut seat).await,
             86..88 => namespaces(&mut seat).await,
+            88..90 => secrets(&mut seat).await,
             _ => look(&mut seat).await,
         }
     }
@@ -79,6 +80,18 @@ async fn namespaces(seat: &mut Seat) {
     seat.ask(Request::ChangeNamespace { change: NamespaceChange::Set { name: name.clone(), quota } }).await;
     if seat.chance(20) {
         seat.ask(Request::ChangeNamespace { change: NamespaceChange::Delete { name } }).await;
+    }
+}
+
+/// Puts a secret, grants it to nobody, and removes it; without a key on the nodes all of that is refused.
+async fn secrets(seat: &mut Seat) {
+    let name: SecretName = format!("SECRET_{}", seat.rng.random_range(0..3)).parse().expect("it is a name");
+    let value = "hush".parse().expect("it is a value");
+    seat.ask(Request::ChangeSecret { change: SecretChange::Put { name: name.clone(), value, modules: None } }).await;
+    seat.ask(Request::ChangeSecret { change: SecretChange::Grant { name: name.clone(), modules: vec![] } }).await;
+    seat.ask(Request::ListSecrets { consistency: Consistency::Stale }).await;
+    if seat.chance(50) {
+        seat.ask(Request::ChangeSecret { change: SecretChange::Delete { name } }).await;
     }
 }
 

@@ -47,6 +47,9 @@ pub(super) const fn made(request: &Request) -> Made {
         | Request::OrderWorker { .. }
         | Request::ChangeToken { .. }
         | Request::ListTokens { .. }
+        | Request::ChangeSecret { .. }
+        | Request::ListSecrets { .. }
+        | Request::GetSecrets { .. }
         | Request::ChangeNamespace { .. }
         | Request::ListNamespaces { .. }
         | Request::GetState { .. }

@@ -34,6 +34,7 @@ async fn node() -> (Node, Site, TempDir) {
         log: LogConfig::default(),
         audit: AuditConfig::off(),
         key_file: None,
+        secrets_key_file: None,
         signers: BTreeSet::new(),
     };
     let node = Node::start(config).await.unwrap();

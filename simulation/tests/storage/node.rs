@@ -32,6 +32,7 @@ fn configuration(directory: &Path, data: &Path) -> NodeConfig {
         log: LogConfig::default(),
         audit: AuditConfig::off(),
         key_file: None,
+        secrets_key_file: None,
         signers: BTreeSet::new(),
     }
 }

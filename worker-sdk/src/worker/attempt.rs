@@ -9,7 +9,7 @@ use super::table::{Slot, Stop};
 use crate::client::{Trail, unexpected};
 use crate::context::{Held, JobContext};
 use crate::error::SdkError;
-use crate::requests::millis;
+use crate::requests::{full_pause, millis};
 use jobraft_protocol::{Error, ErrorCode, Failure, FailureKind, LeaseRef, LeasedJob, Request, Response};
 use std::any::Any;
 use std::fmt;
@@ -26,6 +26,8 @@ const STOP_WAIT: Duration = Duration::from_secs(1);
 const PROGRESS_WAIT: Duration = Duration::from_secs(1);
 /// The least time given to one sending of a report.
 const REPORT_TRY_MIN: Duration = Duration::from_millis(50);
+/// How long a completion waits for room for what it enqueues before its attempt fails.
+const FULL_PATIENCE: Duration = Duration::from_secs(30);
 
 enum End {
     Finished(Result<Outcome, JoinError>),
@@ -184,6 +186,13 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
                     tracing::info!(job = %lease.job, %error, "report refused");
                     shared.counts.lost.fetch_add(1, Relaxed);
                     return;
+                }
+                // There is no room for what it enqueues, yet. Not for ever: it may be this worker that has to make some.
+                _ if matches!(outcome, Outcome::Completed(_)) && ended.elapsed() < FULL_PATIENCE => {
+                    match full_pause(&error, Instant::now() + left) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => outcome = refused(FailureKind::Error, true, &error),
+                    }
                 }
                 // The completion itself is not acceptable: that fails the attempt, rather than let it expire.
                 _ if matches!(outcome, Outcome::Completed(_)) => {

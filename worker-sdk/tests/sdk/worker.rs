@@ -552,6 +552,26 @@ fn key() -> StateKey {
 }
 
 #[tokio::test]
+async fn a_completion_for_whose_jobs_there_is_no_room_yet_is_sent_again() {
+    let mut run = run(|builder| builder.handler("t", |_, (): ()| async { Ok(7) })).await;
+    let (session, _) = run.node.subscribed().await;
+    session.push(vec![leased("t", 1, 30_000, "null")]);
+    for code in [ErrorCode::QuotaExceeded, ErrorCode::QueueFull] {
+        let asked = run.node.until(is_report).await;
+        let (lease, completion) = completed(asked.request.clone());
+        assert_eq!((lease.token.0, &completion.result[..]), (1, &b"7"[..]));
+        asked.refuse(Error::new(code, "no room").retry_after_ms(10));
+    }
+    let asked = run.node.until(is_report).await;
+    assert!(matches!(asked.request, Request::Complete { .. }));
+    // More than there will ever be room for fails the attempt.
+    asked.refuse(Error::new(ErrorCode::QuotaExceeded, "far too many"));
+    let asked = run.node.until(is_report).await;
+    let Request::Fail { failure, .. } = &asked.request else { panic!("{:?}", asked.request) };
+    assert!(failure.message.contains("far too many"), "{failure:?}");
+}
+
+#[tokio::test]
 async fn a_completion_that_is_refused_for_its_content_is_a_failed_attempt() {
     let mut run = run(|builder| builder.handler("done", |_, (): ()| async { Ok(()) })).await;
     let (session, _) = run.node.subscribed().await;

@@ -1,8 +1,10 @@
 //! The directory of `jobraft dev`: certificates, data, cache, and the context file by which clients find it.
 
+use crate::command::private::PrivateFile;
 use crate::connection::{Connection, Context};
 use crate::failure::Failure;
 use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
+use jobraft_node::seal::Seal;
 use jobraft_node::tls::{
     CA_VALIDITY_DAYS_DEFAULT, CertificateAuthority, CertificateInfo, Identity, LEAF_VALIDITY_DAYS_DEFAULT, Overwrite,
     TlsError, TlsFiles, Validity, describe,
@@ -39,6 +41,7 @@ impl Home {
         std::fs::create_dir_all(directory)
             .map_err(|error| Failure::usage(format!("make {}", directory.display()), error))?;
         home.make_certificates().map_err(|error| Failure::from_error("make certificates", &error))?;
+        home.make_secrets_key()?;
         // Relative paths: the directory may be moved.
         let relative = TlsFiles::in_directory(Path::new("certs"), CLIENT);
         Context::of(vec![listen.into()], relative).write(&context)?;
@@ -108,6 +111,7 @@ impl Home {
             log: LogConfig::default(),
             audit: AuditConfig::in_directory(&self.directory.join("node")),
             key_file: None,
+            secrets_key_file: Some(self.secrets_key()),
             signers: BTreeSet::new(),
         }
     }
@@ -120,6 +124,20 @@ impl Home {
     /// Where compiled modules are kept.
     pub(super) fn cache_dir(&self) -> PathBuf {
         self.directory.join("cache")
+    }
+
+    /// Makes the key under which secrets for jobs are sealed, unless it is there.
+    fn make_secrets_key(&self) -> Result<(), Failure> {
+        if self.secrets_key().exists() {
+            return Ok(());
+        }
+        let key = Seal::new_key().map_err(|error| Failure::from_error("make a key", &error))?;
+        let written = PrivateFile::prepare(self.secrets_key(), false).and_then(|file| file.fill(&format!("{key}\n")));
+        written.map_err(|error| Failure::usage(format!("write {}", self.secrets_key().display()), error))
+    }
+
+    fn secrets_key(&self) -> PathBuf {
+        self.directory.join("secrets.key")
     }
 
     fn certs(&self) -> PathBuf {

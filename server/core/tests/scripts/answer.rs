@@ -6,7 +6,8 @@ use crate::together::show_batch;
 use crate::words::Words;
 use jobraft_core::{Event, Outcome};
 use jobraft_protocol::{
-    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, NamespaceView, QueueMode, StateValue, WorkerOrder,
+    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, NamespaceView, QueueMode, SecretView, StateValue,
+    WorkerOrder,
 };
 
 pub(crate) fn relative(at: LogTime) -> String {
@@ -232,6 +233,20 @@ impl Script {
             })
             .collect();
         if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+    }
+
+    pub(crate) fn show_secrets(&self) -> String {
+        let show = |view: &SecretView| {
+            let modules: Vec<_> =
+                view.modules.iter().map(|module| module.to_string().replace("sha256:", "!")).collect();
+            format!("{} version={} to=[{}]", view.name, view.version, modules.join(" "))
+        };
+        self.trio.plain.secrets().map(show).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn show_given(&self, job: JobId) -> String {
+        let given = self.trio.plain.secrets_of(job);
+        given.iter().map(|(name, sealed)| format!("{name}:{}", sealed.len())).collect::<Vec<_>>().join(" ")
     }
 
     pub(crate) fn show_namespaces(&self) -> String {

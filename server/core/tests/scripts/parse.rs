@@ -3,10 +3,10 @@
 use crate::script::{EPOCH_MS, Script, worker_id};
 use crate::words::{Words, digest, milliseconds, signatures};
 use bytes::Bytes;
-use jobraft_core::Command;
+use jobraft_core::{Command, SecretCommand};
 use jobraft_protocol::{
     Backoff, BackoffCurve, Completion, Failure, FencingToken, GroupSetting, JobAction, JobState, LeaseRef, LogTime,
-    ModuleManifest, NamespaceChange, NamespaceSetting, NewJob, OnConflict, Progress, QueueMode, QueueName,
+    ModuleManifest, ModuleRef, NamespaceChange, NamespaceSetting, NewJob, OnConflict, Progress, QueueMode, QueueName,
     QueueSetting, Rate, Retention, Setting, Start, StateWrite, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
     WorkerOrder,
 };
@@ -116,6 +116,7 @@ impl Script {
                 name: words.get("name").map(|name| name.parse().unwrap()),
                 namespace: words.namespace(),
             },
+            "secret" => Command::ChangeSecret { change: secret_change(words), by: "ops".to_owned() },
             "namespace" => Command::ChangeNamespace { change: namespace_change(words), by: "ops".to_owned() },
             verb => panic!("no such verb: {verb}"),
         }
@@ -156,6 +157,23 @@ impl Script {
 
     pub(crate) fn minted(&self, words: &Words<'_>) -> LogTime {
         LogTime::from_ms((self.at.as_ms() as i64 + words.ms("minted").unwrap_or(0)) as u64)
+    }
+}
+
+/// Modules are named, or, behind a `!`, a letter.
+fn secret_change(words: &Words<'_>) -> SecretCommand {
+    let module = |text: &str| match text.strip_prefix('!') {
+        Some(letter) => ModuleRef::Digest(digest(letter)),
+        None => ModuleRef::Name(text.parse().unwrap()),
+    };
+    let modules = words.get("to").map(|all| all.split(',').filter(|one| !one.is_empty()).map(module).collect());
+    let (name, sealed) = (words.at(2).parse().unwrap(), words.bytes("bytes"));
+    match words.at(1) {
+        "put" => SecretCommand::Put { name, sealed, modules },
+        "grant" => SecretCommand::Grant { name, modules: modules.unwrap_or_default() },
+        "reseal" => SecretCommand::Reseal { name, version: words.number("version").unwrap(), sealed },
+        "delete" => SecretCommand::Delete { name },
+        verb => panic!("no such change of a secret: {verb}"),
     }
 }
 

@@ -56,6 +56,8 @@ impl Script {
             "timer" => self.trio.plain.next_timer().map_or("none".to_owned(), relative),
             "modules" => self.modules(&words),
             "namespaces" => self.show_namespaces(),
+            "secrets" => self.show_secrets(),
+            "given" => self.show_given(self.ids[words.at(1)]),
             "settings" => format!("create_queues={}", self.trio.plain.settings().create_queues),
             "workers" => self.show_workers(),
             "state" => self.state_value(words.at(1)),

@@ -54,7 +54,12 @@ pub(super) async fn get(session: &Session, batch: BatchId, consistency: Consiste
 async fn view(api: &Api, batch: BatchId, consistency: Consistency) -> Result<BatchView, Error> {
     api.fresh(consistency).await?;
     let found = api.consensus.read(|core| core.batch(batch));
-    found.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no batch {batch}: it never was, or ended long ago")))
+    found.ok_or_else(|| unknown(batch))
+}
+
+/// The refusal of a batch that this cluster does not know.
+pub(super) fn unknown(batch: BatchId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no batch {batch}: it never was, or ended long ago"))
 }
 
 /// Lists batches from the newest back, a page of them.

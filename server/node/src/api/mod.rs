@@ -26,6 +26,7 @@ mod report;
 mod request;
 mod room;
 mod schedule;
+mod secret;
 mod session;
 mod settings;
 mod state;
@@ -53,6 +54,8 @@ mod namespace_tests;
 #[cfg(test)]
 mod schedule_tests;
 #[cfg(test)]
+mod secret_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -65,6 +68,7 @@ use crate::audit::{self, Audit};
 use crate::consensus::Consensus;
 use crate::dispatch::Dispatcher;
 use crate::modules::{ModuleExchange, ModuleStore};
+use crate::seal::Seal;
 use crate::shares::Shares;
 use crate::transport::{Accepted, CloseCode, FrameReceiver, FrameSender};
 use client::Client;
@@ -103,6 +107,8 @@ pub struct ApiParts {
     pub node: NodeId,
     /// Whose signature a module must have to be taken; empty: nobody's.
     pub signers: BTreeSet<Signer>,
+    /// What seals secrets for jobs.
+    pub secrets: Arc<Seal>,
     /// What is told who did what.
     pub audit: Audit,
     /// Marked by [`observer`] whenever a token is made, rotated or revoked.
@@ -122,6 +128,8 @@ pub struct Api {
     uploaders: Shares,
     /// Whose signature a module must have to be taken; empty: nobody's.
     signers: BTreeSet<Signer>,
+    /// What seals secrets for jobs.
+    secrets: Arc<Seal>,
     audit: Audit,
     /// Marked whenever a token is made, rotated or revoked.
     tokens_changed: watch::Receiver<()>,
@@ -147,6 +155,7 @@ impl Api {
             uploads,
             uploaders,
             signers: parts.signers,
+            secrets: parts.secrets,
             audit: parts.audit,
             tokens_changed: parts.tokens_changed,
             noting_use: Arc::new(Semaphore::new(NOTING_USE_MAX)),

@@ -5,9 +5,9 @@
 use super::testing::{Bench, Session, code, fetch, info, soon};
 use jobraft_protocol::{
     After, BatchId, ClientRole, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Grant, JobAction, JobFilter,
-    JobId, JobTemplate, Namespace, NamespaceChange, NamespaceSetting, NewBatch, NewJob, NewToken, Request, Response,
-    Schedule, ServerFrame, Setting, Start, StateWrite, Task, TokenChange, TokenSecret, Unique, WorkerId, WorkerInfo,
-    WorkerOrder,
+    JobId, JobState, JobTemplate, Namespace, NamespaceChange, NamespaceSetting, NewBatch, NewJob, NewToken, Request,
+    Response, Schedule, ServerFrame, Setting, Start, StateWrite, Task, TokenChange, TokenSecret, Unique, WorkerId,
+    WorkerInfo, WorkerOrder,
 };
 
 const FRESH: Consistency = Consistency::Linearizable;
@@ -312,4 +312,45 @@ async fn whoever_is_in_a_namespace_that_is_deleted_is_refused_from_then_on() {
     let _ = soon(tenant.receiver.recv::<ServerFrame>()).await;
     assert!(tenant.connection.is_closed());
     assert_eq!(code(ops.ask(create("acme", vec![])).await), ErrorCode::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_of_the_default_namespace_gets_no_hold_of_the_cluster_by_its_tokens() {
+    let bench = Bench::start().await;
+    let mut ops = bench.session().await;
+    let [secret, stolen] = [1, 2].map(|seed| TokenSecret::new([seed; 32]));
+    let token = NewToken { name: "ops".parse().unwrap(), hash: secret.hash(), grant: Grant::admin(), ttl_ms: None };
+    ops.done(Request::ChangeToken { change: TokenChange::Create(token) }).await;
+    let confined = Grant::admin().in_namespace(Namespace::default());
+    let mut bob = bench.session_as("bob", confined, 10).await;
+    let name = || "ops".parse().unwrap();
+    for change in
+        [TokenChange::Rotate { name: name(), hash: stolen.hash(), grace_ms: 0 }, TokenChange::Revoke { name: name() }]
+    {
+        assert_eq!(code(bob.ask(Request::ChangeToken { change }).await), ErrorCode::Forbidden);
+    }
+    assert!(bench.session_with(&secret, 20).await.is_ok() && bench.session_with(&stolen, 30).await.is_err());
+    // What is its own it changes as it likes.
+    let own = NewToken { name: "own".parse().unwrap(), hash: stolen.hash(), grant: Grant::admin(), ttl_ms: None };
+    bob.done(Request::ChangeToken { change: TokenChange::Create(own) }).await;
+    bob.done(Request::ChangeToken { change: TokenChange::Revoke { name: "own".parse().unwrap() } }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_walks_over_no_job_of_another_namespace() {
+    let bench = Bench::start().await;
+    let mut ops = bench.session().await;
+    ops.done(create("acme", vec![])).await;
+    for _ in 0..20 {
+        ops.enqueue(Start::Now).await;
+    }
+    let mut acme = bench.session_in("acme", 100).await.unwrap();
+    let mine = acme.enqueue(Start::Now).await;
+    for (oldest_first, states) in [(true, vec![]), (false, vec![]), (true, vec![JobState::Ready])] {
+        let filter = JobFilter { states, ..JobFilter::default() };
+        let list = Request::ListJobs { filter, after: None, oldest_first, limit: 1, consistency: FRESH };
+        let Ok(Response::Jobs(page)) = acme.ask(list).await else { panic!() };
+        assert_eq!(page.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [mine]);
+        assert_eq!(page.next, None, "it does not know that there are others");
+    }
 }

@@ -5,7 +5,7 @@
 //! behind a barrier, so that a new leader refuses nobody for what it has not applied yet. What nobody knows yet is
 //! refused as well: numbers of workers and tokens can be guessed, and might come true before the entry does.
 
-use super::{Api, fleet, known, schedule};
+use super::{Api, batch, fleet, known, schedule};
 use crate::auth::{self, Need, Stored};
 use crate::tls::Identity;
 use jobraft_core::{Core, LeaseOwner, WorkerOwner};
@@ -60,7 +60,12 @@ fn own_worker(core: &Core, identity: &Identity, worker: WorkerId) -> Result<(), 
 
 fn own_lease(core: &Core, identity: &Identity, lease: LeaseRef) -> Result<(), Error> {
     match core.lease_owner(lease) {
-        LeaseOwner::Held(owner) if identity.is_owner(owner) => Ok(()),
+        LeaseOwner::Held(owner) if identity.is_owner(owner) => match core.queue_of(lease.job) {
+            Some(queue) if !identity.is_there(queue.as_str()) => {
+                Err(auth::elsewhere(identity, &format!("job {}", lease.job)))
+            }
+            _ => Ok(()),
+        },
         LeaseOwner::Past => Ok(()),
         LeaseOwner::Held(_) => {
             let message = format!("{identity} may not report on job {}: a worker of somebody else holds it", lease.job);
@@ -100,13 +105,11 @@ fn worker_is_there(core: &Core, identity: &Identity, worker: WorkerId) -> Result
     }
 }
 
-/// One that is not known is nobody's.
 fn own_batch(core: &Core, identity: &Identity, batch: BatchId) -> Result<(), Error> {
     match core.batch_namespace(batch) {
-        Some(namespace) if *namespace != identity.namespace() => {
-            Err(auth::elsewhere(identity, &format!("batch {batch}")))
-        }
-        _ => Ok(()),
+        Some(namespace) if *namespace == identity.namespace() => Ok(()),
+        Some(_) => Err(auth::elsewhere(identity, &format!("batch {batch}"))),
+        None => Err(batch::unknown(batch)),
     }
 }
 

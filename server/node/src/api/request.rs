@@ -5,11 +5,11 @@ use super::session::Session;
 use super::trail::{self, Trail};
 use super::{
     act, batch, bounds, cluster, enqueue, fleet, group, job, known, lease, list, module, namespace, queue, reach,
-    report, schedule, settings, state, token,
+    report, schedule, secret, settings, state, token,
 };
 use crate::auth::{self, Need};
 use jobraft_core::command::Outcome;
-use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response, limits};
+use jobraft_protocol::{Completion, Error, ErrorCode, NewJob, Request, Response, SecretChange, limits};
 use std::future::ready;
 use std::pin::Pin;
 
@@ -20,7 +20,7 @@ pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>
 
 /// Answers what needs no waiting, on the reader's own time.
 pub(super) async fn at_once(session: &Session, request: &Request) -> Option<Answer> {
-    // Before anything is done for each of what it names.
+    // Before anything but its names is looked at.
     if let Err(too_many) = bounds::counts(request) {
         return Some(Err(too_many));
     }
@@ -123,6 +123,9 @@ fn handle<'a>(session: &'a Session, request: Request, room: &'a mut Room) -> Ans
         Request::ListTokens { after, limit, consistency } => {
             Box::pin(token::list(api, identity, after, limit, consistency, room))
         }
+        Request::ChangeSecret { change } => Box::pin(secret::change(api, identity, change)),
+        Request::ListSecrets { consistency } => Box::pin(secret::list(api, identity, consistency, room)),
+        Request::GetSecrets { lease } => Box::pin(secret::of_job(api, identity, lease, room)),
         Request::ChangeNamespace { change } => Box::pin(namespace::change(api, identity, change)),
         Request::ListNamespaces { after, limit, consistency } => {
             Box::pin(namespace::list(api, identity, after, limit, consistency, room))
@@ -173,6 +176,7 @@ pub(super) fn weight_bytes(request: &Request) -> usize {
             size_of_val(filter.queues.as_slice()) + size_of_val(filter.states.as_slice()) + texts.sum::<usize>()
         }
         Request::ListState { prefix, .. } => prefix.len(),
+        Request::ChangeSecret { change: SecretChange::Put { value, .. } } => value.reveal().len(),
         _ => 0,
     }
 }

@@ -62,6 +62,7 @@ impl Bench {
             log: LogConfig::default(),
             audit: AuditConfig::off(),
             key_file: None,
+            secrets_key_file: None,
             signers: BTreeSet::new(),
         };
         change(&mut config);
@@ -73,8 +74,14 @@ impl Bench {
 
     /// The same node, stopped and started.
     pub(super) async fn restart(self) -> Self {
-        let Self { node, client, config, _directory } = self;
+        self.restart_as(|_| ()).await
+    }
+
+    /// The same, started with what `change` changes.
+    pub(super) async fn restart_as(self, change: impl FnOnce(&mut NodeConfig)) -> Self {
+        let Self { node, client, mut config, _directory } = self;
         soon(node.shutdown()).await;
+        change(&mut config);
         Self { node: leader(config.clone()).await, client, config, _directory }
     }
 

@@ -34,13 +34,23 @@ pub(super) async fn change(api: &Api, identity: &Identity, mut change: TokenChan
             token.grant = token.grant.clone().in_namespace(namespace);
         }
     }
+    let may_do_all = auth::is_of_cluster(identity) && auth::sees_payloads(identity);
+    let former = match &change {
+        TokenChange::Rotate { name, .. } | TokenChange::Revoke { name } if !may_do_all => {
+            api.fresh(Consistency::Linearizable).await?;
+            api.consensus.read(|core| core.token_grant(name).cloned())
+        }
+        _ => None,
+    };
+    // Tokens of the whole cluster lie in the default namespace, and are not that one's.
+    if former.as_ref().is_some_and(Grant::is_of_cluster) && !auth::is_of_cluster(identity) {
+        let message = format!("{identity} may not touch token {}: it is of the whole cluster", change.name());
+        return Err(Error::new(ErrorCode::Forbidden, message));
+    }
     if !auth::sees_payloads(identity) {
         let sees = match &change {
             TokenChange::Create(token) => token.grant.sees_payloads(),
-            TokenChange::Rotate { name, .. } => {
-                api.fresh(Consistency::Linearizable).await?;
-                api.consensus.read(|core| core.token_grant(name).is_some_and(Grant::sees_payloads))
-            }
+            TokenChange::Rotate { .. } => former.as_ref().is_some_and(Grant::sees_payloads),
             TokenChange::Revoke { .. } => false,
         };
         if sees {

@@ -6,7 +6,8 @@ use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
 use jobraft_protocol::namespace::shown;
 use jobraft_protocol::{
-    EnqueueOutcome, Error, JobAction, NamespaceChange, NewToken, Request, Response, Setting, TokenChange,
+    EnqueueOutcome, Error, JobAction, ModuleRef, NamespaceChange, NewToken, Request, Response, SecretChange, Setting,
+    TokenChange,
 };
 use std::fmt::Display;
 
@@ -92,6 +93,7 @@ fn named(request: &Request) -> Vec<String> {
         Request::GetJob { job, .. } => note("job", job),
         Request::GetSchedule { name, .. } => note("schedule", name),
         Request::ChangeToken { change } => note("token", &changed(change)),
+        Request::ChangeSecret { change } => note("secret", &kept(change)),
         Request::ChangeNamespace { change } => note("namespace", &ruled(change)),
         Request::ResolveModule { module } => note("module", module),
         _ => {}
@@ -132,6 +134,21 @@ fn changed(change: &TokenChange) -> String {
         TokenChange::Create(NewToken { name, grant, .. }) => format!("{name} created: {grant}"),
         TokenChange::Rotate { name, .. } => format!("{name} rotated"),
         TokenChange::Revoke { name } => format!("{name} revoked"),
+    }
+}
+
+/// A change of secrets, without their values.
+fn kept(change: &SecretChange) -> String {
+    let to = |modules: &[ModuleRef]| {
+        let modules: Vec<String> = modules.iter().map(ToString::to_string).collect();
+        format!("granted to [{}]", modules.join(", "))
+    };
+    match change {
+        SecretChange::Put { name, modules: Some(modules), .. } => format!("{name} put, {}", to(modules)),
+        SecretChange::Put { name, modules: None, .. } => format!("{name} put"),
+        SecretChange::Grant { name, modules } => format!("{name} {}", to(modules)),
+        SecretChange::Reseal => "all sealed anew".to_owned(),
+        SecretChange::Delete { name } => format!("{name} deleted"),
     }
 }
 

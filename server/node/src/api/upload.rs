@@ -89,7 +89,7 @@ async fn upload(
             return Err(now.not_leader());
         }
     }
-    check_signatures(api, digest, &signatures)?;
+    check_signatures(api, &namespace, digest, &signatures)?;
     // Those of others would take the places of those that count.
     signatures.retain(|signature| api.signers.is_empty() || api.signers.contains(&signature.signer));
     // Said before a byte is taken; the state machine says the same when it matters.
@@ -98,7 +98,7 @@ async fn upload(
         check_owner(api, identity, name).await?;
     }
 
-    let share = api.uploaders.of(identity.owner()).acquire_owned().await;
+    let share = api.uploaders.of(identity.sharer()).acquire_owned().await;
     let _share = share.expect("this semaphore is never closed");
     let _place = api.uploads.acquire().await.expect("this semaphore is never closed");
     let received = async {
@@ -134,12 +134,17 @@ async fn upload(
 }
 
 /// Refuses signatures that are not of the module, and a module that nobody has signed of those who must.
-fn check_signatures(api: &Api, digest: Digest, signatures: &[ModuleSignature]) -> Result<(), Error> {
+fn check_signatures(
+    api: &Api,
+    namespace: &Namespace,
+    digest: Digest,
+    signatures: &[ModuleSignature],
+) -> Result<(), Error> {
     if let Some(bad) = signatures.iter().find(|signature| !signature.is_of(digest)) {
         let message = format!("the signature by {} is not of this module: sign the file that is pushed", bad.signer);
         return Err(Error::new(ErrorCode::InvalidArgument, message));
     }
-    let known = api.consensus.read(|core| core.signatures(&digest).to_vec());
+    let known = api.consensus.read(|core| core.signatures(namespace, &digest).to_vec());
     let mut signed = known.iter().chain(signatures);
     if api.signers.is_empty() || signed.any(|signature| api.signers.contains(&signature.signer)) {
         return Ok(());

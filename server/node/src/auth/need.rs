@@ -3,7 +3,7 @@
 use super::Permission;
 use jobraft_protocol::{
     BatchId, Completion, JobAction, JobId, LeaseRef, ModuleName, NewBatch, NewJob, QueueName, Request, ScheduleName,
-    Setting, WorkerId,
+    SecretChange, Setting, WorkerId,
 };
 use std::collections::HashSet;
 
@@ -106,8 +106,8 @@ impl<'a> Need<'a> {
     #[must_use]
     pub fn of(request: &'a Request) -> Self {
         use Permission::{
-            Administer, Cancel, ChangeNamespaces, ChangeTokens, Connect, Enqueue, Operate, Read, ReadJob, ReadTokens,
-            ReadValues, RunSchedule, Work,
+            Administer, Cancel, ChangeNamespaces, ChangeSecrets, ChangeTokens, Connect, Enqueue, Operate, Read,
+            ReadJob, ReadSecrets, ReadTokens, ReadValues, RunSchedule, Work,
         };
         match request {
             Request::Enqueue { jobs, .. } => Self::names(Enqueue, queues(jobs)).making(jobs.iter()),
@@ -172,6 +172,10 @@ impl<'a> Need<'a> {
             Request::AddNode { .. } | Request::RemoveNode { .. } | Request::TransferLeader { .. } => {
                 Self::cluster(Administer)
             }
+            Request::ChangeSecret { change: SecretChange::Reseal } => Self::cluster(ChangeSecrets),
+            Request::ChangeSecret { .. } => Self::everything(ChangeSecrets),
+            Request::ListSecrets { .. } => Self::everything(ReadSecrets),
+            Request::GetSecrets { lease } => Self::stored(Work, own_leases(std::iter::once(*lease))),
             Request::ChangeNamespace { .. } => Self::cluster(ChangeNamespaces),
             Request::ChangeToken { .. } => Self::everything(ChangeTokens),
             Request::ListTokens { .. } => Self::everything(ReadTokens),

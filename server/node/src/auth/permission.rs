@@ -30,6 +30,10 @@ pub enum Permission {
     Administer,
     /// Make, change and remove namespaces.
     ChangeNamespaces,
+    /// Make, grant and remove secrets for jobs. Nobody reads them but workers, of the jobs that they hold.
+    ChangeSecrets,
+    /// List secrets, without their values.
+    ReadSecrets,
     /// Make, rotate and revoke tokens.
     ChangeTokens,
     /// List tokens.
@@ -53,9 +57,11 @@ impl Permission {
     pub const fn kind(self) -> Kind {
         match self {
             Self::Cancel | Self::Push | Self::RunSchedule | Self::Operate => Kind::Change,
-            Self::Administer | Self::ChangeNamespaces | Self::ChangeTokens => Kind::Change,
+            Self::Administer | Self::ChangeNamespaces | Self::ChangeSecrets | Self::ChangeTokens => Kind::Change,
             Self::Enqueue | Self::Work => Kind::Course,
-            Self::Connect | Self::ReadJob | Self::Read | Self::ReadValues | Self::ReadTokens => Kind::Read,
+            Self::Connect | Self::ReadJob | Self::Read | Self::ReadValues | Self::ReadTokens | Self::ReadSecrets => {
+                Kind::Read
+            }
         }
     }
 
@@ -70,8 +76,9 @@ impl Permission {
             Self::ReadJob => &[Admin, Operator, Producer, Worker, Viewer],
             Self::Read => &[Admin, Operator, Producer, Viewer],
             Self::ReadValues => &[Worker],
-            Self::Operate => &[Admin, Operator],
-            Self::Administer | Self::ChangeNamespaces | Self::ChangeTokens | Self::ReadTokens => &[Admin],
+            Self::Operate | Self::ReadSecrets => &[Admin, Operator],
+            Self::Administer | Self::ChangeNamespaces | Self::ChangeSecrets => &[Admin],
+            Self::ChangeTokens | Self::ReadTokens => &[Admin],
         }
     }
 
@@ -97,6 +104,8 @@ impl Permission {
             Self::Operate => "change queues, schedules, settings, workers or the jobs of others",
             Self::Administer => "change the members of the cluster",
             Self::ChangeNamespaces => "make, change or remove namespaces",
+            Self::ChangeSecrets => "make, grant or remove secrets",
+            Self::ReadSecrets => "list secrets",
             Self::ChangeTokens => "make, rotate or revoke tokens",
             Self::ReadTokens => "list tokens",
         }

@@ -5,8 +5,8 @@
 use super::*;
 use jobraft_protocol::{
     BatchId, ClientRole, Completion, Consistency, Failure, FailureKind, JobAction, JobFilter, JobId, LeaseRef, LogTime,
-    Namespace, NamespaceChange, NewBatch, NewJob, NodeId, QueueMode, QueueSetting, Request, Schedule, Setting,
-    StateWrite, Task, TokenChange, WorkerInfo, WorkerOrder,
+    Namespace, NamespaceChange, NewBatch, NewJob, NodeId, QueueMode, QueueSetting, Request, Schedule, SecretChange,
+    Setting, StateWrite, Task, TokenChange, WorkerInfo, WorkerOrder,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -94,6 +94,9 @@ fn requests(queue: &str) -> Vec<Request> {
         Request::TransferLeader { to: None },
         Request::ChangeToken { change: TokenChange::Revoke { name: "t".parse().unwrap() } },
         Request::ListTokens { after: None, limit: 1, consistency },
+        Request::ChangeSecret { change: SecretChange::Delete { name: "S".parse().unwrap() } },
+        Request::ListSecrets { consistency },
+        Request::GetSecrets { lease: lease() },
         Request::ChangeNamespace { change: NamespaceChange::Delete { name: "acme".parse().unwrap() } },
         Request::ListNamespaces { after: None, limit: 1, consistency },
     ]
@@ -182,6 +185,8 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
         "transfer_leader",
         "change_token",
         "list_tokens",
+        "change_secret",
+        "list_secrets",
         "change_namespace",
     ];
     assert_eq!(refused("shop/mail"), whole);
@@ -206,6 +211,8 @@ fn a_limited_grant_reaches_what_it_covers_and_nothing_of_the_whole() {
             "transfer_leader",
             "change_token",
             "list_tokens",
+            "change_secret",
+            "list_secrets",
             "change_namespace",
         ]
     );
@@ -230,6 +237,8 @@ fn who_administers_a_namespace_has_it_whole_and_nothing_of_the_cluster() {
     assert_eq!(refused(&of_cluster), [""; 0]);
     let create = Request::Configure { settings: vec![Setting::CreateQueues(false)] };
     assert!(!may(&tenant, &create) && may(&of_cluster, &create));
+    let reseal = Request::ChangeSecret { change: SecretChange::Reseal };
+    assert!(!may(&tenant, &reseal) && may(&of_cluster, &reseal));
 }
 
 #[test]
@@ -250,6 +259,9 @@ fn whoever_is_confined_to_a_namespace_enters_no_other() {
         assert_eq!(goes(of_none.clone(), None), Ok("default".to_owned()));
         let enters = if role == ClientRole::Admin { Ok("acme".to_owned()) } else { Err(ErrorCode::Forbidden) };
         assert_eq!(goes(of_none.clone(), Some(&acme)), enters);
+        // Nor does an administrator of some queues run the cluster.
+        let of_some = of_none.clone().for_queues(vec!["shop/*".parse().unwrap()]).unwrap();
+        assert_eq!(goes(of_some, Some(&acme)), Err(ErrorCode::Forbidden));
         let of_default = of_none.in_namespace(Namespace::default());
         assert_eq!(goes(of_default, Some(&acme)), Err(ErrorCode::Forbidden));
     }

@@ -27,6 +27,8 @@ pub(super) struct NodeFile {
     modules: ModulesSection,
     #[serde(default)]
     storage: StorageSection,
+    #[serde(default)]
+    secrets: SecretsSection,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +83,12 @@ struct StorageSection {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SecretsSection {
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ModulesSection {
     #[serde(default)]
     signers: BTreeSet<Signer>,
@@ -109,6 +117,7 @@ impl NodeFile {
             log: LogConfig { level: file.log.level.unwrap_or(log.level), format: file.log.format },
             audit,
             key_file: file.storage.key_file.as_deref().map(|path| source.resolve(path)),
+            secrets_key_file: file.secrets.key_file.as_deref().map(|path| source.resolve(path)),
             signers: file.modules.signers,
         })
     }

@@ -60,6 +60,8 @@ pub struct NodeConfig {
     pub audit: AuditConfig,
     /// The file with the keys under which what jobs carry is sealed on disk; `None`: it is not.
     pub key_file: Option<PathBuf>,
+    /// The file with the keys under which secrets for jobs are sealed, the same on each node; `None`: there can be none.
+    pub secrets_key_file: Option<PathBuf>,
     /// Whose signature a module must have to be taken; empty: nobody's.
     pub signers: BTreeSet<Signer>,
 }

@@ -279,6 +279,7 @@ mod tests {
             batch: None,
             label: None,
             tick: None,
+            has_secrets: true,
         };
         let expected = Command::Release { lease: job.lease(), delay_ms: 0 };
         granted.send(Ok(vec![Ok(Outcome::Leased(vec![job]))])).expect("somebody waits for it");

@@ -1,5 +1,6 @@
 //! Why storage cannot do what was asked.
 
+use crate::seal::Unopened;
 use jobraft_protocol::NodeId;
 use rusqlite::ErrorCode;
 use std::io;
@@ -176,6 +177,14 @@ impl StorageError {
             Self::Corrupt { .. } => true,
             Self::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
             _ => false,
+        }
+    }
+
+    /// What a body is to storage that does not open: `what` it is, in which file.
+    pub(super) fn unopened<W: FnOnce() -> String>(path: &Path, what: W) -> impl FnOnce(Unopened) -> Self + use<'_, W> {
+        move |unopened| match unopened {
+            Unopened::NoKey(key) => Self::Sealed { path: path.to_owned(), key },
+            Unopened::Damaged => Self::corrupt(path, format!("{} does not open with its key", what())),
         }
     }
 

@@ -3,13 +3,14 @@
 //! Writes are queued in order and carried out by one writer, everything that waits in one transaction; each call's
 //! `done` says when its write is durable. Reads go past the queue and see what was reported as done.
 
+use super::StorageError;
 use super::database::{Database, Kind, lock, meta, unreadable, unsigned};
 use super::log_index::LogIndex;
 use super::log_queue::Op;
 use super::log_run::LogRun;
 use super::log_writer::{LogWriter, META_COMMITTED, META_VOTE, Shared, record_crc};
 use super::readers::Readers;
-use super::{Seal, StorageError};
+use crate::seal::Seal;
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
 use std::borrow::Cow;
@@ -255,7 +256,10 @@ pub(super) fn stored(row: &Row<'_>, path: &Path, which: impl FnOnce() -> String)
 /// The record that was written so.
 pub(super) fn opened(stored: LogRecord, seal: &Seal, path: &Path) -> Result<LogRecord, StorageError> {
     let LogRecord { index, term, body } = stored;
-    let opened = match seal.open(&place(index, term).each(), &body, path, || format!("log record {index}"))? {
+    let opened = match seal
+        .open(&place(index, term).each(), &body)
+        .map_err(StorageError::unopened(path, || format!("log record {index}")))?
+    {
         Cow::Owned(opened) => Some(opened.into()),
         Cow::Borrowed(_) => None,
     };

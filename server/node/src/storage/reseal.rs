@@ -1,11 +1,12 @@
 //! Writes anew what is not sealed as it would be now: to begin sealing, to end it, or to do without a former key.
 
+use super::StorageError;
 use super::database::Database;
 use super::log_db::{self, LOG};
 use super::log_writer::record_crc;
 use super::state_db::STATE;
 use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, open_item, sealed_item};
-use super::{Seal, StorageError};
+use crate::seal::Seal;
 use rusqlite::Transaction;
 use std::path::Path;
 

@@ -9,8 +9,9 @@ use super::readers::Readers;
 use super::state_rows::{
     JOB_COLUMNS, check_rows, checked_item, checked_job, open_item, put_items, put_jobs, remove_jobs,
 };
-use super::{Seal, StorageError, soundness};
+use super::{StorageError, soundness};
 use crate::machine;
+use crate::seal::Seal;
 use jobraft_core::command::{Changes, Table};
 use jobraft_protocol::JobId;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -29,10 +30,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// | `jobs_rare` | lists of dead, cancelled and expired jobs; loading dead ones |
 /// | `jobs_key` | lists of the jobs with a unique key |
 /// | `jobs_batch` | lists of the jobs of a batch |
+/// | `jobs_space` | lists of the jobs of a namespace other than the default one |
 pub(super) const STATE: Kind = Kind {
     file: "state.db",
-    format: 3,
-    format_min: 3,
+    format: 4,
+    format_min: 4,
     schema: "CREATE TABLE jobs (
                  id BLOB NOT NULL, queue TEXT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
                  enqueued_at INTEGER NOT NULL, finished_at INTEGER, ended_seq INTEGER, task TEXT NOT NULL, key TEXT,
@@ -43,6 +45,8 @@ pub(super) const STATE: Kind = Kind {
              CREATE INDEX jobs_rare ON jobs (state, id) WHERE live = 0 AND state <> 'completed';
              CREATE INDEX jobs_key ON jobs (key, id) WHERE key IS NOT NULL;
              CREATE INDEX jobs_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
+             CREATE INDEX jobs_space ON jobs (substr(queue, 1, instr(queue, char(31))), id)
+                 WHERE instr(queue, char(31)) > 0;
              CREATE TABLE items (
                  kind TEXT NOT NULL, key TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
                  PRIMARY KEY (kind, key)) WITHOUT ROWID;",
@@ -50,7 +54,7 @@ pub(super) const STATE: Kind = Kind {
 };
 
 /// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body.
-pub(super) const PAGES_PER_ROW: u64 = 5;
+pub(super) const PAGES_PER_ROW: u64 = 6;
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 const META_CHECKPOINT: &str = "checkpoint";

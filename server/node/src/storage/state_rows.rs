@@ -1,8 +1,9 @@
 //! The rows of `state.db`: how jobs and the small tables' items become columns, each row with its checksum.
 
+use super::StorageError;
 use super::database::{crc32, meta, unreadable};
 use super::state_db::META_HEADER;
-use super::{Seal, StorageError};
+use crate::seal::Seal;
 use jobraft_core::command::{JobRow, Row as Item};
 use jobraft_protocol::{JobId, LogTime, UniqueKey};
 use rusqlite::{Connection, Row, Transaction, params};
@@ -60,7 +61,8 @@ impl Job<'_> {
 
     /// What was written as its body.
     pub(super) fn open(&self, seal: &Seal, path: &Path) -> Result<Cow<'_, [u8]>, StorageError> {
-        seal.open(&job_place(self.id), self.body, path, || "a job".to_owned())
+        let unopened = StorageError::unopened(path, || "a job".to_owned());
+        seal.open(&job_place(self.id), self.body).map_err(unopened)
     }
 
     /// The checksum and the body of the same with this body, as it is written.
@@ -115,7 +117,8 @@ pub(super) fn open_item<'a>(
     seal: &Seal,
     path: &Path,
 ) -> Result<Cow<'a, [u8]>, StorageError> {
-    seal.open(&item_place(kind, key), body, path, || format!("{kind} {key:?}"))
+    let unopened = StorageError::unopened(path, || format!("{kind} {key:?}"));
+    seal.open(&item_place(kind, key), body).map_err(unopened)
 }
 
 /// The checksum and the body of an item with this body, as it is written.
@@ -258,12 +261,12 @@ pub(super) fn check_rows(connection: &Connection, path: &Path, seal: &Seal) -> R
     let mut statement = connection.prepare(&format!("SELECT {JOB_COLUMNS} FROM jobs")).map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
-        seal.check(checked_job(row, path)?.body, path)?;
+        seal.check(checked_job(row, path)?.body).map_err(StorageError::unopened(path, || "a job".to_owned()))?;
     }
     let mut statement = connection.prepare("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
-        seal.check(checked_item(row, path)?.2, path)?;
+        seal.check(checked_item(row, path)?.2).map_err(StorageError::unopened(path, || "a row".to_owned()))?;
     }
     meta(connection, path, META_HEADER).map(drop)
 }

@@ -164,6 +164,16 @@ impl Identity {
         }
     }
 
+    /// Under which name it has its share of what there is only so much of: all of a tenant's clients have one together, for a
+    /// tenant makes names as it likes.
+    #[must_use]
+    pub fn sharer(&self) -> String {
+        match self {
+            Self::Client { grant, .. } if !grant.home().is_default() => grant.home().full(""),
+            _ => self.owner(),
+        }
+    }
+
     /// Whether what `owner` owns is theirs.
     #[must_use]
     pub fn is_owner(&self, owner: &str) -> bool {

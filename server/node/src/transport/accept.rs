@@ -126,7 +126,7 @@ impl Acceptor {
                 Guest { place, share: None, room: None }
             }
             Protocol::Client => {
-                let share = self.names.of(identity.owner()).try_acquire_owned().map_err(|_| {
+                let share = self.names.of(identity.sharer()).try_acquire_owned().map_err(|_| {
                     let reason = format!("{identity} has {CLIENT_CONNECTIONS_PER_NAME_MAX} connections already");
                     refusal(CloseCode::Overloaded, reason)
                 })?;

@@ -176,6 +176,7 @@ fn the_node() {
         log: LogConfig::default(),
         audit: AuditConfig::off(),
         key_file: None,
+        secrets_key_file: None,
         signers: BTreeSet::new(),
     };
     let node = runtime.block_on(async {

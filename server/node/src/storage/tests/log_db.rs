@@ -1,7 +1,8 @@
 use super::{all, append, at, done, purge, record, records, tamper, truncate};
+use crate::seal::Seal;
 use crate::storage::database::Database;
 use crate::storage::log_db::LOG;
-use crate::storage::{LogDb, LogRecovered, Seal, StorageError};
+use crate::storage::{LogDb, LogRecovered, StorageError};
 use bytes::Bytes;
 use std::fs;
 use std::io::ErrorKind;

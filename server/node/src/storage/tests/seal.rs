@@ -1,6 +1,7 @@
 use super::{all, append, checkpoint_at, contents, job, record, records, some_changes};
-use crate::storage::seal::tests::key_file;
-use crate::storage::{LogDb, Seal, StateDb, StorageError, reseal};
+use crate::seal::Seal;
+use crate::seal::tests::key_file;
+use crate::storage::{LogDb, StateDb, StorageError, reseal};
 use jobraft_core::command::Changes;
 use jobraft_protocol::JobState;
 use std::fs;

@@ -1,7 +1,8 @@
 use super::{checkpoint_at, contents, copy_files, job, job_id, list, some_changes, tamper};
+use crate::seal::Seal;
 use crate::storage::database::Database;
 use crate::storage::state_db::{Inner, Open, STATE};
-use crate::storage::{Seal, StateDb, StorageError};
+use crate::storage::{StateDb, StorageError};
 use bytes::Bytes;
 use jobraft_core::command::{Changes, JobRow, Row, Table};
 use jobraft_protocol::{BatchId, JobFilter, JobState, LogTime, UniqueKey};
@@ -88,6 +89,7 @@ fn checkpoint_writes_over_and_removes() {
         "token key token".to_owned(),
         "namespace key namespace".to_owned(),
         "module_holder key module_holder".to_owned(),
+        "secret key secret".to_owned(),
     ];
     assert_eq!(contents(&state), expected);
 }
@@ -324,7 +326,7 @@ fn each_column_of_a_job_is_covered_by_its_checksum() {
 
 #[test]
 fn state_of_a_development_version_is_refused_and_left_alone() {
-    for format in [1, 2] {
+    for format in [1, 2, 3] {
         refused_as_of_a_development_version(format);
     }
 }
@@ -337,7 +339,7 @@ fn refused_as_of_a_development_version(format: u64) {
     tamper(&path, &format!("UPDATE meta SET value = CAST('{format}' AS BLOB), crc = {crc} WHERE key = 'format'"));
     let before = fs::read(&path).unwrap();
     let error = StateDb::open(dir.path()).err().unwrap();
-    assert!(matches!(error, StorageError::OlderFormat { found, oldest: 3, .. } if found == format), "{error}");
+    assert!(matches!(error, StorageError::OlderFormat { found, oldest: 4, .. } if found == format), "{error}");
     assert!(error.to_string().contains("development version of Jobraft before 0.1"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

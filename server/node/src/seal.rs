@@ -1,4 +1,5 @@
-//! Bodies of rows sealed under a key that is not with them, so that a disk or a backup tells nobody what jobs carry.
+//! Bytes sealed under a key that is not with them, so that a disk or a backup tells nobody what they are: bodies of rows, and
+//! secrets for jobs.
 //!
 //! AES-256-GCM of *ring*. A key of the key file seals nothing itself: each opening draws a salt, derives a key by it (HKDF), and
 //! counts the bodies that it seals, so that no nonce is used twice under one key however long a node lives. Where a body belongs
@@ -6,7 +7,6 @@
 //!
 //! A sealed body says of itself under which key; what does not is taken as it is, so that sealing can begin and end at any time.
 
-use super::StorageError;
 use jobraft_protocol::hex::Hex;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
@@ -70,6 +70,17 @@ pub enum KeyFileError {
     Random,
 }
 
+/// Why a body does not open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    /// Under which it is sealed, the key file does not have.
+    #[error("it is sealed under key {0}, which the key file does not have")]
+    NoKey(String),
+    /// It is not as it was written, or was written elsewhere.
+    #[error("it does not open with its key")]
+    Damaged,
+}
+
 /// What seals, and what opens.
 pub struct Seal {
     /// `None`: nothing is sealed.
@@ -123,7 +134,7 @@ impl Seal {
     }
 
     /// A body as it is to be written at `place`.
-    pub(super) fn seal<'a>(&self, place: &[&[u8]], body: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(crate) fn seal<'a>(&self, place: &[&[u8]], body: &'a [u8]) -> Cow<'a, [u8]> {
         let Some(Writing { id, salt, key, counter }) = &self.writing else { return Cow::Borrowed(body) };
         let count = counter.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut sealed = Vec::with_capacity(HEADER_BYTES + body.len() + AES_256_GCM.tag_len());
@@ -139,14 +150,8 @@ impl Seal {
         Cow::Owned(sealed)
     }
 
-    /// The body that was written at `place` as this. `what` it is stands in errors.
-    pub(super) fn open<'a>(
-        &self,
-        place: &[&[u8]],
-        written: &'a [u8],
-        path: &Path,
-        what: impl FnOnce() -> String,
-    ) -> Result<Cow<'a, [u8]>, StorageError> {
+    /// The body that was written at `place` as this.
+    pub(crate) fn open<'a>(&self, place: &[&[u8]], written: &'a [u8]) -> Result<Cow<'a, [u8]>, Unopened> {
         let Some((&MARK, rest)) = written.split_first() else { return Ok(Cow::Borrowed(written)) };
         let parts = || {
             let (id, rest) = rest.split_first_chunk::<ID_BYTES>()?;
@@ -154,33 +159,30 @@ impl Seal {
             let (count, sealed) = rest.split_first_chunk::<COUNTER_BYTES>()?;
             Some((*id, *salt, *count, sealed))
         };
-        let Some((id, salt, count, sealed)) = parts() else {
-            return Err(StorageError::corrupt(path, format!("{} is cut short", what())));
-        };
-        let Some(key) = self.derived(id, salt) else {
-            return Err(StorageError::Sealed { path: path.to_owned(), key: Hex(&id).to_string() });
-        };
+        let (id, salt, count, sealed) = parts().ok_or(Unopened::Damaged)?;
+        let key = self.derived(id, salt).ok_or_else(|| Unopened::NoKey(Hex(&id).to_string()))?;
         let mut body = sealed.to_vec();
-        let Ok(opened) = key.open_in_place(nonce(count), aad(place), &mut body) else {
-            return Err(StorageError::corrupt(path, format!("{} does not open with its key", what())));
-        };
+        let opened = key.open_in_place(nonce(count), aad(place), &mut body).map_err(|_| Unopened::Damaged)?;
         let length = opened.len();
         body.truncate(length);
         Ok(Cow::Owned(body))
     }
 
     /// Refuses a body that is sealed under a key that is not there.
-    pub(super) fn check(&self, written: &[u8], path: &Path) -> Result<(), StorageError> {
+    pub(crate) fn check(&self, written: &[u8]) -> Result<(), Unopened> {
         match written.strip_prefix(&[MARK]).and_then(|rest| rest.first_chunk::<ID_BYTES>()) {
-            Some(id) if !self.keys.contains_key(id) => {
-                Err(StorageError::Sealed { path: path.to_owned(), key: Hex(id).to_string() })
-            }
+            Some(id) if !self.keys.contains_key(id) => Err(Unopened::NoKey(Hex(id).to_string())),
             _ => Ok(()),
         }
     }
 
+    /// Whether it seals, or has no key at all.
+    pub(crate) const fn seals(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// Whether a body is written as it would be now.
-    pub(super) fn is_current(&self, written: &[u8]) -> bool {
+    pub(crate) fn is_current(&self, written: &[u8]) -> bool {
         let under = written.strip_prefix(&[MARK]).and_then(|rest| rest.first_chunk::<ID_BYTES>());
         under == self.writing.as_ref().map(|writing| &writing.id)
     }
@@ -261,10 +263,6 @@ pub(crate) mod tests {
         Seal::load(&key_file(directory.path(), keys)).unwrap()
     }
 
-    fn open<'a>(seal: &Seal, place: &[&[u8]], written: &'a [u8]) -> Result<Cow<'a, [u8]>, StorageError> {
-        seal.open(place, written, Path::new("state.db"), || "a row".to_owned())
-    }
-
     const PLACE: &[&[u8]] = &[b"job", b"1"];
 
     #[test]
@@ -274,15 +272,15 @@ pub(crate) mod tests {
             let sealed = seal.seal(PLACE, body);
             assert!(body.is_empty() || !sealed.windows(body.len()).any(|window| window == body));
             assert_ne!(sealed, seal.seal(PLACE, body), "no two are alike");
-            assert_eq!(open(&seal, PLACE, &sealed).unwrap(), body);
+            assert_eq!(seal.open(PLACE, &sealed).unwrap(), body);
             for place in [&[&b"job"[..], b"2"][..], &[b"job1"], &[b"jo", b"b1"], &[]] {
-                assert!(matches!(open(&seal, place, &sealed), Err(StorageError::Corrupt { .. })), "{place:?}");
+                assert!(seal.open(place, &sealed) == Err(Unopened::Damaged), "{place:?}");
             }
             for at in [0, 1, HEADER_BYTES, sealed.len() - 1] {
                 let mut changed = sealed.to_vec();
                 changed[at] ^= 1;
-                assert!(at == 0 || open(&seal, PLACE, &changed).is_err(), "byte {at}");
-                assert!(open(&seal, PLACE, &sealed[..at.max(1)]).is_err(), "cut at {at}");
+                assert!(at == 0 || seal.open(PLACE, &changed).is_err(), "byte {at}");
+                assert!(seal.open(PLACE, &sealed[..at.max(1)]).is_err(), "cut at {at}");
             }
         }
     }
@@ -291,12 +289,12 @@ pub(crate) mod tests {
     fn what_is_not_sealed_is_taken_as_it_is_and_what_is_sealed_needs_its_key() {
         let (none, one, both, other) = (Seal::none(), seal_of(&[1]), seal_of(&[2, 1]), seal_of(&[2]));
         assert_eq!(none.seal(PLACE, b"\x01x"), &b"\x01x"[..]);
-        assert_eq!(open(&one, PLACE, b"\x01x").unwrap(), &b"\x01x"[..]);
+        assert_eq!(one.open(PLACE, b"\x01x").unwrap(), &b"\x01x"[..]);
         let sealed = one.seal(PLACE, b"x");
-        assert_eq!(open(&both, PLACE, &sealed).unwrap(), &b"x"[..]);
+        assert_eq!(both.open(PLACE, &sealed).unwrap(), &b"x"[..]);
         for seal in [none, other] {
-            let error = open(&seal, PLACE, &sealed).unwrap_err();
-            assert!(matches!(&error, StorageError::Sealed { .. }) && error.to_string().contains("key_file"), "{error}");
+            let error = seal.open(PLACE, &sealed).unwrap_err();
+            assert!(matches!(&error, Unopened::NoKey(_)), "{error}");
         }
         assert!(one.is_current(&sealed) && !both.is_current(&sealed) && !one.is_current(b"\x01x"));
         assert!(Seal::none().is_current(b"\x01x") && !Seal::none().is_current(&sealed));

@@ -1,0 +1,79 @@
+//! The client's methods for secrets: named values that are given to the jobs of modules.
+
+use crate::client::{Client, Trail};
+use crate::error::SdkError;
+use crate::requests::answered;
+use jobraft_protocol::{
+    Consistency, ErrorCode, LeaseRef, ModuleRef, Request, Response, SecretChange, SecretName, SecretValue, SecretView,
+};
+
+impl Client {
+    /// Makes a secret, or gives one another value; `modules` says to whose jobs it is given from now on, `None` leaves that as
+    /// it is. The node seals the value before it enters the log, and nobody reads it again but workers, for those jobs.
+    ///
+    /// # Errors
+    /// [`ModuleUnknown`](ErrorCode::ModuleUnknown) if a name points to nothing yet, [`WrongState`](ErrorCode::WrongState) if
+    /// the leader has no key for secrets.
+    pub async fn put_secret(
+        &self,
+        name: SecretName,
+        value: SecretValue,
+        modules: Option<Vec<ModuleRef>>,
+    ) -> Result<(), SdkError> {
+        self.change_secret(SecretChange::Put { name, value, modules }).await
+    }
+
+    /// Says to the jobs of which modules a secret is given, instead of what was said before. A name stands for what it points
+    /// to, and for what it pointed to when a job was enqueued.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorCode::NotFound) if there is no such secret, else as [`put_secret`](Self::put_secret).
+    pub async fn grant_secret(&self, name: SecretName, modules: Vec<ModuleRef>) -> Result<(), SdkError> {
+        self.change_secret(SecretChange::Grant { name, modules }).await
+    }
+
+    /// Removes a secret. Jobs that run already keep what they were given.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an answer was lost and it
+    /// was not there when it was asked again.
+    pub async fn delete_secret(&self, name: SecretName) -> Result<(), SdkError> {
+        self.change_secret(SecretChange::Delete { name }).await
+    }
+
+    /// Seals anew what is not sealed under the first key of the leader's file, in all namespaces.
+    ///
+    /// # Errors
+    /// [`WrongState`](ErrorCode::WrongState) if the leader lacks a key.
+    pub async fn reseal_secrets(&self) -> Result<(), SdkError> {
+        self.change_secret(SecretChange::Reseal).await
+    }
+
+    async fn change_secret(&self, change: SecretChange) -> Result<(), SdkError> {
+        let deletes = matches!(change, SecretChange::Delete { .. });
+        let mut trail = Trail::default();
+        match self.call(Request::ChangeSecret { change }, self.config().request_timeout, &mut trail).await {
+            Err(SdkError::Refused(error)) if deletes && trail.maybe_done && error.code == ErrorCode::NotFound => {
+                Err(SdkError::OutcomeUnknown { request: "change_secret", reason: error.message })
+            }
+            other => answered!(other?, Done),
+        }
+    }
+
+    /// All secrets, by name, without their values.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub async fn secrets(&self, consistency: Consistency) -> Result<Vec<SecretView>, SdkError> {
+        answered!(self.ask(Request::ListSecrets { consistency }).await?, Secrets(secrets))
+    }
+
+    /// The secrets that a job is given, by name, asked under a lease of this client's.
+    ///
+    /// # Errors
+    /// [`ErrorCode::LeaseLost`] if the job is another worker's by now, [`WrongState`](ErrorCode::WrongState) if the leader
+    /// lacks a key.
+    pub async fn job_secrets(&self, lease: LeaseRef) -> Result<Vec<(SecretName, SecretValue)>, SdkError> {
+        answered!(self.ask(Request::GetSecrets { lease }).await?, JobSecrets(secrets))
+    }
+}
