@@ -28,6 +28,7 @@ mod membership;
 mod namespaces;
 mod queues;
 mod schedules;
+mod secrets;
 mod signatures;
 mod support;
 mod terminal;

@@ -17,8 +17,8 @@ use clap::{Args, Subcommand};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  jobraft secret put STRIPE_KEY --module billing < stripe.key
-  jobraft secret put DB_PASSWORD --module report --module import --from-file db.password
+  jobraft secret put STRIPE_KEY --module billing --from-file stripe.key
+  jobraft secret put DB_PASSWORD --module report --module import
   jobraft secret list
   jobraft secret grant STRIPE_KEY --module billing --module refunds
   jobraft secret delete STRIPE_KEY")]

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  jobraft secret put STRIPE_KEY --module billing < stripe.key
-  jobraft secret put DB_PASSWORD --module report --module import --from-file db.password
+  jobraft secret put STRIPE_KEY --module billing --from-file stripe.key
+  jobraft secret put DB_PASSWORD --module report --module import
   jobraft secret put STRIPE_KEY")]
 pub(super) struct PutArgs {
     /// Its name, which is that of an environment variable
