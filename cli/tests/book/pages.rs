@@ -47,6 +47,7 @@ pages! {
     tokens,
     namespaces,
     wasm,
+    secrets,
     operations,
     certificates,
 }

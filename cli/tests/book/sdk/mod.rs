@@ -20,6 +20,7 @@ mod retention;
 mod retries;
 mod schedules;
 mod scheduling;
+mod secrets;
 mod states;
 mod tokens;
 mod unique;
