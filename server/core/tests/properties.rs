@@ -5,11 +5,12 @@ mod support;
 
 use bytes::Bytes;
 use ciborium::Value;
-use jobraft_core::{Command, Core, Entry, Outcome, Target};
+use jobraft_core::{Command, Core, Entry, Outcome, SecretCommand, Target};
 use jobraft_protocol::{
-    After, BatchId, CatchUp, Completion, EnqueueOutcome, ErrorCode, Failure, FencingToken, GroupSetting, JobAction,
-    JobId, JobState, JobTemplate, LeaseRef, LogTime, Namespace, NewBatch, NewJob, OnFailure, Overlap, QueueName,
-    QueueSetting, Rate, Schedule, Setting, Start, Task, WorkerId, WorkerInfo,
+    After, BatchId, CatchUp, Completion, Digest, EnqueueOutcome, ErrorCode, Failure, FencingToken, GroupSetting,
+    JobAction, JobId, JobState, JobTemplate, LeaseRef, LogTime, ModuleManifest, ModuleName, ModuleRef, Namespace,
+    NamespaceChange, NamespaceSetting, NewBatch, NewJob, OnFailure, Overlap, QueueName, QueueSetting, Rate, Schedule,
+    Setting, Start, Task, WorkerId, WorkerInfo,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -339,6 +340,7 @@ fn with_all(world: &mut World) -> Disk {
             lease,
         ],
     );
+    world.apply(false, of_a_tenant(id(150)));
     world.at = at as i64 + 400;
     let tick = LogTime::from_ms(world.at as u64);
     let tick =
@@ -363,6 +365,37 @@ fn with_all(world: &mut World) -> Disk {
     }
     world.apply(false, commands);
     world.trio.disk.clone()
+}
+
+/// A namespace with a quota, a job, a module and a secret.
+fn of_a_tenant(job: JobId) -> Vec<Command> {
+    let acme = Namespace::new("acme").unwrap();
+    let quota = vec![NamespaceSetting::Jobs(Some(9)), NamespaceSetting::Rate(Some(Rate::new(9, 1_000)))];
+    let change = NamespaceChange::Create { name: acme.clone(), quota };
+    let name: ModuleName = acme.full("m").parse().unwrap();
+    let manifest = ModuleManifest {
+        digest: Digest([7; 32]),
+        size: 1,
+        names: Vec::new(),
+        imports: Vec::new(),
+        owner: "o".to_owned(),
+        signatures: Vec::new(),
+    };
+    let other = ModuleManifest { digest: Digest([8; 32]), ..manifest.clone() };
+    let put = |manifest| Command::PutModule { manifest, name: Some(name.clone()), namespace: acme.clone() };
+    let secret = SecretCommand::Put {
+        name: acme.full("S").parse().unwrap(),
+        sealed: vec![0xff; 9].into(),
+        modules: Some(vec![ModuleRef::Name(name.clone())]),
+    };
+    let queue = acme.full("q").parse().unwrap();
+    vec![
+        Command::ChangeNamespace { change, by: "ops".to_owned() },
+        put(manifest),
+        put(other),
+        Command::ChangeSecret { change: secret, by: "ops".to_owned() },
+        Command::enqueue(vec![NewJob::new(job, queue, Task::Module(Digest([7; 32])), "")]),
+    ]
 }
 
 /// Whatever the rows made of the state: it takes commands of every kind, for a long time.
