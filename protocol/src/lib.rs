@@ -53,7 +53,7 @@ pub use request::{
     ClientFrame, ClientHello, Consistency, Push, Request, Response, ServerFrame, ServerHello, StreamOpen,
 };
 pub use schedule::{CatchUp, JobTemplate, Overlap, Schedule, ScheduleTick, ScheduleView};
-pub use secret::{SecretChange, SecretError, SecretName, SecretValue, SecretView};
+pub use secret::{SecretChange, SecretError, SecretGrant, SecretName, SecretValue, SecretView};
 pub use settings::{ClusterSettings, QueueMode, QueueSetting, QueueSettings, Retention, Setting};
 pub use signature::{ModuleSignature, SignatureBytes, Signer};
 pub use state::{StateValue, StateWrite};

@@ -307,6 +307,8 @@ pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 pub const SECRETS_MAX: usize = 1_000;
 /// The most modules to whose jobs one secret is given.
 pub const SECRET_MODULES_MAX: usize = 32;
+/// The most queues, or patterns of them, in which one secret is given to jobs.
+pub const SECRET_QUEUES_MAX: usize = 8;
 /// The most secrets that one job is given, and the most bytes of them all; a job with more gets none, and fails.
 pub const JOB_SECRETS_MAX: usize = 64;
 /// See [`JOB_SECRETS_MAX`].

@@ -64,7 +64,13 @@ impl Namespace {
     /// The name of the namespace of a full name.
     #[must_use]
     pub fn name_of(full: &str) -> &str {
-        full.split_once(SEPARATOR).map_or(DEFAULT, |(namespace, _)| namespace)
+        Self::split(full).0
+    }
+
+    /// The name of the namespace of a full name, and the local name there.
+    #[must_use]
+    pub fn split(full: &str) -> (&str, &str) {
+        full.split_once(SEPARATOR).unwrap_or((DEFAULT, full))
     }
 
     /// The full name of what has this local name here.

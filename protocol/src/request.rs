@@ -480,7 +480,7 @@ pub enum Request {
         #[serde(default)]
         consistency: Consistency,
     },
-    /// Makes, changes or removes a secret; answers [`Response::Done`].
+    /// Makes, changes or removes a secret; answers [`Response::Done`], or [`Response::Resealed`].
     ChangeSecret {
         /// Which, and how.
         change: SecretChange,
@@ -655,6 +655,9 @@ pub enum Response {
     Secrets(Vec<SecretView>),
     /// The secrets of a job, by name.
     JobSecrets(Vec<(SecretName, SecretValue)>),
+    /// All secrets are sealed under the first key of the leader's file, which is known by this: `jobraft storage keygen` wrote it
+    /// beside the key.
+    Resealed(String),
     /// Namespaces, by name; fewer than were asked for only at the end.
     Namespaces(Vec<NamespaceView>),
     /// The cluster.

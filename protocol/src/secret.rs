@@ -1,11 +1,12 @@
 //! Secrets for jobs: named values that the cluster keeps sealed, and gives to workers for the modules that they are granted to.
 
+use crate::bounded::texts;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX};
 use crate::name::NameError;
 use crate::namespace::SEPARATOR;
 use crate::text::text;
-use crate::{LogTime, ModuleRef, Namespace};
-use serde::{Deserialize, Serialize};
+use crate::{LogTime, ModuleRef, Namespace, QueuePattern};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 use zeroize::Zeroizing;
@@ -48,8 +49,8 @@ pub enum SecretError {
 }
 
 /// The value of a secret. It is in no log and no error, and wipes its memory when it goes.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
@@ -96,9 +97,51 @@ impl TryFrom<String> for SecretValue {
     }
 }
 
-impl From<SecretValue> for String {
-    fn from(value: SecretValue) -> Self {
-        value.0.as_str().to_owned()
+/// As it is, without a copy that nobody would wipe.
+impl Serialize for SecretValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.reveal())
+    }
+}
+
+/// To whose jobs a secret is given. Without a module: to nobody's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretGrant {
+    /// Of which modules; at most [`SECRET_MODULES_MAX`](crate::limits::SECRET_MODULES_MAX). A name stands for what it points to,
+    /// and for what it pointed to when the job was enqueued.
+    #[serde(deserialize_with = "texts")]
+    pub modules: Vec<ModuleRef>,
+    /// In which queues; at most [`SECRET_QUEUES_MAX`](crate::limits::SECRET_QUEUES_MAX). Empty: in all. Who may both enqueue and
+    /// work in one of them can have the secret, by a job of the module that they lease themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "texts")]
+    pub queues: Vec<QueuePattern>,
+}
+
+impl SecretGrant {
+    /// To the jobs of these modules, in all queues.
+    #[must_use]
+    pub const fn to(modules: Vec<ModuleRef>) -> Self {
+        Self { modules, queues: Vec::new() }
+    }
+
+    /// Whether it covers a queue, by its local name.
+    #[must_use]
+    pub fn covers(&self, queue: &str) -> bool {
+        self.queues.is_empty() || self.queues.iter().any(|pattern| pattern.matches(queue))
+    }
+}
+
+/// For people: `billing, refunds in payments/*`, or `nothing`.
+impl fmt::Display for SecretGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list(f: &mut fmt::Formatter<'_>, before: &str, all: &[impl fmt::Display]) -> fmt::Result {
+            all.iter().enumerate().try_for_each(|(at, one)| write!(f, "{}{one}", if at == 0 { before } else { ", " }))
+        }
+        if self.modules.is_empty() {
+            return f.write_str("nothing");
+        }
+        list(f, "", &self.modules)?;
+        list(f, " in ", &self.queues)
     }
 }
 
@@ -112,20 +155,18 @@ pub enum SecretChange {
         name: SecretName,
         /// Its value.
         value: SecretValue,
-        /// To whose jobs it is given: see [`SecretChange::Grant`]. `None`: to those to which it is given already, or to none.
+        /// To whose jobs it is given. `None`: to those to which it is given already, or to none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        modules: Option<Vec<ModuleRef>>,
+        grant: Option<SecretGrant>,
     },
-    /// Says to the jobs of which modules one is given, instead of what was said before; at most
-    /// [`SECRET_MODULES_MAX`](crate::limits::SECRET_MODULES_MAX). A name stands for what it points to, and for what it pointed
-    /// to when the job was enqueued.
+    /// Says to whose jobs one is given, instead of what was said before.
     Grant {
         /// Which.
         name: SecretName,
         /// To whose jobs.
-        modules: Vec<ModuleRef>,
+        grant: SecretGrant,
     },
-    /// Seals every secret anew that is not sealed under the first key of the node's file.
+    /// Seals every secret anew that is not sealed under the first key of the leader's file.
     Reseal,
     /// Removes one.
     Delete {
@@ -139,8 +180,8 @@ pub enum SecretChange {
 pub struct SecretView {
     /// Its name.
     pub name: SecretName,
-    /// To the jobs of which modules it is given.
-    pub modules: Vec<ModuleRef>,
+    /// To whose jobs it is given.
+    pub grant: SecretGrant,
     /// Greater with each value; from 1.
     pub version: u64,
     /// When it was made.
@@ -165,6 +206,16 @@ mod tests {
         for name in ["", "9a", "a-b", "a.b", "a=b", "a b", "ä", &"a".repeat(65)] {
             assert!(SecretName::new(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_grant_covers_the_queues_that_it_names_or_all() {
+        let mut grant = SecretGrant::to(vec!["billing".parse().unwrap(), "refunds".parse().unwrap()]);
+        assert!(grant.covers("test") && grant.to_string() == "billing, refunds");
+        grant.queues = vec!["payments/*".parse().unwrap(), "mail".parse().unwrap()];
+        assert!(grant.covers("payments/eu") && grant.covers("mail") && !grant.covers("test") && !grant.covers("mails"));
+        assert_eq!(grant.to_string(), "billing, refunds in payments/*, mail");
+        assert_eq!(SecretGrant::default().to_string(), "nothing");
     }
 
     #[test]

@@ -4,12 +4,12 @@ use crate::client::{Client, Trail};
 use crate::error::SdkError;
 use crate::requests::answered;
 use jobraft_protocol::{
-    Consistency, ErrorCode, LeaseRef, ModuleRef, Request, Response, SecretChange, SecretName, SecretValue, SecretView,
+    Consistency, ErrorCode, LeaseRef, Request, Response, SecretChange, SecretGrant, SecretName, SecretValue, SecretView,
 };
 
 impl Client {
-    /// Makes a secret, or gives one another value; `modules` says to whose jobs it is given from now on, `None` leaves that as
-    /// it is. The node seals the value before it enters the log, and nobody reads it again but workers, for those jobs.
+    /// Makes a secret, or gives one another value; `grant` says to whose jobs it is given from now on, `None` leaves that as it
+    /// is. The node seals the value before it enters the log, and nobody reads it again but workers, for those jobs.
     ///
     /// # Errors
     /// [`ModuleUnknown`](ErrorCode::ModuleUnknown) if a name points to nothing yet, [`WrongState`](ErrorCode::WrongState) if
@@ -18,18 +18,17 @@ impl Client {
         &self,
         name: SecretName,
         value: SecretValue,
-        modules: Option<Vec<ModuleRef>>,
+        grant: Option<SecretGrant>,
     ) -> Result<(), SdkError> {
-        self.change_secret(SecretChange::Put { name, value, modules }).await
+        self.change_secret(SecretChange::Put { name, value, grant }).await
     }
 
-    /// Says to the jobs of which modules a secret is given, instead of what was said before. A name stands for what it points
-    /// to, and for what it pointed to when a job was enqueued.
+    /// Says to whose jobs a secret is given, instead of what was said before.
     ///
     /// # Errors
     /// [`NotFound`](ErrorCode::NotFound) if there is no such secret, else as [`put_secret`](Self::put_secret).
-    pub async fn grant_secret(&self, name: SecretName, modules: Vec<ModuleRef>) -> Result<(), SdkError> {
-        self.change_secret(SecretChange::Grant { name, modules }).await
+    pub async fn grant_secret(&self, name: SecretName, grant: SecretGrant) -> Result<(), SdkError> {
+        self.change_secret(SecretChange::Grant { name, grant }).await
     }
 
     /// Removes a secret. Jobs that run already keep what they were given.
@@ -41,12 +40,14 @@ impl Client {
         self.change_secret(SecretChange::Delete { name }).await
     }
 
-    /// Seals anew what is not sealed under the first key of the leader's file, in all namespaces.
+    /// Seals anew what is not sealed under the first key of the leader's file, in all namespaces. Answers what that key is known
+    /// by, as `jobraft storage keygen` wrote it beside the key.
     ///
     /// # Errors
     /// [`WrongState`](ErrorCode::WrongState) if the leader lacks a key.
-    pub async fn reseal_secrets(&self) -> Result<(), SdkError> {
-        self.change_secret(SecretChange::Reseal).await
+    pub async fn reseal_secrets(&self) -> Result<String, SdkError> {
+        let request = Request::ChangeSecret { change: SecretChange::Reseal };
+        answered!(self.ask(request).await?, Resealed(key))
     }
 
     async fn change_secret(&self, change: SecretChange) -> Result<(), SdkError> {

@@ -57,11 +57,13 @@ impl StorageArgs {
                 let key = Seal::new_key().map_err(|error| Failure::from_error("make a key", &error))?;
                 let file = PrivateFile::prepare(out.clone(), false).map_err(failed)?;
                 file.fill(&format!("{key}\n")).map_err(failed)?;
+                let made = Seal::load(&out).map_err(|error| Failure::from_error("read the key", &error))?;
                 let output = Output::new();
                 output.line(format!(
-                    "{} {} (keep a copy, apart from backups)",
+                    "{} {}, key {} (keep a copy, apart from backups)",
                     output.paint().good("wrote"),
-                    out.display()
+                    out.display(),
+                    made.key_id().unwrap_or_default()
                 ))
             }
             StorageCommand::Reseal { config, json } => {

@@ -102,6 +102,9 @@ async fn a_secret_reaches_the_jobs_of_its_module_and_stands_nowhere_else() {
 
     let granted = cluster.jobraft(&["secret", "grant", "API_KEY", "--module", "other"]).await.ok();
     assert_eq!(granted, "secret API_KEY is given to other\n");
+    let elsewhere = ["secret", "grant", "API_KEY", "--module", "shows", "--queue", "elsewhere/*"];
+    let granted = cluster.jobraft(&elsewhere).await.ok();
+    assert_eq!(granted, "secret API_KEY is given to shows in elsewhere/*\n");
     cluster.start_worker("worker", &["--queue", "q"]).await;
     assert_eq!(enqueue(&cluster, "shows").await, (true, String::new()));
     cluster.jobraft(&["secret", "delete", "API_KEY"]).await.ok();
@@ -119,8 +122,10 @@ fn custom_section(name: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_no_job_shows_is_in_no_file_and_changes_keys_while_the_cluster_runs() {
     let mut cluster = TestCluster::prepare(1);
+    let mut names = Vec::new();
     for key in ["old.key", "new.key"] {
-        jobraft(cluster.directory(), &["storage", "keygen", "--out", key]).await.ok();
+        let made = jobraft(cluster.directory(), &["storage", "keygen", "--out", key]).await.ok();
+        names.push(made.split("key ").nth(1).unwrap().split(' ').next().unwrap().to_owned());
     }
     configure(&cluster, 1, "old.key");
     cluster.start_node(1);
@@ -137,13 +142,16 @@ async fn a_secret_that_no_job_shows_is_in_no_file_and_changes_keys_while_the_clu
     cluster.jobraft(&["job", "list"]).await.ok();
     assert_eq!(leaks(cluster.directory()), [""; 0]);
 
-    // The new key first, the former one below it; then everything is under the new one.
-    let keys = ["new.key", "old.key"].map(|key| fs::read_to_string(cluster.path(key)).unwrap()).concat();
-    fs::write(cluster.path("old.key"), keys).unwrap();
-    assert!(cluster.terminate_node(1).success());
-    cluster.start_node(1);
-    cluster.leader().await;
-    cluster.jobraft(&["secret", "reseal"]).await.ok();
+    // The new key below the former one, then above it; then everything is under the new one.
+    let keys = ["old.key", "new.key"].map(|key| fs::read_to_string(cluster.path(key)).unwrap());
+    for (order, first) in [([0, 1], 0), ([1, 0], 1)] {
+        fs::write(cluster.path("old.key"), order.map(|at| keys[at].as_str()).concat()).unwrap();
+        assert!(cluster.terminate_node(1).success());
+        cluster.start_node(1);
+        cluster.leader().await;
+        let resealed = cluster.jobraft(&["secret", "reseal"]).await.ok();
+        assert_eq!(resealed, format!("all secrets are sealed under key {}\n", names[first]));
+    }
     assert!(cluster.terminate_node(1).success());
     configure(&cluster, 1, "new.key");
     cluster.start_node(1);

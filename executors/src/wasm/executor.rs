@@ -4,7 +4,6 @@ use super::config::{CONCURRENCY_MAX, MEMORY_BYTES_MAX, STACK_BYTES_MAX, TABLE_EL
 use super::config::{ChildCommand, WasmConfig};
 use super::in_process::InProcess;
 use super::isolated::Isolated;
-use super::secrets;
 use super::watch::Watch;
 use jobraft_protocol::{Completion, Failure, FailureKind, LeasedJob, Task};
 use jobraft_sdk::{Executor, ExecutorFuture, JobContext, ModuleSource};
@@ -112,10 +111,9 @@ impl WasmExecutor {
             return Err(Failure::of_kind(FailureKind::UnknownTask, false, "this executor runs modules only"));
         };
         let watch = Watch::new(context.clone());
-        let secrets = secrets::of(&context, &watch).await?;
         match &self.0 {
-            Place::Here(here) => here.attempt(digest, job, secrets, watch).await,
-            Place::Apart(apart) => apart.attempt(digest, job, &secrets, watch).await,
+            Place::Here(here) => here.attempt(digest, job, &context, watch).await,
+            Place::Apart(apart) => apart.attempt(digest, job, &context, watch).await,
         }
     }
 }

@@ -9,10 +9,10 @@ use super::engine;
 use super::guests::Guests;
 use super::loader::Loader;
 use super::modules::Modules;
-use super::secrets::Secrets;
+use super::secrets;
 use super::watch::Watch;
 use jobraft_protocol::{Completion, Digest, Failure, LeasedJob};
-use jobraft_sdk::ModuleSource;
+use jobraft_sdk::{JobContext, ModuleSource};
 use std::sync::Arc;
 
 /// The modules that are ready here, and where they run.
@@ -39,7 +39,7 @@ impl InProcess {
         &self,
         digest: Digest,
         job: &LeasedJob,
-        secrets: Secrets,
+        context: &JobContext,
         watch: Watch,
     ) -> Result<Completion, Failure> {
         let (module, slot) = watch
@@ -48,6 +48,7 @@ impl InProcess {
                 Ok::<_, Failure>((module, self.guests.slot().await))
             })
             .await??;
+        let secrets = secrets::of(context, &watch).await?;
         let watch = watch.start(job.run_timeout_ms);
         self.guests.run(module, job.payload.clone(), job.enqueued_at, secrets, watch, slot).await
     }

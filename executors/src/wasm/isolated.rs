@@ -9,11 +9,11 @@ use super::engine;
 use super::host::Host;
 use super::hosts::Hosts;
 use super::masking::Masking;
-use super::secrets::Secrets;
+use super::secrets;
 use super::watch::Watch;
 use super::wire::Settings;
 use jobraft_protocol::{Completion, Digest, Failure, LeasedJob};
-use jobraft_sdk::ModuleSource;
+use jobraft_sdk::{JobContext, ModuleSource};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -59,19 +59,7 @@ impl Isolated {
         &self,
         digest: Digest,
         job: &LeasedJob,
-        secrets: &Secrets,
-        watch: Watch,
-    ) -> Result<Completion, Failure> {
-        let outcome = self.outcome(digest, job, secrets, watch).await;
-        Masking::of(secrets).outcome(outcome, self.log_bytes_max)
-    }
-
-    /// How it ended, as it was told.
-    async fn outcome(
-        &self,
-        digest: Digest,
-        job: &LeasedJob,
-        secrets: &Secrets,
+        context: &JobContext,
         watch: Watch,
     ) -> Result<Completion, Failure> {
         let mut failure = Failure::retryable("the process that runs modules dropped this one before its turn");
@@ -83,9 +71,10 @@ impl Isolated {
                     continue;
                 }
             };
-            let Some(attempt) = host.begin(job, digest, secrets, slot) else { continue };
+            let secrets = secrets::of(context, &watch).await?;
+            let Some(attempt) = host.begin(job, digest, &secrets, slot) else { continue };
             match attempt.finish(&watch.clone().start(job.run_timeout_ms)).await {
-                Some(outcome) => return outcome,
+                Some(outcome) => return Masking::of(&secrets).outcome(outcome, self.log_bytes_max),
                 None => host.forget(digest),
             }
         }

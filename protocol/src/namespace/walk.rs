@@ -6,8 +6,8 @@ use super::{Namespace, NotLocal, SEPARATOR};
 use crate::{
     Completion, EnqueueOutcome, Error, JobAction, JobFilter, JobSummary, JobTemplate, JobView, LeasedJob,
     ModuleManifest, ModuleName, ModuleRef, NamespaceView, NewBatch, NewJob, NewToken, Push, Request, Response,
-    Schedule, ScheduleTick, ScheduleView, SecretChange, SecretView, ServerFrame, Setting, TokenChange, TokenView,
-    Unique, WorkerInfo, WorkerView,
+    Schedule, ScheduleTick, ScheduleView, SecretChange, SecretGrant, SecretView, ServerFrame, Setting, TokenChange,
+    TokenView, Unique, WorkerInfo, WorkerView,
 };
 use std::sync::Arc;
 
@@ -111,13 +111,13 @@ fn request(request: &mut Request, visit: &mut Visit<'_>) {
             after.iter_mut().for_each(|name| visit(&mut name.0));
         }
         Request::ChangeSecret { change } => match change {
-            SecretChange::Put { name, value: _, modules } => {
+            SecretChange::Put { name, value: _, grant } => {
                 visit(&mut name.0);
-                modules.iter_mut().flatten().for_each(|module| module_ref(module, visit));
+                grant.iter_mut().for_each(|grant| secret_grant(grant, visit));
             }
-            SecretChange::Grant { name, modules } => {
+            SecretChange::Grant { name, grant } => {
                 visit(&mut name.0);
-                modules.iter_mut().for_each(|module| module_ref(module, visit));
+                secret_grant(grant, visit);
             }
             SecretChange::Reseal => {}
             SecretChange::Delete { name } => visit(&mut name.0),
@@ -157,6 +157,11 @@ fn module_ref(module: &mut ModuleRef, visit: &mut Visit<'_>) {
         ModuleRef::Name(name) => visit(&mut name.0),
         ModuleRef::Digest(_) => {}
     }
+}
+
+/// The queues are told by local names, as in the grants of tokens.
+fn secret_grant(SecretGrant { modules, queues: _ }: &mut SecretGrant, visit: &mut Visit<'_>) {
+    modules.iter_mut().for_each(|module| module_ref(module, visit));
 }
 
 fn new_job(job: &mut NewJob, visit: &mut Visit<'_>) {
@@ -289,9 +294,9 @@ fn response(response: &mut Response, namespace: &Namespace) {
             leave(&mut name.0);
             namespace.leave_text(created_by);
         }),
-        Response::Secrets(views) => views.iter_mut().for_each(|SecretView { name, modules, changed_by, .. }| {
+        Response::Secrets(views) => views.iter_mut().for_each(|SecretView { name, grant, changed_by, .. }| {
             leave(&mut name.0);
-            modules.iter_mut().for_each(|module| module_ref(module, leave));
+            secret_grant(grant, leave);
             namespace.leave_text(changed_by);
         }),
         Response::JobSecrets(secrets) => secrets.iter_mut().for_each(|(name, _)| leave(&mut name.0)),
@@ -299,6 +304,7 @@ fn response(response: &mut Response, namespace: &Namespace) {
             views.iter_mut().for_each(|NamespaceView { created_by, .. }| namespace.leave_text(created_by));
         }
         Response::Done
+        | Response::Resealed(_)
         | Response::Batch(_)
         | Response::Batches(_)
         | Response::Groups(_)

@@ -308,6 +308,7 @@ fn of_the_cluster(draw: &mut Draw) -> Vec<Response> {
         Response::Tokens(draw.some(token)),
         Response::Namespaces(draw.some(namespace)),
         Response::Secrets(draw.some(secret)),
+        Response::Resealed(draw.text()),
         Response::JobSecrets(draw.some(|draw| (draw.variable(), "hush".parse().expect("a value")))),
         Response::Cluster(cluster),
         Response::Leader(draw.node()),
@@ -337,7 +338,7 @@ fn namespace(draw: &mut Draw) -> NamespaceView {
 fn secret(draw: &mut Draw) -> SecretView {
     SecretView {
         name: draw.variable(),
-        modules: draw.some(crate::requests::module),
+        grant: crate::requests::secret_grant(draw),
         version: draw.number(),
         created_at: draw.time(),
         changed_at: draw.time(),

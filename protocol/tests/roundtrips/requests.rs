@@ -4,7 +4,7 @@ use crate::draw::Draw;
 use jobraft_protocol::{
     ClientHello, Completion, Consistency, Failure, FailureKind, GroupSetting, JobAction, JobFilter, ModuleRef,
     NamespaceChange, NamespaceSetting, NewBatch, NewToken, QueueMode, QueueSetting, Request, Retention, SecretChange,
-    Setting, StateWrite, StreamOpen, TokenChange, TokenSecret, WorkerOrder,
+    SecretGrant, Setting, StateWrite, StreamOpen, TokenChange, TokenSecret, WorkerOrder,
 };
 
 fn consistency(draw: &mut Draw) -> Consistency {
@@ -229,14 +229,18 @@ fn ruling(draw: &mut Draw) -> NamespaceChange {
     }
 }
 
+pub(crate) fn secret_grant(draw: &mut Draw) -> SecretGrant {
+    SecretGrant { modules: draw.some(module), queues: draw.some(|draw| draw.name()) }
+}
+
 fn secret(draw: &mut Draw) -> SecretChange {
     let name = draw.variable();
     match draw.below(4) {
         0 => {
             let value = format!("v{}", draw.number()).parse().expect("a value");
-            SecretChange::Put { name, value, modules: draw.maybe(|draw| draw.some(module)) }
+            SecretChange::Put { name, value, grant: draw.maybe(secret_grant) }
         }
-        1 => SecretChange::Grant { name, modules: draw.some(module) },
+        1 => SecretChange::Grant { name, grant: secret_grant(draw) },
         2 => SecretChange::Reseal,
         _ => SecretChange::Delete { name },
     }

@@ -209,7 +209,15 @@ impl Core {
         manifest: &ModuleManifest,
         name: Option<&ModuleName>,
         namespace: &Namespace,
+        only_own: bool,
     ) -> Result<Outcome, Error> {
+        if let Some(name) = name
+            && only_own
+            && self.catalog.name_owner(name).is_some_and(|owner| *owner != manifest.owner)
+        {
+            let text = format!("{} may not move {name}: it is the name of somebody else's module", manifest.owner);
+            return Err(Error::new(ErrorCode::Forbidden, text));
+        }
         if manifest.size > limits::MODULE_BYTES_MAX {
             let text = format!("the module has {} bytes, the limit is {}", manifest.size, limits::MODULE_BYTES_MAX);
             return Err(Error::new(ErrorCode::TooLarge, text));
@@ -244,11 +252,16 @@ impl Core {
         }
         catalog.sign(namespace, manifest);
         if let Some(name) = name {
-            let mut record = match catalog.names.get(name) {
-                Some(record) => record.clone(),
-                None => NameRecord { digest: manifest.digest, owner: manifest.owner.clone(), former: Vec::new() },
-            };
-            if record.digest != manifest.digest {
+            let former = catalog.names.get(name).cloned();
+            let moves = former.as_ref().is_some_and(|record| record.digest != manifest.digest);
+            let mut record = former.unwrap_or_else(|| NameRecord {
+                digest: manifest.digest,
+                owner: manifest.owner.clone(),
+                former: Vec::new(),
+            });
+            if moves {
+                // Each stands there once, with the last time: who moves a name to and fro pushes nothing else out.
+                record.former.retain(|(digest, _)| *digest != record.digest && *digest != manifest.digest);
                 if record.former.len() >= limits::FORMER_MODULES_MAX {
                     record.former.remove(0);
                 }
@@ -257,7 +270,9 @@ impl Core {
             }
             catalog.point(name.clone(), record);
             catalog.dirty_names.insert(name.clone());
-            self.regrant();
+            if moves {
+                self.regrant();
+            }
         }
         Ok(Outcome::Done)
     }

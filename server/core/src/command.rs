@@ -4,8 +4,8 @@ use bytes::Bytes;
 use jobraft_protocol::{
     BackoffCurve, BatchId, BatchView, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
     JobAction, JobId, JobState, LeaseRef, LeasedJob, LogTime, ModuleManifest, ModuleName, ModuleRef, Namespace,
-    NamespaceChange, NewBatch, NewJob, Progress, QueueName, ScheduleName, SecretName, Setting, Start, Task,
-    TokenChange, TokenName, UniqueKey, WorkerId, WorkerInfo, WorkerOrder, limits,
+    NamespaceChange, NewBatch, NewJob, Progress, QueueName, ScheduleName, SecretGrant, SecretName, Setting, Start,
+    Task, TokenChange, TokenName, UniqueKey, WorkerId, WorkerInfo, WorkerOrder, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -194,6 +194,9 @@ pub enum Command {
         /// In which it is known by that.
         #[serde(default, skip_serializing_if = "Namespace::is_default")]
         namespace: Namespace,
+        /// Refuses a name that somebody else gave first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only_own: bool,
     },
     /// Makes, changes or removes a secret. Answers [`Outcome::Done`].
     ChangeSecret {
@@ -221,24 +224,24 @@ pub enum SecretCommand {
         name: SecretName,
         /// Its value, as only nodes that have the key can read it.
         sealed: Bytes,
-        /// What it is granted to, if that changes.
+        /// To whose jobs it is given, if that changes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        modules: Option<Vec<ModuleRef>>,
+        grant: Option<SecretGrant>,
     },
-    /// Grants one to other modules.
+    /// Gives one to other jobs.
     Grant {
         /// Which.
         name: SecretName,
-        /// What it is granted to.
-        modules: Vec<ModuleRef>,
+        /// To whose.
+        grant: SecretGrant,
     },
-    /// Puts the same value under another key, if it is still of this version.
+    /// Puts the same value under another key, unless it has another one by now.
     Reseal {
         /// Which.
         name: SecretName,
-        /// Of the value that was sealed anew.
-        version: u64,
-        /// That value.
+        /// As it was sealed when it was opened.
+        former: Bytes,
+        /// As it is sealed now.
         sealed: Bytes,
     },
     /// Removes one.
@@ -349,7 +352,7 @@ impl Command {
                     2 * ENVELOPE_BYTES + texts + patterns.sum::<usize>()
                 }
                 Self::TokensUsed { tokens } => tokens.iter().map(|name| FIELD_BYTES + name.as_str().len()).sum(),
-                Self::PutModule { manifest, name, namespace } => {
+                Self::PutModule { manifest, name, namespace, only_own: _ } => {
                     let imports = manifest.imports.iter().map(|import| FIELD_BYTES + import.len()).sum::<usize>();
                     let names = manifest.names.iter().chain(name).map(|name| FIELD_BYTES + name.as_str().len());
                     let signatures = manifest.signatures.len() * SIGNATURE_BYTES;
@@ -357,20 +360,21 @@ impl Command {
                     ENVELOPE_BYTES + texts + imports + names.sum::<usize>() + signatures
                 }
                 Self::ChangeSecret { change, by } => {
-                    let (sealed, modules) = match change {
-                        SecretCommand::Put { sealed, modules, .. } => {
-                            (sealed.len(), modules.as_deref().unwrap_or_default())
-                        }
-                        SecretCommand::Grant { modules, .. } => (0, modules.as_slice()),
-                        SecretCommand::Reseal { sealed, .. } => (sealed.len(), &[][..]),
-                        SecretCommand::Delete { .. } => (0, &[][..]),
+                    let (sealed, grant) = match change {
+                        SecretCommand::Put { sealed, grant, .. } => (sealed.len(), grant.as_ref()),
+                        SecretCommand::Grant { grant, .. } => (0, Some(grant)),
+                        SecretCommand::Reseal { former, sealed, .. } => (former.len() + sealed.len(), None),
+                        SecretCommand::Delete { .. } => (0, None),
                     };
+                    let (modules, queues) =
+                        grant.map_or((&[][..], &[][..]), |grant| (&grant.modules[..], &grant.queues[..]));
+                    let queues = queues.iter().map(|pattern| FIELD_BYTES + pattern.as_str().len()).sum::<usize>();
                     let modules = modules.iter().map(|module| match module {
                         ModuleRef::Name(name) => FIELD_BYTES + name.as_str().len(),
                         ModuleRef::Digest(_) => 2 * FIELD_BYTES,
                     });
                     let texts = change.name().as_str().len() + by.len();
-                    2 * ENVELOPE_BYTES + texts + sealed + modules.sum::<usize>()
+                    2 * ENVELOPE_BYTES + texts + sealed + modules.sum::<usize>() + queues
                 }
                 Self::ChangeNamespace { change, by } => {
                     let quota = match change {
@@ -816,7 +820,10 @@ mod tests {
                 change: SecretCommand::Put {
                     name: name(64),
                     sealed: vec![0xff; 20_000].into(),
-                    modules: Some(vec![ModuleRef::Name(name(128)), ModuleRef::Digest(Digest([0xff; 32]))]),
+                    grant: Some(SecretGrant {
+                        modules: vec![ModuleRef::Name(name(128)), ModuleRef::Digest(Digest([0xff; 32]))],
+                        queues: vec![name(128); 8],
+                    }),
                 },
                 by: "x".repeat(103),
             },

@@ -136,7 +136,9 @@ impl Core {
             Command::Configure { settings } => self.configure(settings),
             Command::ChangeToken { change, by } => self.change_token(change, by),
             Command::TokensUsed { tokens } => Ok(self.tokens_used(tokens)),
-            Command::PutModule { manifest, name, namespace } => self.put_module(manifest, name.as_ref(), namespace),
+            Command::PutModule { manifest, name, namespace, only_own } => {
+                self.put_module(manifest, name.as_ref(), namespace, *only_own)
+            }
             Command::ChangeSecret { change, by } => self.change_secret(change, by),
             Command::ChangeNamespace { change, by } => self.change_namespace(change, by),
         }

@@ -1,7 +1,8 @@
 //! Secrets for jobs: sealed by nodes under a key that is not here, and granted to modules.
 //!
 //! What a secret is, is never known here. To which jobs it is given follows from what it is granted to, and from what a
-//! module's name points to: a job is given what is granted to a name that points to its module, or did when it was enqueued.
+//! module's name points to: a job is given what is granted to a name that points to its module, or still did when it was
+//! enqueued.
 
 use crate::admission::invalid;
 use crate::namespaces::Taken;
@@ -9,7 +10,7 @@ use crate::record::{SecretRecord, encode};
 use crate::{Core, Outcome, Row, SecretCommand, Table};
 use bytes::Bytes;
 use jobraft_protocol::{
-    Digest, Error, ErrorCode, JobId, LogTime, ModuleRef, Namespace, SecretName, SecretView, Task, limits,
+    Digest, Error, ErrorCode, JobId, LogTime, ModuleRef, Namespace, SecretGrant, SecretName, SecretView, Task, limits,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,17 +19,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) struct Secrets {
     by_name: BTreeMap<SecretName, SecretRecord>,
     /// What jobs of which module are given. Follows from the secrets and the names of modules.
-    given: HashMap<Digest, Vec<Given>>,
+    given: HashMap<Digest, Given>,
     dirty: BTreeSet<SecretName>,
 }
 
-/// That jobs of a module are given a secret.
-#[derive(Clone, Debug)]
-struct Given {
-    secret: SecretName,
-    /// Only those that were enqueued until then.
-    until: Option<LogTime>,
-}
+/// Which secrets jobs of a module are given; some only if they were enqueued until then.
+type Given = BTreeMap<SecretName, Option<LogTime>>;
 
 impl Secrets {
     pub(crate) const fn records(&self) -> &BTreeMap<SecretName, SecretRecord> {
@@ -61,10 +57,10 @@ impl Core {
     /// Makes, changes or removes a secret on behalf of `by`.
     pub(crate) fn change_secret(&mut self, change: &SecretCommand, by: &str) -> Result<Outcome, Error> {
         match change {
-            SecretCommand::Put { name, sealed, modules } => {
+            SecretCommand::Put { name, sealed, grant } => {
                 self.check_quota(name.as_str(), Taken::default())?;
-                if let Some(modules) = modules {
-                    self.check_granted(name, modules)?;
+                if let Some(grant) = grant {
+                    self.check_granted(name, grant)?;
                 }
                 let former = self.secrets.by_name.get(name).map(|record| record.view.clone());
                 if former.is_none() && self.secrets.by_name.len() >= limits::SECRETS_MAX {
@@ -73,7 +69,7 @@ impl Core {
                 }
                 let view = SecretView {
                     name: name.clone(),
-                    modules: modules.clone().or(former.as_ref().map(|view| view.modules.clone())).unwrap_or_default(),
+                    grant: grant.clone().or(former.as_ref().map(|view| view.grant.clone())).unwrap_or_default(),
                     version: former.as_ref().map_or(0, |view| view.version) + 1,
                     created_at: former.map_or(self.now, |view| view.created_at),
                     changed_at: self.now,
@@ -81,18 +77,21 @@ impl Core {
                 };
                 self.secrets.by_name.insert(name.clone(), SecretRecord { view, sealed: sealed.clone() });
             }
-            SecretCommand::Grant { name, modules } => {
-                self.check_granted(name, modules)?;
+            SecretCommand::Grant { name, grant } => {
+                self.check_granted(name, grant)?;
                 let now = self.now;
                 let record = self.secrets.by_name.get_mut(name).ok_or_else(|| no_secret(name))?;
                 let view = &mut record.view;
-                (view.modules, view.changed_at, view.changed_by) = (modules.clone(), now, by.to_owned());
+                (view.grant, view.changed_at, view.changed_by) = (grant.clone(), now, by.to_owned());
             }
-            SecretCommand::Reseal { name, version, sealed } => match self.secrets.by_name.get_mut(name) {
-                Some(record) if record.view.version == *version => record.sealed = sealed.clone(),
-                // It is another one by now, sealed as it should be.
-                _ => return Ok(Outcome::Done),
-            },
+            SecretCommand::Reseal { name, former, sealed } => {
+                // If it is another one by now, it is sealed as it should be.
+                if let Some(record) = self.secrets.by_name.get_mut(name).filter(|record| record.sealed == *former) {
+                    record.sealed = sealed.clone();
+                    self.secrets.dirty.insert(name.clone());
+                }
+                return Ok(Outcome::Done);
+            }
             SecretCommand::Delete { name } => {
                 self.secrets.by_name.remove(name).ok_or_else(|| no_secret(name))?;
             }
@@ -104,11 +103,15 @@ impl Core {
 
     /// Refuses modules that a secret cannot be granted to: above all a name that is free, for whoever takes it would be given
     /// the secret.
-    fn check_granted(&self, name: &SecretName, modules: &[ModuleRef]) -> Result<(), Error> {
-        if modules.len() > limits::SECRET_MODULES_MAX {
-            let text =
-                format!("{} modules, a secret is granted to at most {}", modules.len(), limits::SECRET_MODULES_MAX);
-            return Err(Error::new(ErrorCode::TooMany, text));
+    fn check_granted(&self, name: &SecretName, SecretGrant { modules, queues }: &SecretGrant) -> Result<(), Error> {
+        for (what, count, max) in [
+            ("modules", modules.len(), limits::SECRET_MODULES_MAX),
+            ("queues", queues.len(), limits::SECRET_QUEUES_MAX),
+        ] {
+            if count > max {
+                let text = format!("{count} {what}, a secret is granted to at most {max}");
+                return Err(Error::new(ErrorCode::TooMany, text));
+            }
         }
         let namespace = Namespace::of(name.as_str());
         for module in modules {
@@ -127,12 +130,13 @@ impl Core {
 
     /// Works out which jobs are given what. To be called when secrets or names of modules have changed.
     pub(crate) fn regrant(&mut self) {
-        let mut given: HashMap<Digest, Vec<Given>> = HashMap::new();
+        let mut given: HashMap<Digest, Given> = HashMap::new();
         for (secret, record) in &self.secrets.by_name {
             let mut give = |digest: Digest, until: Option<LogTime>| {
-                given.entry(digest).or_default().push(Given { secret: secret.clone(), until });
+                let widest = given.entry(digest).or_default().entry(secret.clone()).or_insert(until);
+                *widest = widest.zip(until).map(|(one, other)| one.max(other));
             };
-            for module in &record.view.modules {
+            for module in &record.view.grant.modules {
                 match module {
                     ModuleRef::Digest(digest) => give(*digest, None),
                     ModuleRef::Name(name) => {
@@ -160,20 +164,21 @@ impl Core {
             Task::Module(digest) => Some((job, self.secrets.given.get(digest)?)),
             Task::Handler(_) => None,
         });
-        job.into_iter().flat_map(|(job, given)| {
-            let namespace = Namespace::name_of(self.index.queues.get(job.queue).stats.queue.as_str());
-            let is_given = move |given: &&Given| {
-                Namespace::name_of(given.secret.as_str()) == namespace
-                    && given.until.is_none_or(|until| job.enqueued_at <= until)
+        job.into_iter().flat_map(move |(job, given)| {
+            let (namespace, queue) = Namespace::split(self.index.queues.get(job.queue).stats.queue.as_str());
+            let is_given = move |(secret, until): &(&SecretName, &Option<LogTime>)| {
+                Namespace::name_of(secret.as_str()) == namespace
+                    && until.is_none_or(|until| job.enqueued_at <= until)
+                    && self.secrets.by_name.get(*secret).is_some_and(|record| record.view.grant.covers(queue))
             };
-            given.iter().filter(is_given).map(|given| &given.secret)
+            given.iter().filter(is_given).map(|(secret, _)| secret)
         })
     }
 
     /// A secret, sealed.
     #[must_use]
-    pub fn sealed_secret(&self, name: &SecretName) -> Option<(&SecretView, &Bytes)> {
-        self.secrets.by_name.get(name).map(|record| (&record.view, &record.sealed))
+    pub fn sealed_secret(&self, name: &SecretName) -> Option<&Bytes> {
+        self.secrets.by_name.get(name).map(|record| &record.sealed)
     }
 
     /// All secrets, by name.

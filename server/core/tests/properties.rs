@@ -10,7 +10,7 @@ use jobraft_protocol::{
     After, BatchId, CatchUp, Completion, Digest, EnqueueOutcome, ErrorCode, Failure, FencingToken, GroupSetting,
     JobAction, JobId, JobState, JobTemplate, LeaseRef, LogTime, ModuleManifest, ModuleName, ModuleRef, Namespace,
     NamespaceChange, NamespaceSetting, NewBatch, NewJob, OnFailure, Overlap, QueueName, QueueSetting, Rate, Schedule,
-    Setting, Start, Task, WorkerId, WorkerInfo,
+    SecretGrant, Setting, Start, Task, WorkerId, WorkerInfo,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -382,11 +382,12 @@ fn of_a_tenant(job: JobId) -> Vec<Command> {
         signatures: Vec::new(),
     };
     let other = ModuleManifest { digest: Digest([8; 32]), ..manifest.clone() };
-    let put = |manifest| Command::PutModule { manifest, name: Some(name.clone()), namespace: acme.clone() };
+    let put =
+        |manifest| Command::PutModule { manifest, name: Some(name.clone()), namespace: acme.clone(), only_own: true };
     let secret = SecretCommand::Put {
         name: acme.full("S").parse().unwrap(),
         sealed: vec![0xff; 9].into(),
-        modules: Some(vec![ModuleRef::Name(name.clone())]),
+        grant: Some(SecretGrant::to(vec![ModuleRef::Name(name.clone())])),
     };
     let queue = acme.full("q").parse().unwrap();
     vec![

@@ -15,7 +15,8 @@ use crate::transport::{
     Accepted, Endpoint, LocalPeer, PeerConnection, PeerGate, PeerHello, PeerStream, PeerWelcome, Peers, Protocol,
     TransportError,
 };
-use jobraft_protocol::{Error, ErrorCode, NodeId};
+use jobraft_core::Core;
+use jobraft_protocol::{Error, ErrorCode, NodeId, SecretName};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -117,9 +118,10 @@ impl Node {
             observer: observer(dispatcher.clone(), store.clone(), token_changed),
         })
         .await?;
-        if !secrets.seals() && consensus.read(|core| core.secrets().next().is_some()) {
+        if let Some(name) = consensus.read(|core| unreadable(core, &secrets)) {
             tracing::warn!(
-                "this node has no key for the secrets of jobs: while it leads, jobs that are given some fail"
+                %name,
+                "this node lacks the key of a secret: while it leads, jobs that are given it fail; see [secrets] key_file"
             );
         }
         let modules = ModuleExchange::new(store, consensus.clone(), Arc::clone(&peers), config.node_id);
@@ -236,6 +238,13 @@ pub fn reseal(config: &NodeConfig, progress: impl FnMut(Resealed)) -> Result<Res
     // What was interrupted on its way from node to node is no use to anybody, and may not be sealed.
     consensus::clear_unfinished(&directory);
     Ok(storage::reseal(&directory, &seal, progress)?)
+}
+
+/// One of the secrets of jobs that cannot be opened here.
+fn unreadable(core: &Core, secrets: &Seal) -> Option<SecretName> {
+    let is_sealed_otherwise =
+        |name: &&SecretName| core.sealed_secret(name).is_some_and(|sealed| secrets.check(sealed).is_err());
+    core.secrets().map(|view| &view.name).find(is_sealed_otherwise).cloned()
 }
 
 fn seal(key_file: Option<&Path>) -> Result<Arc<Seal>, KeyFileError> {

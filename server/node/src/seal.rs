@@ -123,14 +123,20 @@ impl Seal {
         Ok(Arc::new(Self { writing, keys, derived: Mutex::default() }))
     }
 
-    /// A new key, as a line of a key file.
+    /// A new key, as a line of a key file: behind it, what it is known by.
     ///
     /// # Errors
     /// [`KeyFileError::Random`].
     pub fn new_key() -> Result<String, KeyFileError> {
         let mut key = [0; KEY_BYTES];
         SystemRandom::new().fill(&mut key).map_err(|_| KeyFileError::Random)?;
-        Ok(Hex(&key).to_string())
+        Ok(format!("{} # {}", Hex(&key), Hex(&id_of(&key))))
+    }
+
+    /// What the key is known by under which it seals.
+    #[must_use]
+    pub fn key_id(&self) -> Option<String> {
+        self.writing.as_ref().map(|writing| Hex(&writing.id).to_string())
     }
 
     /// A body as it is to be written at `place`.
@@ -176,7 +182,7 @@ impl Seal {
         }
     }
 
-    /// Whether it seals, or has no key at all.
+    /// Whether it seals; if not, it has no key at all.
     pub(crate) const fn seals(&self) -> bool {
         self.writing.is_some()
     }
@@ -258,7 +264,7 @@ pub(crate) mod tests {
         path
     }
 
-    fn seal_of(keys: &[u8]) -> Arc<Seal> {
+    pub(crate) fn seal_of(keys: &[u8]) -> Arc<Seal> {
         let directory = tempfile::tempdir().unwrap();
         Seal::load(&key_file(directory.path(), keys)).unwrap()
     }

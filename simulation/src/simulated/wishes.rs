@@ -8,7 +8,7 @@ use jobraft_core::command::{Command, SecretCommand, Target};
 use jobraft_protocol::{
     After, BatchId, Completion, Failure, FailureKind, GroupKey, JobAction, JobId, JobTemplate, LogTime, Namespace,
     NamespaceChange, NamespaceSetting, NewBatch, NewJob, QueueMode, QueueName, QueueSetting, Rate, Schedule,
-    ScheduleName, SecretName, Setting, Start, Task, TaskName, Unique, UniqueKey, WorkerInfo,
+    ScheduleName, SecretGrant, SecretName, Setting, Start, Task, TaskName, Unique, UniqueKey, WorkerInfo,
 };
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
@@ -34,8 +34,8 @@ pub(super) fn draw(known: &Known, time: LogTime, random: &mut SmallRng) -> Optio
 /// Draws what helps to get done what there is.
 pub(super) fn wind_up(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command> {
     // Again and again: what was asked for before may yet set another limit.
-    if random.random_ratio(1, 16) {
-        return Some(open_all());
+    if random.random_ratio(1, 8) {
+        return Some(open(&queue(random)));
     }
     if known.workers.is_empty() {
         return Some(register(known));
@@ -43,18 +43,15 @@ pub(super) fn wind_up(known: &Known, time: LogTime, random: &mut SmallRng) -> Op
     if random.random() { lease(known, random) } else { complete(known, time, false, random) }
 }
 
-/// Lifts every limit.
-fn open_all() -> Command {
-    let each = queues().into_iter().flat_map(|queue| {
-        [
-            QueueSetting::Mode(QueueMode::Open),
-            QueueSetting::Concurrency(None),
-            QueueSetting::GroupConcurrency(None),
-            QueueSetting::Rate(None),
-        ]
-        .map(|setting| Setting::Queue(queue.clone(), setting))
-    });
-    Command::Configure { settings: each.collect() }
+/// Lifts every limit of a queue. Of one alone: where its namespace is no more, this is refused.
+fn open(queue: &QueueName) -> Command {
+    let each = [
+        QueueSetting::Mode(QueueMode::Open),
+        QueueSetting::Concurrency(None),
+        QueueSetting::GroupConcurrency(None),
+        QueueSetting::Rate(None),
+    ];
+    Command::Configure { settings: each.map(|setting| Setting::Queue(queue.clone(), setting)).into() }
 }
 
 fn work(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command> {
@@ -131,7 +128,7 @@ fn configure(random: &mut SmallRng) -> Option<Command> {
         }
         5 => Setting::Queue(queue, QueueSetting::Mode(QueueMode::Paused)),
         6 => Setting::Queue(queue, QueueSetting::GroupConcurrency(Some(random.random_range(1..3)))),
-        _ => return Some(open_all()),
+        _ => return Some(open(&queue)),
     };
     Some(Command::Configure { settings: vec![setting] })
 }
@@ -160,8 +157,8 @@ fn keep(random: &mut SmallRng) -> Command {
     let name = SecretName::new(&name).expect("a name");
     let change = match random.random_range(0..3) {
         0 => SecretCommand::Delete { name },
-        1 => SecretCommand::Grant { name, modules: Vec::new() },
-        _ => SecretCommand::Put { name, sealed: vec![random.random(); 40].into(), modules: None },
+        1 => SecretCommand::Grant { name, grant: SecretGrant::default() },
+        _ => SecretCommand::Put { name, sealed: vec![random.random(); 40].into(), grant: None },
     };
     Command::ChangeSecret { change, by: "operator".to_owned() }
 }

@@ -6,7 +6,7 @@ use crate::history::{Ask, Call, Outcome, Seen};
 use jobraft_protocol::{
     ClientRole, Consistency, Digest, ErrorCode, Grant, JobAction, JobFilter, JobId, JobState, JobTemplate, ModuleRef,
     Namespace, NamespaceChange, NamespaceSetting, NewToken, QueueMode, QueueSetting, Request, Response, Schedule,
-    ScheduleName, SecretChange, SecretName, Setting, StateKey, TokenChange, TokenName, WorkerOrder,
+    ScheduleName, SecretChange, SecretGrant, SecretName, Setting, StateKey, TokenChange, TokenName, WorkerOrder,
 };
 use rand::RngExt as _;
 
@@ -87,8 +87,11 @@ async fn namespaces(seat: &mut Seat) {
 async fn secrets(seat: &mut Seat) {
     let name: SecretName = format!("SECRET_{}", seat.rng.random_range(0..3)).parse().expect("it is a name");
     let value = "hush".parse().expect("it is a value");
-    seat.ask(Request::ChangeSecret { change: SecretChange::Put { name: name.clone(), value, modules: None } }).await;
-    seat.ask(Request::ChangeSecret { change: SecretChange::Grant { name: name.clone(), modules: vec![] } }).await;
+    seat.ask(Request::ChangeSecret { change: SecretChange::Put { name: name.clone(), value, grant: None } }).await;
+    seat.ask(Request::ChangeSecret {
+        change: SecretChange::Grant { name: name.clone(), grant: SecretGrant::default() },
+    })
+    .await;
     seat.ask(Request::ListSecrets { consistency: Consistency::Stale }).await;
     if seat.chance(50) {
         seat.ask(Request::ChangeSecret { change: SecretChange::Delete { name } }).await;

@@ -188,15 +188,12 @@ async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline
                     return;
                 }
                 // There is no room for what it enqueues, yet. Not for ever: it may be this worker that has to make some.
-                _ if matches!(outcome, Outcome::Completed(_)) && ended.elapsed() < FULL_PATIENCE => {
-                    match full_pause(&error, Instant::now() + left) {
+                // If it is refused otherwise, that fails the attempt, rather than let it expire.
+                _ if matches!(outcome, Outcome::Completed(_)) => {
+                    match full_pause(&error, (Instant::now() + left).min(ended + FULL_PATIENCE)) {
                         Some(pause) => tokio::time::sleep(pause).await,
                         None => outcome = refused(FailureKind::Error, true, &error),
                     }
-                }
-                // The completion itself is not acceptable: that fails the attempt, rather than let it expire.
-                _ if matches!(outcome, Outcome::Completed(_)) => {
-                    outcome = refused(FailureKind::Error, true, &error);
                 }
                 _ => return unreportable(shared, lease, &error.to_string()),
             },

@@ -4,7 +4,7 @@ use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::{Mood, Output, Table, human};
 use clap::Args;
-use jobraft_protocol::{Consistency, LogTime, SecretView};
+use jobraft_protocol::{Consistency, LogTime, QueuePattern, SecretView};
 use serde::Serialize;
 
 /// List the secrets: to whose jobs they are given, and who changed them when. Their values are not to be had
@@ -23,6 +23,7 @@ pub(super) struct ListArgs {
 struct SecretJson<'a> {
     name: &'a str,
     modules: Vec<String>,
+    queues: Vec<&'a str>,
     version: u64,
     created_at: String,
     changed_at: String,
@@ -45,14 +46,11 @@ impl ListArgs {
     }
 }
 
-fn modules(secret: &SecretView) -> Vec<String> {
-    secret.modules.iter().map(ToString::to_string).collect()
-}
-
 fn json(secret: &SecretView) -> SecretJson<'_> {
     SecretJson {
         name: secret.name.as_str(),
-        modules: modules(secret),
+        modules: secret.grant.modules.iter().map(ToString::to_string).collect(),
+        queues: secret.grant.queues.iter().map(QueuePattern::as_str).collect(),
         version: secret.version,
         created_at: human::timestamp(secret.created_at),
         changed_at: human::timestamp(secret.changed_at),
@@ -63,10 +61,9 @@ fn json(secret: &SecretView) -> SecretJson<'_> {
 fn table(secrets: &[SecretView], now: LogTime) -> Table {
     let mut table = Table::new(&["NAME", "GIVEN TO", ">VERSION", "CHANGED", "BY"]);
     for secret in secrets {
-        let given = modules(secret).join(", ");
         table.row([
             (secret.name.to_string(), Mood::Plain),
-            if given.is_empty() { ("nothing".to_owned(), Mood::Bad) } else { (given, Mood::Plain) },
+            (secret.grant.to_string(), if secret.grant.modules.is_empty() { Mood::Bad } else { Mood::Plain }),
             (secret.version.to_string(), Mood::Plain),
             (human::relative(secret.changed_at.min(now), now), Mood::Plain),
             (secret.changed_by.clone(), Mood::Plain),
@@ -81,18 +78,19 @@ mod tests {
 
     use super::*;
     use crate::output::Paint;
+    use jobraft_protocol::SecretGrant;
 
     #[test]
     fn a_secret_is_listed_with_those_that_are_given_it() {
         let secret = SecretView {
             name: "STRIPE_KEY".parse().unwrap(),
-            modules: vec!["billing".parse().unwrap(), "refunds".parse().unwrap()],
+            grant: SecretGrant::to(vec!["billing".parse().unwrap(), "refunds".parse().unwrap()]),
             version: 2,
             created_at: LogTime::ZERO,
             changed_at: LogTime::ZERO,
             changed_by: "alice".to_owned(),
         };
-        let nobodys = SecretView { modules: vec![], ..secret.clone() };
+        let nobodys = SecretView { grant: SecretGrant::default(), ..secret.clone() };
         let text = table(&[secret, nobodys], LogTime::from_ms(60_000)).render(Paint::never()).unwrap();
         assert!(text.contains("billing, refunds") && text.contains("nothing") && text.contains("alice"), "{text}");
     }

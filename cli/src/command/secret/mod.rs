@@ -2,6 +2,7 @@
 
 mod delete;
 mod grant;
+mod granted;
 mod list;
 mod put;
 mod reseal;
@@ -18,7 +19,7 @@ use clap::{Args, Subcommand};
 #[command(after_help = "\
 Examples:
   jobraft secret put STRIPE_KEY --module billing --from-file stripe.key
-  jobraft secret put DB_PASSWORD --module report --module import
+  jobraft secret put DB_PASSWORD --module report --module import --queue 'nightly/*'
   jobraft secret list
   jobraft secret grant STRIPE_KEY --module billing --module refunds
   jobraft secret delete STRIPE_KEY")]

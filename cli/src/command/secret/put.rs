@@ -1,12 +1,13 @@
 //! `jobraft secret put`: makes a secret, or gives one another value.
 
+use super::granted::GrantedArgs;
 use crate::command::confirm::at_terminal;
 use crate::connection::{ConnectionArgs, failed};
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use jobraft_protocol::limits::SECRET_BYTES_MAX;
-use jobraft_protocol::{ModuleRef, SecretName, SecretValue};
+use jobraft_protocol::{SecretName, SecretValue};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -14,20 +15,19 @@ use std::path::PathBuf;
 /// Make a secret, or give one another value
 ///
 /// The value is read from stdin, or from a file, without the end of its last line; at a terminal it is asked for and not shown. It
-/// never stands on the command line, which all users of a machine can see.
+/// never stands on the command line, which all users of a machine can see. Without --module another value goes to where the former
+/// one went.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   jobraft secret put STRIPE_KEY --module billing --from-file stripe.key
-  jobraft secret put DB_PASSWORD --module report --module import
+  jobraft secret put DB_PASSWORD --module report --module import --queue 'nightly/*'
   jobraft secret put STRIPE_KEY")]
 pub(super) struct PutArgs {
     /// Its name, which is that of an environment variable
     name: SecretName,
-    /// A module to whose jobs it is given, by name or by sha256: and its digest; repeat it for each. Without any, another value
-    /// goes to where the former one went
-    #[arg(long = "module", value_name = "MODULE")]
-    modules: Vec<ModuleRef>,
+    #[command(flatten)]
+    granted: GrantedArgs,
     /// Read the value from here
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub(super) struct PutArgs {
 
 impl PutArgs {
     pub(super) async fn run(self, connection: &ConnectionArgs) -> Result<(), Failure> {
-        let Self { name, modules, from_file } = self;
+        let Self { name, granted, from_file } = self;
         let doing = format!("put secret {name}");
         let value = match from_file {
             Some(file) => {
@@ -50,8 +50,8 @@ impl PutArgs {
         };
         let value = SecretValue::new(value).map_err(|error| Failure::usage(&doing, error))?;
         let client = connection.client().await?;
-        let modules = (!modules.is_empty()).then_some(modules);
-        client.put_secret(name.clone(), value, modules).await.map_err(|error| failed(doing, &error))?;
+        let grant = Some(granted.grant()).filter(|grant| !grant.modules.is_empty());
+        client.put_secret(name.clone(), value, grant).await.map_err(|error| failed(doing, &error))?;
         Output::new().line(format!("put secret {name}"))
     }
 }

@@ -3,13 +3,13 @@
 use crate::site::Site;
 
 // ANCHOR: put
-use jobraft_sdk::protocol::{Consistency, SecretView};
+use jobraft_sdk::protocol::{Consistency, SecretGrant, SecretView};
 use jobraft_sdk::{Client, SdkError};
 
 /// An administrator hands over what came from elsewhere; nobody reads it back.
 async fn put(admin: &Client, value: String) -> Result<(), Box<dyn std::error::Error>> {
-    let modules = vec!["wordcount".parse()?];
-    admin.put_secret("STRIPE_KEY".parse()?, value.parse()?, Some(modules)).await?;
+    let grant = SecretGrant::to(vec!["wordcount".parse()?]);
+    admin.put_secret("STRIPE_KEY".parse()?, value.parse()?, Some(grant)).await?;
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use crate::together::show_batch;
 use crate::words::Words;
 use jobraft_core::{Event, Outcome};
 use jobraft_protocol::{
-    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, NamespaceView, QueueMode, SecretView, StateValue,
-    WorkerOrder,
+    EnqueueOutcome, Error, JobId, JobState, LogTime, ModuleManifest, NamespaceView, QueueMode, SecretGrant, SecretView,
+    StateValue, WorkerOrder,
 };
 
 pub(crate) fn relative(at: LogTime) -> String {
@@ -237,9 +237,12 @@ impl Script {
 
     pub(crate) fn show_secrets(&self) -> String {
         let show = |view: &SecretView| {
-            let modules: Vec<_> =
-                view.modules.iter().map(|module| module.to_string().replace("sha256:", "!")).collect();
-            format!("{} version={} to=[{}]", view.name, view.version, modules.join(" "))
+            let list = |all: &[String]| all.join(" ").replace("sha256:", "!");
+            let SecretGrant { modules, queues } = &view.grant;
+            let modules = list(&modules.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let queues = list(&queues.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let queues = if queues.is_empty() { queues } else { format!(" queues=[{queues}]") };
+            format!("{} version={} to=[{modules}]{queues}", view.name, view.version)
         };
         self.trio.plain.secrets().map(show).collect::<Vec<_>>().join(", ")
     }

@@ -7,8 +7,8 @@ use jobraft_core::{Command, SecretCommand};
 use jobraft_protocol::{
     Backoff, BackoffCurve, Completion, Failure, FencingToken, GroupSetting, JobAction, JobState, LeaseRef, LogTime,
     ModuleManifest, ModuleRef, NamespaceChange, NamespaceSetting, NewJob, OnConflict, Progress, QueueMode, QueueName,
-    QueueSetting, Rate, Retention, Setting, Start, StateWrite, Task, Unique, UniqueScope, WorkerId, WorkerInfo,
-    WorkerOrder,
+    QueueSetting, Rate, Retention, SecretGrant, Setting, Start, StateWrite, Task, Unique, UniqueScope, WorkerId,
+    WorkerInfo, WorkerOrder,
 };
 
 impl Script {
@@ -115,6 +115,7 @@ impl Script {
                 },
                 name: words.get("name").map(|name| name.parse().unwrap()),
                 namespace: words.namespace(),
+                only_own: words.has("only_own"),
             },
             "secret" => Command::ChangeSecret { change: secret_change(words), by: "ops".to_owned() },
             "namespace" => Command::ChangeNamespace { change: namespace_change(words), by: "ops".to_owned() },
@@ -166,12 +167,16 @@ fn secret_change(words: &Words<'_>) -> SecretCommand {
         Some(letter) => ModuleRef::Digest(digest(letter)),
         None => ModuleRef::Name(text.parse().unwrap()),
     };
-    let modules = words.get("to").map(|all| all.split(',').filter(|one| !one.is_empty()).map(module).collect());
+    let list = |key| words.get(key).map(|all| all.split(',').filter(|one| !one.is_empty()));
+    let grant = list("to").map(|to| SecretGrant {
+        modules: to.map(module).collect(),
+        queues: list("queues").into_iter().flatten().map(|queue| queue.parse().unwrap()).collect(),
+    });
     let (name, sealed) = (words.at(2).parse().unwrap(), words.bytes("bytes"));
     match words.at(1) {
-        "put" => SecretCommand::Put { name, sealed, modules },
-        "grant" => SecretCommand::Grant { name, modules: modules.unwrap_or_default() },
-        "reseal" => SecretCommand::Reseal { name, version: words.number("version").unwrap(), sealed },
+        "put" => SecretCommand::Put { name, sealed, grant },
+        "grant" => SecretCommand::Grant { name, grant: grant.unwrap_or_default() },
+        "reseal" => SecretCommand::Reseal { name, former: words.bytes("former"), sealed },
         "delete" => SecretCommand::Delete { name },
         verb => panic!("no such change of a secret: {verb}"),
     }

@@ -2,7 +2,9 @@
 
 use jobraft_protocol::key::KEY_BYTES_MAX;
 use jobraft_protocol::name::NAME_BYTES_MAX;
-use jobraft_protocol::{Error, ErrorCode, LeaseRef, NewJob, Progress, QueueName, Request, StateWrite, limits};
+use jobraft_protocol::{
+    Error, ErrorCode, LeaseRef, NewJob, Progress, QueueName, Request, SecretChange, StateWrite, limits,
+};
 
 type Checked = Result<(), Error>;
 
@@ -47,6 +49,12 @@ pub(super) fn counts(request: &Request) -> Checked {
             bulk("notes of progress", progress.len(), limits::EXTEND_LEASES_MAX)
         }
         Request::ListState { prefix, .. } => size("prefix", prefix.len(), KEY_BYTES_MAX),
+        Request::ChangeSecret {
+            change: SecretChange::Put { grant: Some(grant), .. } | SecretChange::Grant { grant, .. },
+        } => {
+            count("modules", grant.modules.len(), limits::SECRET_MODULES_MAX)?;
+            count("queues", grant.queues.len(), limits::SECRET_QUEUES_MAX)
+        }
         _ => Ok(()),
     }
 }

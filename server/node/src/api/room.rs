@@ -6,7 +6,8 @@
 use crate::dispatch::RoomHeld;
 use jobraft_protocol::limits::{CLIENT_ANSWER_BYTES_MAX, CONNECTION_ANSWER_BYTES_MAX};
 use jobraft_protocol::{
-    JobView, ModuleManifest, Predecessor, Response, ScheduleView, StateValue, TokenView, WorkerView, limits,
+    JobView, ModuleManifest, ModuleRef, Predecessor, Response, ScheduleView, SecretGrant, SecretView, StateValue,
+    TokenView, WorkerView, limits,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -114,7 +115,7 @@ pub(super) fn page<T>(all: impl IntoIterator<Item = T>, bytes: impl Fn(&T) -> us
 }
 
 /// What an answer takes, for those that may be large.
-fn bytes(response: &Response) -> usize {
+pub(super) fn bytes(response: &Response) -> usize {
     match response {
         Response::Job(view) => job_bytes(view),
         Response::Jobs(page) => {
@@ -131,6 +132,15 @@ fn bytes(response: &Response) -> usize {
         Response::Schedules(schedules) => schedules.iter().map(schedule_bytes).sum(),
         Response::Queues(queues) => size_of_val(queues.as_slice()),
         Response::Modules(modules) => modules.iter().map(module_bytes).sum(),
+        Response::Secrets(secrets) => secrets.iter().map(secret_bytes).sum(),
+        Response::JobSecrets(secrets) => {
+            let texts = secrets.iter().map(|(name, value)| name.as_str().len() + value.reveal().len());
+            size_of_val(secrets.as_slice()) + texts.sum::<usize>()
+        }
+        Response::Namespaces(namespaces) => {
+            let texts = namespaces.iter().map(|view| view.name.as_str().len() + view.created_by.len());
+            size_of_val(namespaces.as_slice()) + texts.sum::<usize>()
+        }
         _ => 0,
     }
 }
@@ -160,6 +170,17 @@ pub(super) fn schedule_bytes(view: &ScheduleView) -> usize {
     let schedule = &view.schedule;
     let texts = schedule.cron.len() + schedule.time_zone.len() + view.last_error.as_ref().map_or(0, String::len);
     size_of_val(view) + texts + schedule.job.payload.len() + size_of_val(view.next.as_slice())
+}
+
+fn secret_bytes(secret: &SecretView) -> usize {
+    let SecretGrant { modules, queues } = &secret.grant;
+    let names = modules.iter().map(|module| match module {
+        ModuleRef::Name(name) => name.as_str().len(),
+        ModuleRef::Digest(_) => 0,
+    });
+    let patterns = queues.iter().map(|pattern| pattern.as_str().len()).sum::<usize>();
+    let lists = size_of_val(modules.as_slice()) + size_of_val(queues.as_slice());
+    size_of_val(secret) + secret.name.as_str().len() + secret.changed_by.len() + lists + names.sum::<usize>() + patterns
 }
 
 fn module_bytes(module: &ModuleManifest) -> usize {

@@ -17,11 +17,11 @@ const SECRET_BYTES_MAX: usize = 8 * 1024;
 /// Makes, changes or removes a secret on behalf of `identity`.
 pub(super) async fn change(api: &Api, identity: &Identity, change: SecretChange) -> Answer {
     let change = match change {
-        SecretChange::Put { name, value, modules } => {
+        SecretChange::Put { name, value, grant } => {
             let sealed = seal(api, &name, value.reveal())?;
-            SecretCommand::Put { name, sealed, modules }
+            SecretCommand::Put { name, sealed, grant }
         }
-        SecretChange::Grant { name, modules } => SecretCommand::Grant { name, modules },
+        SecretChange::Grant { name, grant } => SecretCommand::Grant { name, grant },
         SecretChange::Delete { name } => SecretCommand::Delete { name },
         SecretChange::Reseal => return reseal(api, identity).await,
     };
@@ -30,21 +30,20 @@ pub(super) async fn change(api: &Api, identity: &Identity, change: SecretChange)
 
 /// Seals anew, one by one, what is not sealed under the first key.
 async fn reseal(api: &Api, identity: &Identity) -> Answer {
+    let key = api.secrets.key_id().ok_or_else(no_key)?;
     api.fresh(Consistency::Linearizable).await?;
     let old: Vec<SecretName> = api.consensus.read(|core| {
-        let is_old =
-            |name: &SecretName| core.sealed_secret(name).is_some_and(|(_, sealed)| !api.secrets.is_current(sealed));
+        let is_old = |name: &SecretName| core.sealed_secret(name).is_some_and(|sealed| !api.secrets.is_current(sealed));
         core.secrets().map(|view| view.name.clone()).filter(is_old).collect()
     });
     for name in old {
-        let found =
-            api.consensus.read(|core| core.sealed_secret(&name).map(|(view, sealed)| (view.version, sealed.clone())));
-        let Some((version, sealed)) = found else { continue };
-        let sealed = seal(api, &name, open(api, &name, &sealed)?.reveal())?;
-        let change = SecretCommand::Reseal { name, version, sealed };
+        let found = api.consensus.read(|core| core.sealed_secret(&name).cloned());
+        let Some(former) = found else { continue };
+        let sealed = seal(api, &name, open(api, &name, &former)?.reveal())?;
+        let change = SecretCommand::Reseal { name, former, sealed };
         report::done(api, Command::ChangeSecret { change, by: identity.owner() }).await?;
     }
-    Ok(Response::Done)
+    Ok(Response::Resealed(key))
 }
 
 /// Lists the secrets of a client's namespace, without their values.

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::testing::{Bench, Session, code, fetch, leased};
-use crate::seal::tests::key_file;
+use crate::seal::tests::{key_file, seal_of};
 use crate::transport::Connection;
 use bytes::Bytes;
 use jobraft_protocol::{
-    ClientRole, Completion, Consistency, Digest, EnqueueOutcome, Error, ErrorCode, Grant, LeasedJob, ModuleManifest,
-    NewJob, Request, Response, SecretChange, SecretName, SecretValue, Start, StreamOpen, Task,
+    ClientRole, Completion, Consistency, Digest, EnqueueOutcome, Error, ErrorCode, Grant, LeasedJob, LogTime,
+    ModuleManifest, NewJob, Request, Response, SecretChange, SecretGrant, SecretName, SecretValue, SecretView, Start,
+    StreamOpen, Task, limits,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -42,8 +43,8 @@ async fn push(connection: &Connection, bytes: &'static [u8], name: Option<&str>)
 }
 
 fn put(name: &str, value: &str, modules: &[&str]) -> Request {
-    let modules = Some(modules.iter().map(|module| module.parse().unwrap()).collect());
-    let change = SecretChange::Put { name: name.parse().unwrap(), value: value.parse().unwrap(), modules };
+    let grant = Some(SecretGrant::to(modules.iter().map(|module| module.parse().unwrap()).collect()));
+    let change = SecretChange::Put { name: name.parse().unwrap(), value: value.parse().unwrap(), grant };
     Request::ChangeSecret { change }
 }
 
@@ -136,10 +137,42 @@ async fn without_a_key_there_are_no_secrets_and_with_another_one_they_are_not_re
     assert_eq!(code(ops.ask(reseal()).await), ErrorCode::WrongState);
     // Both keys read it; once it is sealed anew the former one is not needed.
     let bench = bench.restart_as(|config| drop(key_file(config.data_dir.parent().unwrap(), &[2, 1]))).await;
-    bench.session().await.done(reseal()).await;
+    let first = seal_of(&[2]).key_id().unwrap();
+    assert_eq!(bench.session().await.ask(reseal()).await, Ok(Response::Resealed(first)));
     let bench = bench.restart_as(|config| drop(key_file(config.data_dir.parent().unwrap(), &[2]))).await;
     let mut ops = bench.session().await;
     assert_eq!(ops.secrets(&job).await, Ok(vec![("KEY".to_owned(), CANARY.to_owned())]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_other_queues_is_not_given_it_by_a_job_of_its_own() {
+    let bench = bench(&[1]).await;
+    let mut ops = bench.session_as("ops", Grant::admin(), 0).await;
+    let bill = push(&ops.connection, MODULES[0], Some("bill")).await;
+    let queues = vec!["pay/*".parse().unwrap()];
+    let grant = Some(SecretGrant { queues, ..SecretGrant::to(vec!["bill".parse().unwrap()]) });
+    let change = SecretChange::Put { name: "KEY".parse().unwrap(), value: CANARY.parse().unwrap(), grant };
+    ops.done(Request::ChangeSecret { change }).await;
+    let both = Grant::new([ClientRole::Producer, ClientRole::Worker]);
+    let mut theirs = bench.session_as("theirs", both.for_queues(vec!["q".parse().unwrap()]).unwrap(), 10).await;
+    let job = theirs.hold_module(bill).await;
+    assert!(!job.has_secrets);
+    assert_eq!(theirs.secrets(&job).await, Ok(vec![]));
+}
+
+#[test]
+fn answers_with_secrets_take_room_until_they_are_read() {
+    let answer = Response::JobSecrets(vec![("KEY".parse().unwrap(), "x".repeat(10_000).parse().unwrap())]);
+    assert!((10_000..11_000).contains(&super::room::bytes(&answer)), "{}", super::room::bytes(&answer));
+    let view = SecretView {
+        name: "KEY".parse().unwrap(),
+        grant: SecretGrant::to(vec!["m".repeat(100).parse().unwrap(); 30]),
+        version: 1,
+        created_at: LogTime::ZERO,
+        changed_at: LogTime::ZERO,
+        changed_by: String::new(),
+    };
+    assert!(super::room::bytes(&Response::Secrets(vec![view; 10])) > 30_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +180,10 @@ async fn what_names_a_secret_wrongly_is_refused_and_changes_nothing() {
     let bench = bench(&[1]).await;
     let mut ops = bench.session().await;
     assert_eq!(code(ops.ask(put("KEY", CANARY, &["nobodys"])).await), ErrorCode::ModuleUnknown);
-    let grant = |name: &str| SecretChange::Grant { name: name.parse().unwrap(), modules: vec![] };
+    let grant = |name: &str| SecretChange::Grant { name: name.parse().unwrap(), grant: SecretGrant::default() };
     assert_eq!(code(ops.ask(Request::ChangeSecret { change: grant("KEY") }).await), ErrorCode::NotFound);
+    let many = put("KEY", CANARY, &["m"; limits::SECRET_MODULES_MAX + 1]);
+    assert_eq!(code(ops.ask(many).await), ErrorCode::TooMany);
     let delete = SecretChange::Delete { name: "KEY".parse().unwrap() };
     assert_eq!(code(ops.ask(Request::ChangeSecret { change: delete }).await), ErrorCode::NotFound);
     let Ok(Response::Secrets(listed)) = ops.ask(Request::ListSecrets { consistency: Consistency::Linearizable }).await

@@ -42,6 +42,10 @@ pub(super) async fn change(api: &Api, identity: &Identity, mut change: TokenChan
         }
         _ => None,
     };
+    if former.is_none() && !may_do_all && !matches!(change, TokenChange::Create(_)) {
+        // Not to be found out by the log: there it might be one that was made meanwhile, and not theirs.
+        return Err(Error::new(ErrorCode::NotFound, format!("there is no token {}", change.name())));
+    }
     // Tokens of the whole cluster lie in the default namespace, and are not that one's.
     if former.as_ref().is_some_and(Grant::is_of_cluster) && !auth::is_of_cluster(identity) {
         let message = format!("{identity} may not touch token {}: it is of the whole cluster", change.name());

@@ -6,8 +6,7 @@ use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
 use jobraft_protocol::namespace::shown;
 use jobraft_protocol::{
-    EnqueueOutcome, Error, JobAction, ModuleRef, NamespaceChange, NewToken, Request, Response, SecretChange, Setting,
-    TokenChange,
+    EnqueueOutcome, Error, JobAction, NamespaceChange, NewToken, Request, Response, SecretChange, Setting, TokenChange,
 };
 use std::fmt::Display;
 
@@ -139,14 +138,10 @@ fn changed(change: &TokenChange) -> String {
 
 /// A change of secrets, without their values.
 fn kept(change: &SecretChange) -> String {
-    let to = |modules: &[ModuleRef]| {
-        let modules: Vec<String> = modules.iter().map(ToString::to_string).collect();
-        format!("granted to [{}]", modules.join(", "))
-    };
     match change {
-        SecretChange::Put { name, modules: Some(modules), .. } => format!("{name} put, {}", to(modules)),
-        SecretChange::Put { name, modules: None, .. } => format!("{name} put"),
-        SecretChange::Grant { name, modules } => format!("{name} {}", to(modules)),
+        SecretChange::Put { name, grant: Some(grant), .. } => format!("{name} put, given to {grant}"),
+        SecretChange::Put { name, grant: None, .. } => format!("{name} put"),
+        SecretChange::Grant { name, grant } => format!("{name} given to {grant}"),
         SecretChange::Reseal => "all sealed anew".to_owned(),
         SecretChange::Delete { name } => format!("{name} deleted"),
     }

@@ -116,13 +116,16 @@ async fn upload(
     let imports = received.map_err(|error| error.answer())?;
     // Again: the bytes took their time.
     token::check(api, client)?;
-    if let Some(name) = &name {
-        check_owner(api, identity, name).await?;
-    }
     let manifest = ModuleManifest { digest, size, names: Vec::new(), imports, owner: identity.owner(), signatures };
     match api
         .consensus
-        .propose(Command::PutModule { manifest: manifest.clone(), name, namespace: namespace.clone() })
+        .propose(Command::PutModule {
+            manifest: manifest.clone(),
+            name,
+            namespace: namespace.clone(),
+            // Somebody else may have taken the name while the bytes came.
+            only_own: !may_move_any(identity),
+        })
         .await?
     {
         // As the cluster knows it: with all its names, and whoever brought it first.
@@ -154,9 +157,14 @@ fn check_signatures(
     Err(Error::new(ErrorCode::Forbidden, message))
 }
 
+/// Whether a client may move the names of others.
+fn may_move_any(identity: &Identity) -> bool {
+    auth::decide(identity, &mut Need::of_foreign_name()).is_ok()
+}
+
 /// Refuses to move a name that somebody else gave, unless by who runs the cluster.
 async fn check_owner(api: &Api, identity: &Identity, name: &ModuleName) -> Result<(), Error> {
-    if auth::decide(identity, &mut Need::of_foreign_name()).is_ok() {
+    if may_move_any(identity) {
         return Ok(());
     }
     api.fresh(Consistency::Linearizable).await?;
