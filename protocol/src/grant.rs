@@ -150,7 +150,8 @@ impl TryFrom<Said> for Grant {
 }
 
 impl Grant {
-    /// Of these roles, confined to no namespace, for all queues, seeing what jobs carry as [`ClientRole::sees_payloads`] says. Of no role: nothing.
+    /// Of these roles, confined to no namespace, for all queues, seeing what jobs carry as [`ClientRole::sees_payloads`]
+    /// says. Of no role: nothing.
     #[must_use]
     pub fn new(roles: impl IntoIterator<Item = ClientRole>) -> Self {
         let roles: BTreeSet<ClientRole> = roles.into_iter().collect();

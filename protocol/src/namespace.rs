@@ -132,7 +132,8 @@ pub struct NamespaceQuota {
     /// Jobs that have not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<u64>,
-    /// Bytes of payloads and checkpoints of jobs that wait, and of values of the state.
+    /// Bytes of payloads and checkpoints of jobs that wait, of payloads of those that run and of callbacks to come, and of values
+    /// of the state with their keys and 64 for each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// Jobs that come to be in how much time.

@@ -433,8 +433,8 @@ fn full_pause_ms(error: &Error) -> Option<u64> {
     }
 }
 
-/// How long to wait before what a full queue or namespace refused is sent again; `None` if it is refused for another reason, or there is
-/// no time for that.
+/// How long to wait before what a full queue or namespace refused is sent again; `None` if it is refused for another reason,
+/// or there is no time for that.
 pub(crate) fn full_pause(error: &Error, deadline: Instant) -> Option<Duration> {
     let pause = Duration::from_millis(full_pause_ms(error)?);
     (deadline.saturating_duration_since(Instant::now()) > pause).then_some(pause)

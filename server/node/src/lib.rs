@@ -1,7 +1,8 @@
 //! A Jobraft node: consensus, storage, transport, TLS, and the API for clients.
 //!
-//! The way of a write: [`transport`] decodes, [`auth`] decides, [`audit`] notes who asked, [`api`] proposes, [`consensus`] makes it durable on a
-//! majority and applies it, and the answer goes back the same way. [`dispatch`] hands ready jobs to whoever waits.
+//! The way of a write: [`transport`] decodes, [`auth`] decides, [`audit`] notes who asked, [`api`] proposes, [`consensus`]
+//! makes it durable on a majority and applies it, and the answer goes back the same way. [`dispatch`] hands ready jobs to
+//! whoever waits.
 
 pub mod api;
 pub mod audit;

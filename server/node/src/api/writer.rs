@@ -9,8 +9,9 @@ use jobraft_protocol::{Error, ErrorCode, LeasedJob, Namespace, Push, Response, S
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Writes until nobody has anything more to send, with names as they are in the client's namespace. Cancels `closed` when the client cannot be reached any more, and gives
-/// the stream up when `broken` is cancelled: the client does not keep to the protocol.
+/// Writes until nobody has anything more to send, with names as they are in the client's namespace. Cancels `closed` when the
+/// client cannot be reached any more, and gives the stream up when `broken` is cancelled: the client does not keep to the
+/// protocol.
 pub(super) async fn run(
     mut sender: FrameSender,
     mut frames: mpsc::Receiver<Outgoing>,

@@ -1,7 +1,7 @@
 //! Authorization: who may ask for what. Decided on the path of each request, before anything is proposed.
 //!
-//! Pure: no I/O, no clock, no state. The identity is what the certificate or the token proved, never what a request claims. What each
-//! request needs stands in [`Need::of`] and nowhere else; which roles have it, in [`Permission`].
+//! Pure: no I/O, no clock, no state. The identity is what the certificate or the token proved, never what a request claims.
+//! What each request needs stands in [`Need::of`] and nowhere else; which roles have it, in [`Permission`].
 
 mod need;
 mod permission;

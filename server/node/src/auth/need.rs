@@ -15,8 +15,8 @@ pub struct Need<'a> {
     pub reach: Reach<'a>,
     /// What it names of which only the state knows whose it is, or to which queue it belongs.
     pub stored: Stored<'a>,
-    /// Jobs that those which it makes come after, and that it does not make itself. Their queues must be covered as far as they are known: whoever works on
-    /// a job reads the results of those before it.
+    /// Jobs that those which it makes come after, and that it does not make itself. Their queues must be covered as far as
+    /// they are known: whoever works on a job reads the results of those before it.
     pub after: Box<dyn Iterator<Item = JobId> + Send + 'a>,
 }
 

@@ -1,7 +1,8 @@
 //! Lists of jobs: by id, page by page, as of the last checkpoint.
 //!
-//! Full names of queues are told by U+001F, `char(31)`. The index to walk is chosen here and not by SQLite, and each row walked over is counted, whether or not it is
-//! wanted: a page costs no more than its bound, and says where to go on.
+//! The index to walk is chosen here and not by SQLite, and each row walked over is counted, whether or not it is wanted: a page
+//! costs no more than its bound, and says where to go on. In the full name of a queue U+001F, `char(31)`, stands behind that of
+//! its namespace.
 
 use super::StorageError;
 use super::state_db::StateDb;

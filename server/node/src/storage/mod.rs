@@ -11,8 +11,8 @@
 //!   it could not write, so a second success would prove nothing; the node stops and recovers from disk.
 //! - Every row carries a checksum. Corruption is named by file and row and is never served, skipped or repaired.
 //! - What hides rows is looked for at each opening, as far as a start can wait for it.
-//! - What jobs carry is sealed before it is written, if there is a key for that ([`Seal`](crate::seal::Seal)); what is checked, compared and
-//!   sent to other nodes is what is written.
+//! - What jobs carry is sealed before it is written, if there is a key for that ([`Seal`](crate::seal::Seal)); what is checked,
+//!   compared and sent to other nodes is what is written.
 //! - A format newer than this build's, or read no longer, is refused before anything is changed.
 //! - What is kept no longer is removed little by little, and its room goes back to the file system.
 
