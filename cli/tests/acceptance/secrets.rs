@@ -1,9 +1,8 @@
 //! Secrets for jobs: from the command line into the environment of a guest, and nowhere else.
 
-use crate::support::{TestCluster, jobraft};
+use crate::support::{TestCluster, jobraft, leaks};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
 
 const CANARY: &str = "canary-secret-2f8a61c4";
 
@@ -27,27 +26,6 @@ fn module(to: u32, code: u32) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-fn configure(cluster: &TestCluster, id: u64, key_file: &str) {
-    let path = cluster.path(&format!("node-{id}.toml"));
-    let text = fs::read_to_string(&path).unwrap();
-    let text = text.split("\n[secrets]").next().unwrap().to_owned();
-    fs::write(&path, format!("{text}\n[secrets]\nkey_file = \"{key_file}\"\n")).unwrap();
-}
-
-/// Files below a directory in which the canary stands, but for those that have it on purpose.
-fn leaks(directory: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(leaks(&path));
-        } else if fs::read(&path).unwrap_or_default().windows(CANARY.len()).any(|w| w == CANARY.as_bytes()) {
-            found.push(path.file_name().unwrap().to_string_lossy().into_owned());
-        }
-    }
-    found
-}
-
 async fn enqueue(cluster: &TestCluster, module: &str) -> (bool, String) {
     let run = ["job", "enqueue", "--queue", "q", "--module", module, "--max-attempts", "1", "--wait", "x"];
     let run = cluster.jobraft(&run).await;
@@ -58,7 +36,7 @@ async fn enqueue(cluster: &TestCluster, module: &str) -> (bool, String) {
 async fn a_secret_reaches_the_jobs_of_its_module_and_stands_nowhere_else() {
     let mut cluster = TestCluster::prepare(3);
     jobraft(cluster.directory(), &["storage", "keygen", "--out", "secrets.key"]).await.ok();
-    (1..=3).for_each(|id| configure(&cluster, id, "secrets.key"));
+    (1..=3).for_each(|id| cluster.set_key_file(id, "secrets", Some("secrets.key")));
     (1..=3).for_each(|id| cluster.start_node(id));
     cluster.leader().await;
     for (name, to, code) in [("shows", 1, 0), ("tells", 2, 1), ("other", 1, 0)] {
@@ -95,8 +73,8 @@ async fn a_secret_reaches_the_jobs_of_its_module_and_stands_nowhere_else() {
     let secrets: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!((&secrets[0]["name"], &secrets[0]["version"]), (&"API_KEY".into(), &1.into()));
     assert_eq!(secrets[0]["modules"], Value::from(vec!["shows", "tells"]));
-    let seen = leaks(cluster.directory());
-    let is_database = |file: &String| file.starts_with("log.db") || file.starts_with("state.db");
+    let seen = leaks(cluster.directory(), CANARY);
+    let is_database = |file: &String| file.contains("/log.db") || file.contains("/state.db");
     // The results of `shows` were in the databases, and what is deleted is written over later; nothing else has it.
     assert!(seen.iter().all(is_database), "{seen:?}");
 
@@ -127,7 +105,7 @@ async fn a_secret_that_no_job_shows_is_in_no_file_and_changes_keys_while_the_clu
         let made = jobraft(cluster.directory(), &["storage", "keygen", "--out", key]).await.ok();
         names.push(made.split("key ").nth(1).unwrap().split(' ').next().unwrap().to_owned());
     }
-    configure(&cluster, 1, "old.key");
+    cluster.set_key_file(1, "secrets", Some("old.key"));
     cluster.start_node(1);
     cluster.leader().await;
     fs::write(cluster.path("m.wasm"), module(2, 1)).unwrap();
@@ -140,7 +118,7 @@ async fn a_secret_that_no_job_shows_is_in_no_file_and_changes_keys_while_the_clu
     assert!(told.contains("KEY=***"), "{told}");
     // What is listed is written first.
     cluster.jobraft(&["job", "list"]).await.ok();
-    assert_eq!(leaks(cluster.directory()), [""; 0]);
+    assert_eq!(leaks(cluster.directory(), CANARY), [""; 0]);
 
     // The new key below the former one, then above it; then everything is under the new one.
     let keys = ["old.key", "new.key"].map(|key| fs::read_to_string(cluster.path(key)).unwrap());
@@ -153,11 +131,11 @@ async fn a_secret_that_no_job_shows_is_in_no_file_and_changes_keys_while_the_clu
         assert_eq!(resealed, format!("all secrets are sealed under key {}\n", names[first]));
     }
     assert!(cluster.terminate_node(1).success());
-    configure(&cluster, 1, "new.key");
+    cluster.set_key_file(1, "secrets", Some("new.key"));
     cluster.start_node(1);
     cluster.leader().await;
     let (_, told) = enqueue(&cluster, "m").await;
     assert!(told.contains("KEY=***"), "{told}");
-    assert_eq!(leaks(cluster.directory()), [""; 0]);
+    assert_eq!(leaks(cluster.directory(), CANARY), [""; 0]);
     assert!(cluster.terminate_worker("worker").0.success());
 }

@@ -97,6 +97,15 @@ impl TestCluster {
         self.directory.path().join(name)
     }
 
+    /// Sets the key file of a section of a node's configuration, which is its last, or takes it out.
+    pub(crate) fn set_key_file(&self, id: u64, section: &str, file: Option<&str>) {
+        let path = self.path(&format!("node-{id}.toml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let others = text.split(&format!("\n[{section}]")).next().unwrap();
+        let set = file.map_or_else(String::new, |file| format!("\n[{section}]\nkey_file = \"{file}\"\n"));
+        std::fs::write(&path, others.to_owned() + &set).unwrap();
+    }
+
     /// Where a node is.
     pub(crate) fn address(&self, id: u64) -> &NodeAddress {
         &self.addresses[&id]

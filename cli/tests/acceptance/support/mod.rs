@@ -2,12 +2,14 @@
 //! conditions.
 
 mod cluster;
+mod leaks;
 mod place;
 mod ports;
 pub(crate) mod process;
 mod run;
 
 pub(crate) use cluster::TestCluster;
+pub(crate) use leaks::leaks;
 pub(crate) use ports::free_address;
 pub(crate) use process::Process;
 pub(crate) use run::{Run, jobraft};
