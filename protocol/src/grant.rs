@@ -16,7 +16,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientRole {
-    /// Everything, the membership of the cluster included.
+    /// Everything, the membership of the cluster included; in a namespace all that is there.
     Admin,
     /// Runs the queues: pauses, limits, schedules, retries, deletes. Enqueues nothing itself.
     Operator,

@@ -11,6 +11,7 @@ pub use crate::text::shown;
 use crate::text::text;
 use crate::{LogTime, Rate};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 mod walk;
@@ -129,7 +130,7 @@ impl Namespace {
 /// How much of the cluster a namespace may take. What is absent is bounded by the cluster's own limits alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceQuota {
-    /// Jobs that have not ended.
+    /// Jobs that have not ended; open batches and their callbacks to come count as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<u64>,
     /// Bytes of payloads and checkpoints of jobs that wait, of payloads of those that run and of callbacks to come, and of values
@@ -157,6 +158,20 @@ pub enum NamespaceSetting {
     Rate(Option<Rate>),
     Queues(Option<u64>),
     Modules(Option<u64>),
+}
+
+/// For people: `jobs 100000`, `rate default`.
+impl fmt::Display for NamespaceSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = match self {
+            Self::Jobs(most) => ("jobs", most.map(|most| most.to_string())),
+            Self::Bytes(most) => ("bytes", most.map(|most| most.to_string())),
+            Self::Rate(rate) => ("rate", rate.map(|rate| format!("{}/{}ms", rate.count, rate.per_ms))),
+            Self::Queues(most) => ("queues", most.map(|most| most.to_string())),
+            Self::Modules(most) => ("modules", most.map(|most| most.to_string())),
+        };
+        write!(f, "{name} {}", value.as_deref().unwrap_or("default"))
+    }
 }
 
 impl NamespaceSetting {
@@ -259,7 +274,7 @@ pub struct NamespaceView {
     pub created_by: String,
     /// What it may take.
     pub quota: NamespaceQuota,
-    /// Jobs that have not ended.
+    /// Jobs that have not ended; open batches and their callbacks to come count as well.
     pub jobs: u64,
     /// What [`NamespaceQuota::bytes`] bounds.
     pub bytes: u64,

@@ -38,7 +38,7 @@ const HOPS_MAX: u32 = 3;
 ///
 /// Requests that are safe to repeat are repeated when the connection breaks: enqueue and create a batch (ids are made by
 /// the client, so the same id is the same job), extend, checkpoint, complete, fail, release, disconnect, actions on jobs,
-/// settings and schedules, and all that only read. The others (lease, register a worker, change the members, hand over
+/// settings, schedules, tokens, secrets, namespaces, and all that only read. The others (lease, register a worker, change the members, hand over
 /// leadership) end as [`SdkError::OutcomeUnknown`]; leasing again is then safe too, for what the lost answer leased comes
 /// back to its queue when that lease ends.
 #[derive(Clone, Debug)]

@@ -26,8 +26,8 @@ impl Client {
         self.change_namespace(NamespaceChange::Set { name, quota }).await
     }
 
-    /// Removes a namespace with all that is in it: tokens, schedules, values, modules, and what there was to read of jobs
-    /// that have ended. Its name is not given again.
+    /// Removes a namespace with all that is in it: tokens, schedules, batches, values, secrets, modules, and what there was
+    /// to read of jobs that have ended. Its name is not given again.
     ///
     /// # Errors
     /// [`WrongState`](ErrorCode::WrongState) while a job of it lives, [`NotFound`](ErrorCode::NotFound) if there is none of

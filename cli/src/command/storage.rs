@@ -8,11 +8,12 @@ use jobraft_node::config::NodeConfig;
 use jobraft_node::seal::Seal;
 use std::path::PathBuf;
 
-/// Seal what jobs carry on a node's disk under a key of your own
+/// Seal what jobs carry on a node's disk, and secrets for jobs, under keys of your own
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   jobraft storage keygen --out at-rest.key
+  jobraft storage keygen --out secrets.key
   jobraft storage reseal --config config/node-1.toml")]
 pub(super) struct StorageArgs {
     #[command(subcommand)]

@@ -296,7 +296,7 @@ impl Core {
         if self.catalog.is_known(queue.as_str(), digest) {
             return Ok(());
         }
-        let text = format!("no module sha256:{digest} in this cluster: push it first");
+        let text = format!("no module sha256:{digest} here: push it first");
         Err(Error::new(ErrorCode::ModuleUnknown, text))
     }
 

@@ -285,7 +285,7 @@ impl Core {
         let space = self.namespace(name)?;
         if space.jobs > 0 {
             let text = format!(
-                "namespace {name} has jobs that have not ended, {} of them: cancel them first, with jobraft job cancel",
+                "namespace {name} has jobs that have not ended, {} of them: cancel them first, with jobraft job cancel --namespace {name}",
                 space.jobs
             );
             return Err(Error::new(ErrorCode::WrongState, text));

@@ -121,7 +121,7 @@ impl Core {
                 return Err(invalid(format!("secret {name} would be granted to a module of another namespace")));
             }
             if self.resolve(&namespace, module).is_none() {
-                let text = format!("no module {module} in this cluster: push it first");
+                let text = format!("no module {module} here: push it first");
                 return Err(Error::new(ErrorCode::ModuleUnknown, text));
             }
         }

@@ -30,8 +30,9 @@ pub(super) struct InitArgs {
     no_admin: bool,
     #[command(flatten)]
     passphrase: CaPassphraseArgs,
-    /// Ask for a passphrase under which ca.key is to lie; without this and --ca-passphrase-file it has none
-    #[arg(long, conflicts_with = "file")]
+    /// Ask for a passphrase under which ca.key is to lie, whatever file is named; without this, --ca-passphrase-file and
+    /// JOBRAFT_CA_PASSPHRASE_FILE it has none
+    #[arg(long)]
     ask_ca_passphrase: bool,
 }
 

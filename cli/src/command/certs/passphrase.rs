@@ -5,6 +5,7 @@ use super::{DIRECTORY, authority, failed};
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
+use jobraft_node::tls::CertificateAuthority;
 use std::path::PathBuf;
 
 /// Set, change or remove the passphrase of ca.key
@@ -34,7 +35,11 @@ pub(super) struct PassphraseArgs {
 
 impl PassphraseArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let authority = authority(&self.dir, &self.old)?;
+        // Where there is no passphrase yet, that of JOBRAFT_CA_PASSPHRASE_FILE is not asked for.
+        let authority = match CertificateAuthority::load(&self.dir) {
+            Ok(authority) => authority,
+            Err(_) => authority(&self.dir, &self.old)?,
+        };
         let new = match &self.new_passphrase_file {
             _ if self.remove => None,
             Some(file) => Some(load(file)?),

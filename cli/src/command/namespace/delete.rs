@@ -9,8 +9,8 @@ use jobraft_protocol::Namespace;
 
 /// Remove a namespace with all that is in it, for ever
 ///
-/// Its tokens cease to count, its schedules, values and modules are gone, and so is what there was to read of jobs that have
-/// ended. It is refused while a job of it lives: cancel those first. The name is not given again.
+/// Its tokens cease to count, its schedules, batches, values, secrets and modules are gone, and so is what there was to read of
+/// jobs that have ended. It is refused while a job of it lives: cancel those first. The name is not given again.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

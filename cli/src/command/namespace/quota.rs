@@ -9,10 +9,10 @@ use jobraft_protocol::{NamespaceQuota, NamespaceSetting, Rate};
 /// How much it may have; what is not named stays as it is, and `default` is no bound but the cluster's own.
 #[derive(Args, Debug)]
 pub(super) struct QuotaArgs {
-    /// How many jobs there may be that have not ended
+    /// How many jobs there may be that have not ended, open batches and their callbacks among them
     #[arg(long, value_name = "N|default", value_parser = value::count_or_default)]
     max_jobs: Option<OrDefault<u64>>,
-    /// How many bytes its waiting jobs and its values may hold, such as 1GiB
+    /// How many bytes its jobs and its values may hold, such as 1GiB
     #[arg(long, value_name = "SIZE|default", value_parser = value::size_or_default)]
     max_bytes: Option<OrDefault<u64>>,
     /// How many jobs may come to be in how much time, such as 1000/1s

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 ///
 /// The value is read from stdin, or from a file, without the end of its last line; at a terminal it is asked for and not shown. It
 /// never stands on the command line, which all users of a machine can see. Without --module another value goes to where the former
-/// one went.
+/// one went, and a new secret to nobody; with it, --module and --queue together say anew to whose jobs it is given.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -30,5 +30,5 @@ pub(super) async fn resolve(api: &Api, identity: &Identity, module: &ModuleRef) 
 
 /// The refusal of a module that this cluster does not know.
 pub(super) fn unknown(module: &ModuleRef) -> Error {
-    Error::new(ErrorCode::ModuleUnknown, format!("no module {module} in this cluster: push it first"))
+    Error::new(ErrorCode::ModuleUnknown, format!("no module {module} here: push it first"))
 }

@@ -1,18 +1,22 @@
 //! Secrets for jobs: sealed before they enter the log, opened for whoever holds a job that is given them, and for nobody else.
 
 use super::request::Answer;
-use super::room::Room;
+use super::room::{LIST_BYTES_MAX, Room};
 use super::{Api, report};
 use crate::seal::Unopened;
 use crate::tls::Identity;
 use jobraft_core::LeaseOwner;
 use jobraft_core::command::{Command, SecretCommand};
-use jobraft_protocol::limits::{JOB_SECRETS_BYTES_MAX, JOB_SECRETS_MAX, SECRETS_MAX};
+use jobraft_protocol::limits::{
+    JOB_SECRETS_BYTES_MAX, JOB_SECRETS_MAX, SECRET_MODULES_MAX, SECRET_QUEUES_MAX, SECRETS_MAX,
+};
+use jobraft_protocol::name::NAME_BYTES_MAX;
 use jobraft_protocol::{Consistency, Error, ErrorCode, LeaseRef, Response, SecretChange, SecretName, SecretValue};
 use zeroize::Zeroizing;
 
-/// The most that a secret takes in a list, about: the names of the modules to which it is granted.
-const SECRET_BYTES_MAX: usize = 8 * 1024;
+/// The most that a secret takes in a list: mostly the names of the modules and queues for which it is granted.
+const SECRET_BYTES_MAX: usize = (SECRET_MODULES_MAX + SECRET_QUEUES_MAX) * (NAME_BYTES_MAX + 4) + 768;
+const _: () = assert!(SECRETS_MAX * SECRET_BYTES_MAX <= LIST_BYTES_MAX, "a list of all fits into a frame");
 
 /// Makes, changes or removes a secret on behalf of `identity`.
 pub(super) async fn change(api: &Api, identity: &Identity, change: SecretChange) -> Answer {

@@ -6,7 +6,8 @@ use crate::audit::Outcome;
 use crate::auth::{Kind, Need, Reach, Stored};
 use jobraft_protocol::namespace::shown;
 use jobraft_protocol::{
-    EnqueueOutcome, Error, JobAction, NamespaceChange, NewToken, Request, Response, SecretChange, Setting, TokenChange,
+    EnqueueOutcome, Error, JobAction, NamespaceChange, NamespaceSetting, NewToken, Request, Response, SecretChange,
+    Setting, TokenChange,
 };
 use std::fmt::Display;
 
@@ -92,8 +93,8 @@ fn named(request: &Request) -> Vec<String> {
         Request::GetJob { job, .. } => note("job", job),
         Request::GetSchedule { name, .. } => note("schedule", name),
         Request::ChangeToken { change } => note("token", &changed(change)),
-        Request::ChangeSecret { change } => note("secret", &kept(change)),
-        Request::ChangeNamespace { change } => note("namespace", &ruled(change)),
+        Request::ChangeSecret { change } => note("secret", &secret_change(change)),
+        Request::ChangeNamespace { change } => note("namespace", &namespace_change(change)),
         Request::ResolveModule { module } => note("module", module),
         _ => {}
     }
@@ -137,7 +138,7 @@ fn changed(change: &TokenChange) -> String {
 }
 
 /// A change of secrets, without their values.
-fn kept(change: &SecretChange) -> String {
+fn secret_change(change: &SecretChange) -> String {
     match change {
         SecretChange::Put { name, grant: Some(grant), .. } => format!("{name} put, given to {grant}"),
         SecretChange::Put { name, grant: None, .. } => format!("{name} put"),
@@ -147,10 +148,12 @@ fn kept(change: &SecretChange) -> String {
     }
 }
 
-fn ruled(change: &NamespaceChange) -> String {
+/// A change of namespaces, with what was said of the quota.
+fn namespace_change(change: &NamespaceChange) -> String {
+    let bounds = |quota: &[NamespaceSetting]| quota.iter().map(|bound| format!(", {bound}")).collect::<String>();
     match change {
-        NamespaceChange::Create { name, quota } => format!("{name} created: {quota:?}"),
-        NamespaceChange::Set { name, quota } => format!("{name}: {quota:?}"),
+        NamespaceChange::Create { name, quota } => format!("{name} created{}", bounds(quota)),
+        NamespaceChange::Set { name, quota } => format!("{name} set{}", bounds(quota)),
         NamespaceChange::Delete { name } => format!("{name} deleted"),
     }
 }

@@ -162,7 +162,7 @@ fn may_move_any(identity: &Identity) -> bool {
     auth::decide(identity, &mut Need::of_foreign_name()).is_ok()
 }
 
-/// Refuses to move a name that somebody else gave, unless by who runs the cluster.
+/// Refuses to move a name that somebody else gave, unless by an operator or administrator there.
 async fn check_owner(api: &Api, identity: &Identity, name: &ModuleName) -> Result<(), Error> {
     if may_move_any(identity) {
         return Ok(());

@@ -28,14 +28,13 @@ pub fn decide(identity: &Identity, need: &mut Need<'_>) -> Result<(), Error> {
     if !need.permission.is_granted(grant) {
         return Err(no_permission(identity, grant, need.permission));
     }
-    if matches!(need.reach, Reach::Cluster) && !grant.is_of_cluster() {
-        let what = "the cluster as a whole, and is no administrator of it";
-        return Err(forbidden(format!("{identity} may not touch {what}")));
-    }
-    if grant.covers_all() {
-        return Ok(());
-    }
     match &mut need.reach {
+        Reach::Cluster if grant.is_of_cluster() => Ok(()),
+        Reach::Cluster => {
+            let what = "the cluster as a whole, and is no administrator of it";
+            Err(forbidden(format!("{identity} may not touch {what}")))
+        }
+        _ if grant.covers_all() => Ok(()),
         Reach::Nothing => Ok(()),
         Reach::Names(names) => match names.find(|name| !identity.covers(name)) {
             None => Ok(()),
@@ -46,7 +45,6 @@ pub fn decide(identity: &Identity, need: &mut Need<'_>) -> Result<(), Error> {
             _ => Err(not_covered(identity, grant, &format!("all that begins with {:?}", shown(beginning)))),
         },
         Reach::Everything => Err(not_covered(identity, grant, "its namespace as a whole")),
-        Reach::Cluster => Err(not_covered(identity, grant, "the cluster as a whole")),
     }
 }
 
