@@ -157,7 +157,7 @@ impl Core {
 
 /// Under what a group's row stands: neither a queue's name nor a group's key holds the line feed between them.
 fn group_row_key(queue: &QueueName, group: &GroupKey) -> String {
-    format!("{queue}\n{group}")
+    format!("{}\n{}", queue.as_str(), group.as_str())
 }
 
 /// The reverse.
