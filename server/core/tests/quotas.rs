@@ -136,7 +136,7 @@ impl World {
             after: after.map(|job| After { jobs: vec![job], ..After::default() }),
             batch: plan.batch.and_then(|back| late(&self.batches, back)),
             max_attempts: Some(2),
-            group: (plan.payload % 3 > 0).then(|| format!("g{}", plan.payload % 3).parse().unwrap()),
+            group: (!plan.payload.is_multiple_of(3)).then(|| format!("g{}", plan.payload % 3).parse().unwrap()),
             ..NewJob::new(id, queues()[usize::from(plan.queue)].clone(), task, vec![7; plan.payload])
         }
     }
