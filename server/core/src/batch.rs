@@ -258,7 +258,8 @@ impl Core {
             let Some(job) = job else { continue };
             let is_of_its_own = ids.insert(job.id);
             let checked = if is_of_its_own {
-                self.check_callback(job)
+                Self::check_inside(namespace.as_str(), "queue", job.queue.as_str())
+                    .and_then(|()| self.check_callback(job))
             } else {
                 Err(invalid(format!("another job of the batch has the id {}: give each its own", job.id)))
             };

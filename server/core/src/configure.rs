@@ -3,7 +3,9 @@
 use crate::admission::invalid;
 use crate::namespaces::Taken;
 use crate::{Core, Outcome, schedule};
-use jobraft_protocol::{ClusterSettings, Error, ErrorCode, GroupKey, QueueName, ScheduleName, Setting, limits};
+use jobraft_protocol::{
+    ClusterSettings, Error, ErrorCode, GroupKey, Namespace, QueueName, ScheduleName, Setting, limits,
+};
 use std::collections::BTreeSet;
 
 /// What the settings of one step make or remove, up to the one that is looked at.
@@ -31,6 +33,8 @@ impl Core {
             return Err(self.too_many_queues());
         }
         if let Some(first) = made.queues.first() {
+            let namespace = Namespace::name_of(first.as_str());
+            made.queues.iter().try_for_each(|queue| Self::check_inside(namespace, "queue", queue.as_str()))?;
             self.check_quota(first.as_str(), Taken { queues: made.queues.len() as u64, ..Taken::default() })?;
         }
         self.check_groups(made.groups.len())?;

@@ -337,6 +337,14 @@ impl Core {
         }
     }
 
+    /// Refuses to name in one step what is of another namespace.
+    pub(crate) fn check_inside(namespace: &str, what: &str, full: &str) -> Result<(), Error> {
+        if Namespace::name_of(full) == namespace {
+            return Ok(());
+        }
+        Err(invalid(format!("the {what} is of another namespace than {namespace}")))
+    }
+
     /// Refuses one more name of a module where there are so many: names are few for each module, as a quota has it.
     pub(crate) fn check_names(&self, name: &Namespace, names: u64) -> Result<(), Error> {
         let record = self.namespace(name)?.record.as_ref();

@@ -88,7 +88,9 @@ impl Core {
             let text = format!("the jobs of all schedules would have {bytes} bytes of payload, the limit is {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        self.check_quota(schedule.name.as_str(), Taken::default())?;
+        let name = schedule.name.as_str();
+        Self::check_inside(Namespace::name_of(name), "queue of its jobs", schedule.job.queue.as_str())?;
+        self.check_quota(name, Taken::default())?;
         self.check_task(&schedule.job.queue, &schedule.job.task)
     }
 

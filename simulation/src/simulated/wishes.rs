@@ -104,16 +104,20 @@ fn batch(known: &Known, time: LogTime, random: &mut SmallRng) -> Option<Command>
         return Some(Command::SealBatch { batch, cancel: random.random_ratio(1, 4) });
     }
     let id = BatchId(JobId::new(time, random.random()));
-    let jobs = (0..random.random_range(0..3)).map(|_| job(known, time, random)).collect();
-    let mut batch = NewBatch::new(id, jobs);
+    // All of it in one namespace: nothing else comes from clients.
+    let queue = queue(random);
+    let mut inside = || NewJob { queue: queue.clone(), ..job(known, time, random) };
+    let (first, second, callback) = (inside(), inside(), inside());
+    let mut batch = NewBatch::new(id, [first, second].into_iter().take(random.random_range(0..3)).collect());
     batch.open = random.random();
-    batch.on_complete = random.random_ratio(1, 2).then(|| Box::new(job(known, time, random)));
-    Some(Command::CreateBatch { batch: Box::new(batch), known: Vec::new(), namespace: Namespace::default() })
+    batch.on_complete = random.random_ratio(1, 2).then(|| Box::new(callback));
+    let namespace = Namespace::of(queue.as_str());
+    Some(Command::CreateBatch { batch: Box::new(batch), known: Vec::new(), namespace })
 }
 
 fn configure(random: &mut SmallRng) -> Option<Command> {
-    let name = ScheduleName::new("every-minute").expect("a name");
     let queue = queue(random);
+    let name = ScheduleName::new(&Namespace::of(queue.as_str()).full("every-minute")).expect("a name");
     let setting = match random.random_range(0..8) {
         0 => {
             let template = JobTemplate::new(queue, task(), Bytes::new());
