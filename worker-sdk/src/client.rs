@@ -12,6 +12,7 @@ use crate::doubt;
 use crate::error::{FailedAttempt, SdkError};
 use crate::frames::encode;
 use crate::ids::JobIds;
+use crate::requests::answered;
 use crate::router::Router;
 use crate::session::{CallError, Session};
 use crate::together::Together;
@@ -154,6 +155,18 @@ impl Client {
     /// Asks within the configured time.
     pub(crate) async fn ask(&self, request: Request) -> Result<Response, SdkError> {
         self.ask_within(request, self.config().request_timeout).await
+    }
+
+    /// Asks for a change. If it `removes` something that was not there when it was asked again, for want of an answer, the first
+    /// time may have removed it.
+    pub(crate) async fn change(&self, request: Request, removes: bool) -> Result<(), SdkError> {
+        let (name, mut trail) = (name(&request), Trail::default());
+        match self.call(request, self.config().request_timeout, &mut trail).await {
+            Err(SdkError::Refused(error)) if removes && trail.maybe_done && error.code == ErrorCode::NotFound => {
+                Err(SdkError::OutcomeUnknown { request: name, reason: error.message })
+            }
+            other => answered!(other?, Done),
+        }
     }
 
     pub(crate) async fn ask_within(&self, request: Request, timeout: Duration) -> Result<Response, SdkError> {

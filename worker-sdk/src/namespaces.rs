@@ -1,19 +1,18 @@
 //! The client's methods for namespaces: parts of the cluster that know nothing of each other.
 
-use crate::client::{Client, Trail};
+use crate::client::Client;
 use crate::error::SdkError;
 use crate::requests::answered;
 use jobraft_protocol::limits::NAMESPACE_LIST_MAX;
-use jobraft_protocol::{
-    Consistency, ErrorCode, Namespace, NamespaceChange, NamespaceSetting, NamespaceView, Request, Response,
-};
+use jobraft_protocol::{Consistency, Namespace, NamespaceChange, NamespaceSetting, NamespaceView, Request, Response};
 
 impl Client {
     /// Makes a namespace with this quota; what is not named is not bounded.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorCode::Conflict) if there is or was one of that name, [`InvalidArgument`](ErrorCode::InvalidArgument) if a
-    /// part of the quota is out of its bounds, [`Forbidden`](ErrorCode::Forbidden) unless this client administers the cluster.
+    /// [`Conflict`](jobraft_protocol::ErrorCode::Conflict) if there is or was one of that name,
+    /// [`InvalidArgument`](jobraft_protocol::ErrorCode::InvalidArgument) if a part of the quota is out of its bounds,
+    /// [`Forbidden`](jobraft_protocol::ErrorCode::Forbidden) unless this client administers the cluster.
     pub async fn create_namespace(&self, name: Namespace, quota: Vec<NamespaceSetting>) -> Result<(), SdkError> {
         self.change_namespace(NamespaceChange::Create { name, quota }).await
     }
@@ -21,7 +20,8 @@ impl Client {
     /// Changes the quota of a namespace. What it has beyond a lower one it keeps.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name, else as [`create_namespace`](Self::create_namespace).
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is none of that name, else as
+    /// [`create_namespace`](Self::create_namespace).
     pub async fn set_namespace(&self, name: Namespace, quota: Vec<NamespaceSetting>) -> Result<(), SdkError> {
         self.change_namespace(NamespaceChange::Set { name, quota }).await
     }
@@ -30,21 +30,16 @@ impl Client {
     /// to read of jobs that have ended. Its name is not given again.
     ///
     /// # Errors
-    /// [`WrongState`](ErrorCode::WrongState) while a job of it lives, [`NotFound`](ErrorCode::NotFound) if there is none of
-    /// that name. [`SdkError::OutcomeUnknown`] if an answer was lost and it was not there when it was asked again.
+    /// [`WrongState`](jobraft_protocol::ErrorCode::WrongState) while a job of it lives,
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an
+    /// answer was lost and it was not there when it was asked again.
     pub async fn delete_namespace(&self, name: Namespace) -> Result<(), SdkError> {
         self.change_namespace(NamespaceChange::Delete { name }).await
     }
 
     async fn change_namespace(&self, change: NamespaceChange) -> Result<(), SdkError> {
         let deletes = matches!(change, NamespaceChange::Delete { .. });
-        let mut trail = Trail::default();
-        match self.call(Request::ChangeNamespace { change }, self.config().request_timeout, &mut trail).await {
-            Err(SdkError::Refused(error)) if deletes && trail.maybe_done && error.code == ErrorCode::NotFound => {
-                Err(SdkError::OutcomeUnknown { request: "change_namespace", reason: error.message })
-            }
-            other => answered!(other?, Done),
-        }
+        self.change(Request::ChangeNamespace { change }, deletes).await
     }
 
     /// The namespaces that this client may enter, by name, with what they have and may have.

@@ -1,19 +1,19 @@
 //! The client's methods for secrets: named values that are given to the jobs of modules.
 
-use crate::client::{Client, Trail};
+use crate::client::Client;
 use crate::error::SdkError;
 use crate::requests::answered;
 use jobraft_protocol::{
-    Consistency, ErrorCode, LeaseRef, Request, Response, SecretChange, SecretGrant, SecretName, SecretValue, SecretView,
+    Consistency, LeaseRef, Request, Response, SecretChange, SecretGrant, SecretName, SecretValue, SecretView,
 };
 
 impl Client {
-    /// Makes a secret, or gives one another value; `grant` says to whose jobs it is given from now on, `None` leaves that as it
-    /// is. The node seals the value before it enters the log, and nobody reads it again but workers, for those jobs.
+    /// Makes a secret, or gives one another value; `grant` says to whose jobs it is given from now on, `None` leaves that as
+    /// it is. The node seals the value before it enters the log, and nobody reads it again but workers, for those jobs.
     ///
     /// # Errors
-    /// [`ModuleUnknown`](ErrorCode::ModuleUnknown) if a name points to nothing yet, [`WrongState`](ErrorCode::WrongState) if
-    /// the leader has no key for secrets.
+    /// [`ModuleUnknown`](jobraft_protocol::ErrorCode::ModuleUnknown) if a name points to nothing yet,
+    /// [`WrongState`](jobraft_protocol::ErrorCode::WrongState) if the leader has no key for secrets.
     pub async fn put_secret(
         &self,
         name: SecretName,
@@ -26,7 +26,8 @@ impl Client {
     /// Says to whose jobs a secret is given, instead of what was said before.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorCode::NotFound) if there is no such secret, else as [`put_secret`](Self::put_secret).
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is no such secret, else as
+    /// [`put_secret`](Self::put_secret).
     pub async fn grant_secret(&self, name: SecretName, grant: SecretGrant) -> Result<(), SdkError> {
         self.change_secret(SecretChange::Grant { name, grant }).await
     }
@@ -34,17 +35,17 @@ impl Client {
     /// Removes a secret. Jobs that run already keep what they were given.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an answer was lost and it
-    /// was not there when it was asked again.
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an
+    /// answer was lost and it was not there when it was asked again.
     pub async fn delete_secret(&self, name: SecretName) -> Result<(), SdkError> {
         self.change_secret(SecretChange::Delete { name }).await
     }
 
-    /// Seals anew what is not sealed under the first key of the leader's file, in all namespaces. Answers what that key is known
-    /// by, as `jobraft storage keygen` wrote it beside the key.
+    /// Seals anew what is not sealed under the first key of the leader's file, in all namespaces. Answers what that key is
+    /// known by, as `jobraft storage keygen` wrote it beside the key.
     ///
     /// # Errors
-    /// [`WrongState`](ErrorCode::WrongState) if the leader lacks a key.
+    /// [`WrongState`](jobraft_protocol::ErrorCode::WrongState) if the leader lacks a key.
     pub async fn reseal_secrets(&self) -> Result<String, SdkError> {
         let request = Request::ChangeSecret { change: SecretChange::Reseal };
         answered!(self.ask(request).await?, Resealed(key))
@@ -52,13 +53,7 @@ impl Client {
 
     async fn change_secret(&self, change: SecretChange) -> Result<(), SdkError> {
         let deletes = matches!(change, SecretChange::Delete { .. });
-        let mut trail = Trail::default();
-        match self.call(Request::ChangeSecret { change }, self.config().request_timeout, &mut trail).await {
-            Err(SdkError::Refused(error)) if deletes && trail.maybe_done && error.code == ErrorCode::NotFound => {
-                Err(SdkError::OutcomeUnknown { request: "change_secret", reason: error.message })
-            }
-            other => answered!(other?, Done),
-        }
+        self.change(Request::ChangeSecret { change }, deletes).await
     }
 
     /// All secrets, by name, without their values.
@@ -72,8 +67,8 @@ impl Client {
     /// The secrets that a job is given, by name, asked under a lease of this client's.
     ///
     /// # Errors
-    /// [`ErrorCode::LeaseLost`] if the job is another worker's by now, [`WrongState`](ErrorCode::WrongState) if the leader
-    /// lacks a key.
+    /// [`LeaseLost`](jobraft_protocol::ErrorCode::LeaseLost) if the job is another worker's by now,
+    /// [`WrongState`](jobraft_protocol::ErrorCode::WrongState) if the leader lacks a key.
     pub async fn job_secrets(&self, lease: LeaseRef) -> Result<Vec<(SecretName, SecretValue)>, SdkError> {
         answered!(self.ask(Request::GetSecrets { lease }).await?, JobSecrets(secrets))
     }

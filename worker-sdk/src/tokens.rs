@@ -1,22 +1,23 @@
 //! The client's methods for tokens: secrets that stand for clients which have no certificate.
 
-use crate::client::{Client, Trail};
+use crate::client::Client;
 use crate::error::SdkError;
 use crate::requests::{answered, millis};
 use crate::secret::draw;
 use jobraft_protocol::limits::TOKEN_LIST_MAX;
 use jobraft_protocol::{
-    Consistency, ErrorCode, Grant, NewToken, Request, Response, TokenChange, TokenName, TokenSecret, TokenView,
+    Consistency, Grant, NewToken, Request, Response, TokenChange, TokenName, TokenSecret, TokenView,
 };
 use std::time::Duration;
 
 impl Client {
-    /// Makes a token that permits `grant`, and each secret of which counts for `ttl`, or until it is revoked. The secret is made
-    /// here, and only its hash is sent: what this returns is the only copy.
+    /// Makes a token that permits `grant`, and each secret of which counts for `ttl`, or until it is revoked. The secret is
+    /// made here, and only its hash is sent: what this returns is the only copy.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorCode::Conflict) if there is one of that name, [`InvalidArgument`](ErrorCode::InvalidArgument) if the grant
-    /// has no role or the time is out of its bounds. If the outcome is unknown, revoke the token and make it again: the secret is lost.
+    /// [`Conflict`](jobraft_protocol::ErrorCode::Conflict) if there is one of that name,
+    /// [`InvalidArgument`](jobraft_protocol::ErrorCode::InvalidArgument) if the grant has no role or the time is out of its
+    /// bounds. If the outcome is unknown, revoke the token and make it again: the secret is lost.
     pub async fn create_token(
         &self,
         name: TokenName,
@@ -32,7 +33,8 @@ impl Client {
     /// Gives a token another secret; the one that it had counts for `grace` more, so that those who use it can change over.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. If the outcome is unknown, rotate it again.
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is none of that name. If the outcome is unknown, rotate
+    /// it again.
     pub async fn rotate_token(&self, name: TokenName, grace: Duration) -> Result<TokenSecret, SdkError> {
         let secret = TokenSecret::new(draw()?);
         self.change_token(TokenChange::Rotate { name, hash: secret.hash(), grace_ms: millis(grace) }).await?;
@@ -43,21 +45,15 @@ impl Client {
     /// them.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an answer was lost and it
-    /// was not there when it was asked again: the first time may have removed it.
+    /// [`NotFound`](jobraft_protocol::ErrorCode::NotFound) if there is none of that name. [`SdkError::OutcomeUnknown`] if an
+    /// answer was lost and it was not there when it was asked again: the first time may have removed it.
     pub async fn revoke_token(&self, name: TokenName) -> Result<(), SdkError> {
         self.change_token(TokenChange::Revoke { name }).await
     }
 
     async fn change_token(&self, change: TokenChange) -> Result<(), SdkError> {
         let revokes = matches!(change, TokenChange::Revoke { .. });
-        let mut trail = Trail::default();
-        match self.call(Request::ChangeToken { change }, self.config().request_timeout, &mut trail).await {
-            Err(SdkError::Refused(error)) if revokes && trail.maybe_done && error.code == ErrorCode::NotFound => {
-                Err(SdkError::OutcomeUnknown { request: "change_token", reason: error.message })
-            }
-            other => answered!(other?, Done),
-        }
+        self.change(Request::ChangeToken { change }, revokes).await
     }
 
     /// All tokens, by name, without their secrets. They are read in pages: what changes meanwhile may or may not be seen.
