@@ -330,6 +330,15 @@ async fn an_administrator_of_the_default_namespace_gets_no_hold_of_the_cluster_b
         assert_eq!(code(bob.ask(Request::ChangeToken { change }).await), ErrorCode::Forbidden);
     }
     assert!(bench.session_with(&secret, 20).await.is_ok() && bench.session_with(&stolen, 30).await.is_err());
+    // One that is not there is no matter of the log: by then it might be one of the whole cluster.
+    let (proposed, next) = (|| bench.node.consensus().pulse().last_index, || "next".parse().unwrap());
+    let before = proposed();
+    for change in
+        [TokenChange::Rotate { name: next(), hash: stolen.hash(), grace_ms: 0 }, TokenChange::Revoke { name: next() }]
+    {
+        assert_eq!(code(bob.ask(Request::ChangeToken { change }).await), ErrorCode::NotFound);
+    }
+    assert_eq!(proposed(), before);
     // What is its own it changes as it likes.
     let own = NewToken { name: "own".parse().unwrap(), hash: stolen.hash(), grant: Grant::admin(), ttl_ms: None };
     bob.done(Request::ChangeToken { change: TokenChange::Create(own) }).await;
