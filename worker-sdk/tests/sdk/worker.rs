@@ -553,7 +553,8 @@ fn key() -> StateKey {
 
 #[tokio::test]
 async fn a_completion_for_whose_jobs_there_is_no_room_yet_is_sent_again() {
-    let mut run = run(|builder| builder.handler("t", |_, (): ()| async { Ok(7) })).await;
+    let lease = Duration::from_secs(7_200);
+    let mut run = run(move |builder| builder.lease(lease).handler("t", |_, (): ()| async { Ok(7) })).await;
     let (session, _) = run.node.subscribed().await;
     session.push(vec![leased("t", 1, 30_000, "null")]);
     for code in [ErrorCode::QuotaExceeded, ErrorCode::QueueFull] {
@@ -569,6 +570,14 @@ async fn a_completion_for_whose_jobs_there_is_no_room_yet_is_sent_again() {
     let asked = run.node.until(is_report).await;
     let Request::Fail { failure, .. } = &asked.request else { panic!("{:?}", asked.request) };
     assert!(failure.message.contains("far too many"), "{failure:?}");
+    asked.answer(Ok(Response::Failed { state: JobState::Scheduled, retry_at: None }));
+    // So does room that comes late, however long the lease: until then the place would be taken.
+    session.push(vec![leased("t", 2, 7_200_000, "null")]);
+    let asked = run.node.until(is_report).await;
+    asked.refuse(Error::new(ErrorCode::QuotaExceeded, "not soon").retry_after_ms(3_600_000));
+    let asked = run.node.until(is_report).await;
+    let Request::Fail { failure, .. } = &asked.request else { panic!("{:?}", asked.request) };
+    assert!(failure.message.contains("not soon"), "{failure:?}");
 }
 
 #[tokio::test]
