@@ -34,13 +34,10 @@ text! {
     Namespace, "namespace", NameError, check
 }
 
-/// The name of the namespace that is always there.
-const DEFAULT: &str = "default";
-
 impl Default for Namespace {
     /// The one that is always there, in which a client is that says nothing of namespaces.
     fn default() -> Self {
-        Self(DEFAULT.into())
+        Self(Self::DEFAULT.into())
     }
 }
 
@@ -50,10 +47,13 @@ impl Default for Namespace {
 pub struct NotLocal;
 
 impl Namespace {
+    /// The name of the one that is always there.
+    pub const DEFAULT: &str = "default";
+
     /// Whether it is the one that is always there.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        self.as_str() == DEFAULT
+        self.as_str() == Self::DEFAULT
     }
 
     /// That of a full name.
@@ -71,7 +71,7 @@ impl Namespace {
     /// The name of the namespace of a full name, and the local name there.
     #[must_use]
     pub fn split(full: &str) -> (&str, &str) {
-        full.split_once(SEPARATOR).unwrap_or((DEFAULT, full))
+        full.split_once(SEPARATOR).unwrap_or((Self::DEFAULT, full))
     }
 
     /// The full name of what has this local name here.

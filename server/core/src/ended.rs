@@ -97,10 +97,16 @@ impl EndedJobs {
         self.remember(id, ended);
     }
 
-    /// Takes back what a checkpoint holds; to be called in the order of ending, or memory is freed later.
+    /// Notes how a job ended that is the last to have done so, or, until [`Self::restored`], any.
     pub(crate) fn remember(&mut self, id: JobId, ended: EndedJob) {
         self.known.insert(id, ended);
         self.order.push_back(id);
+    }
+
+    /// Puts what a checkpoint held in the order in which it ended: memory is freed in that order.
+    pub(crate) fn restored(&mut self) {
+        let Self { known, order, .. } = self;
+        order.make_contiguous().sort_by_cached_key(|id| (known.get(id).map(|ended| ended.finished_at), *id));
     }
 
     /// Drops what is no longer known, a bounded number at a time.

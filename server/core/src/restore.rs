@@ -254,8 +254,7 @@ impl Restore {
         LogTime::from_ms(self.core.now.as_ms().saturating_sub(REMEMBERED_MS + limits::ID_AHEAD_MS_MAX))
     }
 
-    /// Takes the row of a job that ended lately, so that a retry of it is still recognised. To be called in the order
-    /// of ending.
+    /// Takes the row of a job that ended lately, so that a retry of it is still recognised.
     ///
     /// # Errors
     /// If it is malformed or newer, or the row of a live job.
@@ -311,6 +310,7 @@ impl Restore {
         if let Some(namespace) = core.index.queues.namespaces.find_stray() {
             return Err(inconsistent(format!("there is something of namespace {namespace}, which is not there")));
         }
+        core.ended.restored();
         core.regrant();
         core.index.queues.restored(core.now);
         core.check_batches().map_err(inconsistent)?;

@@ -125,7 +125,7 @@ impl State {
             dead.push(body.to_vec());
             Ok::<_, StorageError>(())
         })?;
-        db.each_ended_since(LogTime::ZERO, |_, _, body| {
+        db.each_ended_since(LogTime::ZERO, |body| {
             ended.push(body.to_vec());
             Ok::<_, StorageError>(())
         })?;
@@ -134,7 +134,10 @@ impl State {
         };
         assert_eq!(live, of(&|its| !its.is_terminal()), "live jobs");
         assert_eq!(dead, of(&|its| its == JobState::Dead), "dead jobs");
-        assert_eq!(ended, of(&JobState::is_terminal), "ended jobs");
+        ended.sort_unstable();
+        let mut expected = of(&JobState::is_terminal);
+        expected.sort_unstable();
+        assert_eq!(ended, expected, "ended jobs");
         for (id, (.., body)) in &state.jobs {
             assert_eq!(db.job(*id)?.as_ref(), Some(body), "a job by its id");
         }

@@ -129,9 +129,7 @@ impl Applied {
         // What damage hid is nothing to go by.
         examined?;
         lives?;
-        db.each_ended_since(restore.remember_since(), |_id, _finished_at, body| {
-            restore.remember(body).map_err(StateError::from)
-        })?;
+        db.each_ended_since(restore.remember_since(), |body| restore.remember(body).map_err(StateError::from))?;
         db.each_dead(|body| restore.dead(body).map_err(StateError::from))?;
         let last = Some(log_id(meta.term, meta.index));
         Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })

@@ -394,7 +394,7 @@ fn damage_found_by_a_sweep_stops_checkpoints_too() {
     node.complete_all(at(20));
     node.apply(at(3 * DAY_MS), vec![]);
     node.state.checkpoint().unwrap();
-    tamper(&node.directory.path().join("state.db"), "UPDATE jobs SET finished_at = 1");
+    tamper(&node.directory.path().join("state.db"), "UPDATE runs SET finished_at = 1");
     assert!(matches!(node.state.sweep(), Err(StorageError::Corrupt { .. })));
     // Even one with nothing to write: it is how openraft hears of it.
     assert!(matches!(node.state.checkpoint(), Err(StorageError::Stopped { .. })));
@@ -412,7 +412,7 @@ fn a_start_examines_also_what_it_does_not_load() {
         node.state.checkpoint().unwrap();
         let (copy, db, state) = node.after_a_kill();
         drop((db, state));
-        tamper(&copy.path().join("state.db"), "UPDATE jobs SET finished_at = 1");
+        tamper(&copy.path().join("state.db"), "UPDATE runs SET finished_at = 1");
         if hides_the_checkpoint {
             tamper(&copy.path().join("state.db"), "DELETE FROM meta WHERE key = 'checkpoint'");
         }

@@ -1,25 +1,28 @@
 //! Lists of jobs: by id, page by page, as of the last checkpoint.
 //!
 //! The index to walk is chosen here and not by SQLite, and each row walked over is counted, whether or not it is wanted: a page
-//! costs no more than its bound, and says where to go on. In the full name of a queue U+001F, `char(31)`, stands behind that of
-//! its namespace.
+//! costs no more than its bound, and says where to go on. Of a completed job only its run knows whether it is wanted.
 
 use super::StorageError;
+use super::runs::{Run, run};
 use super::state_db::StateDb;
 use super::state_rows::{JOB_COLUMNS, checked_job, column_time, read_id};
 use crate::seal::Seal;
 use jobraft_protocol::{JobFilter, JobId, JobState, LogTime, QueueName, limits};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use std::collections::VecDeque;
 use std::path::Path;
 
 /// How much older than its enqueue a job's id is at most, at any setting of the idempotency window.
 const ID_AGE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Of the id's timestamp.
 const TIMESTAMP_MS_MAX: u64 = (1 << 48) - 1;
-/// Where the columns of [`Walk::sql`] are.
+/// Runs that a walk keeps: between two jobs of one there are those of others that were completed at about the same time.
+const RUNS_KEPT: usize = 32;
+/// Where the columns of [`Walk::sql`] are: the last says of a row of `jobs` whether it is wanted, and is null for others.
 const ID: usize = 0;
-const ROWID: usize = 1;
+const ROWID_OR_RUN: usize = 1;
 const IS_WANTED: usize = 2;
 
 impl StateDb {
@@ -38,7 +41,8 @@ impl StateDb {
         f: impl FnMut(&[u8]) -> Result<bool, E>,
     ) -> Result<Option<JobId>, E> {
         let walk = Walk::new(filter, after, oldest_first);
-        self.read(|connection| walk.run(connection, (&self.inner.path, &self.inner.seal), rows_max.max(1), f))
+        let place = (&*self.inner.path, &*self.inner.seal);
+        self.read(|connection| walk.run(connection, filter, place, rows_max.max(1), f))
     }
 }
 
@@ -50,20 +54,32 @@ pub(super) struct Walk {
 
 /// An index whose entries within some range are in the order of their ids, and that range.
 struct Way {
+    table: Table,
     index: &'static str,
     range: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Jobs,
+    /// Its primary key is its own index.
+    Completed,
 }
 
 impl Walk {
     pub(super) fn new(filter: &JobFilter, after: Option<JobId>, oldest_first: bool) -> Self {
         let (low, high) = bounds(filter, after, oldest_first);
         let mut values = vec![Value::Blob(low), Value::Blob(high)];
-        let condition = condition(filter, &mut values);
-        let ways = ways(filter, &mut values).into_iter().map(|Way { index, range }| {
-            format!(
-                "SELECT id, rowid, CASE WHEN {condition} THEN 1 ELSE 0 END FROM jobs INDEXED BY {index}
-                 WHERE {range} AND id > ?1 AND id < ?2"
-            )
+        let ways = ways(filter, &mut values);
+        let is_condition_needed = ways.iter().any(|way| way.table == Table::Jobs);
+        let condition = if is_condition_needed { condition(filter, &mut values) } else { String::new() };
+        let ways = ways.into_iter().map(|Way { table, index, range }| {
+            let what = match table {
+                Table::Jobs => format!("id, rowid, CASE WHEN {condition} THEN 1 ELSE 0 END FROM jobs"),
+                Table::Completed => "id, run, NULL FROM completed".to_owned(),
+            };
+            let index = if index.is_empty() { String::new() } else { format!("INDEXED BY {index}") };
+            format!("SELECT {what} {index} WHERE {range} AND id > ?1 AND id < ?2")
         });
         let ways: Vec<_> = ways.collect();
         let order = if oldest_first { "ASC" } else { "DESC" };
@@ -73,6 +89,7 @@ impl Walk {
     fn run<E: From<StorageError>>(
         &self,
         connection: &Connection,
+        filter: &JobFilter,
         (path, seal): (&Path, &Seal),
         rows_max: usize,
         mut f: impl FnMut(&[u8]) -> Result<bool, E>,
@@ -83,6 +100,7 @@ impl Walk {
         let mut walk = connection.prepare(&self.sql).map_err(&failed)?;
         // While this is under way, all of the connection sees one state.
         let mut rows = walk.query(params_from_iter(&self.values)).map_err(&failed)?;
+        let mut runs = VecDeque::new();
         let (mut looked_at, mut last, mut is_full) = (0, None, false);
         while let Some(row) = rows.next().map_err(&failed)? {
             if is_full || looked_at == rows_max {
@@ -91,46 +109,75 @@ impl Walk {
             looked_at += 1;
             let id = row.get_ref(ID).and_then(|id| Ok(id.as_blob()?)).map_err(&failed)?;
             last = Some(read_id(id, path)?);
-            if !row.get::<_, bool>(IS_WANTED).map_err(&failed)? {
-                continue;
+            let rowid_or_run = row.get(ROWID_OR_RUN).map_err(&failed)?;
+            match row.get(IS_WANTED).map_err(&failed)? {
+                Some(false) => {}
+                Some(true) => {
+                    let mut found = read.query([rowid_or_run]).map_err(&failed)?;
+                    let found = found.next().map_err(&failed)?;
+                    let found =
+                        found.ok_or_else(|| StorageError::corrupt(path, "an index names a row that is not there"))?;
+                    is_full = f(&checked_job(found, path)?.open(seal, path)?)?;
+                }
+                None => {
+                    let run = kept(&mut runs, rowid_or_run, || run(connection, rowid_or_run, seal, path))?;
+                    if let Some(job) = run.wanted(id, filter, path)? {
+                        is_full = f(job.body)?;
+                    }
+                }
             }
-            let mut found = read.query([row.get::<_, i64>(ROWID).map_err(&failed)?]).map_err(&failed)?;
-            let found = found.next().map_err(&failed)?;
-            let found = found.ok_or_else(|| StorageError::corrupt(path, "an index names a row that is not there"))?;
-            is_full = f(&checked_job(found, path)?.open(seal, path)?)?;
         }
         Ok(None)
     }
 }
 
+/// The run of this number, read if it is not at hand.
+fn kept<E>(runs: &mut VecDeque<Run>, number: i64, read: impl FnOnce() -> Result<Run, E>) -> Result<&Run, E> {
+    let place = match runs.iter().position(|run| run.number == number) {
+        Some(place) => place,
+        None => {
+            runs.truncate(RUNS_KEPT - 1);
+            runs.push_front(read()?);
+            0
+        }
+    };
+    Ok(&runs[place])
+}
+
 /// Which way leads past the fewest rows that are not wanted.
 fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
+    let wants = |state: &JobState| filter.states.is_empty() || filter.states.contains(state);
+    let wants_completed = wants(&JobState::Completed);
+    let both = |of_jobs, of_completed, range: String| {
+        let completed = Way { table: Table::Completed, index: of_completed, range: range.clone() };
+        let jobs = Way { table: Table::Jobs, index: of_jobs, range };
+        std::iter::once(jobs).chain(wants_completed.then_some(completed)).collect()
+    };
     if let Some(key) = &filter.key {
         let key = push(values, key.as_str().to_owned());
-        return vec![Way { index: "jobs_key", range: format!("key IS NOT NULL AND key = {key}") }];
+        return both("jobs_key", "completed_key", format!("key IS NOT NULL AND key = {key}"));
     }
     if let Some(batch) = &filter.batch {
         let batch = push(values, batch.0.as_bytes().to_vec());
-        return vec![Way { index: "jobs_batch", range: format!("batch IS NOT NULL AND batch = {batch}") }];
+        return both("jobs_batch", "completed_batch", format!("batch IS NOT NULL AND batch = {batch}"));
     }
     if let Some(namespace) = filter.namespace.as_ref().filter(|namespace| !namespace.is_default()) {
-        // The index's own condition and expression, word for word. No row of another namespace is walked over.
-        let beginning = push(values, namespace.full(""));
-        let range = format!("instr(queue, char(31)) > 0 AND substr(queue, 1, instr(queue, char(31))) = {beginning}");
-        return vec![Way { index: "jobs_space", range }];
+        let space = push(values, namespace.as_str().to_owned());
+        // No row of another namespace is walked over.
+        return both("jobs_space", "completed_space", format!("space IS NOT NULL AND space = {space}"));
     }
-    let wants = |state: &JobState| filter.states.contains(state);
-    if filter.states.is_empty() || wants(&JobState::Completed) {
-        return vec![Way { index: "jobs_id", range: "TRUE".to_owned() }];
+    if filter.states.is_empty() {
+        return both("jobs_id", "", "TRUE".to_owned());
     }
     let live = JobState::ALL.iter().any(|state| !state.is_terminal() && wants(state));
-    let live = live.then(|| Way { index: "jobs_live", range: "live = 1".to_owned() });
-    let ended = JobState::ALL.iter().filter(|state| state.is_terminal() && wants(state)).map(|state| {
-        // The index's own condition, word for word, and the state's.
-        let range = format!("live = 0 AND state <> 'completed' AND state = '{state}'");
-        Way { index: "jobs_rare", range }
+    let live = live.then(|| Way { table: Table::Jobs, index: "jobs_live", range: "live = 1".to_owned() });
+    let is_rare = |state: &&JobState| state.is_terminal() && **state != JobState::Completed && wants(state);
+    let ended = JobState::ALL.iter().filter(is_rare).map(|state| {
+        let range = format!("live = 0 AND state = '{state}'");
+        Way { table: Table::Jobs, index: "jobs_rare", range }
     });
-    live.into_iter().chain(ended).collect()
+    let completed = wants_completed.then(|| Way { table: Table::Completed, index: "", range: "TRUE".to_owned() });
+    live.into_iter().chain(ended).chain(completed).collect()
 }
 
 /// What a row must be like: what the indexes hold first.
@@ -142,11 +189,8 @@ fn condition(filter: &JobFilter, values: &mut Vec<Value>) -> String {
         conditions.push(format!("queue IN ({})", queues.join(", ")));
     }
     match namespace {
-        Some(namespace) if namespace.is_default() => conditions.push("instr(queue, char(31)) = 0".to_owned()),
-        Some(namespace) => {
-            let beginning = push(values, namespace.full(""));
-            conditions.push(format!("substr(queue, 1, instr(queue, char(31))) = {beginning}"));
-        }
+        Some(namespace) if namespace.is_default() => conditions.push("space IS NULL".to_owned()),
+        Some(namespace) => conditions.push(format!("space = {}", push(values, namespace.as_str().to_owned()))),
         None => {}
     }
     if !states.is_empty() {

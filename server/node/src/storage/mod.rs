@@ -29,6 +29,7 @@ mod log_writer;
 mod readers;
 mod reseal;
 mod room;
+mod runs;
 mod snapshot;
 mod soundness;
 mod state_db;

@@ -4,6 +4,7 @@ use super::StorageError;
 use super::database::Database;
 use super::log_db::{self, LOG};
 use super::log_writer::record_crc;
+use super::runs::{RUN_COLUMNS, Run};
 use super::state_db::STATE;
 use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, open_item, sealed_item};
 use crate::seal::Seal;
@@ -44,12 +45,15 @@ pub fn reseal(dir: &Path, seal: &Seal, mut progress: impl FnMut(Resealed)) -> Re
         progress(done);
         Ok(looked.last)
     };
-    for (kind, in_steps) in [(&LOG, log as StepBehind), (&STATE, jobs as StepBehind)] {
+    for (kind, tables) in [(&LOG, &[log as StepBehind][..]), (&STATE, &[jobs, runs])] {
         let mut database = Database::open(dir, kind)?;
-        let mut after = i64::MIN;
-        while let Some(last) = step(&mut database, &|transaction, path, seal| in_steps(transaction, path, seal, after))?
-        {
-            after = last;
+        for table in tables {
+            let mut after = i64::MIN;
+            while let Some(last) =
+                step(&mut database, &|transaction, path, seal| table(transaction, path, seal, after))?
+            {
+                after = last;
+            }
         }
         if kind.file == STATE.file {
             step(&mut database, &items)?;
@@ -117,6 +121,29 @@ fn jobs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> 
         }
     }
     looked.written = update(transaction, path, "UPDATE jobs SET crc = ?2, body = ?3 WHERE rowid = ?1", &changed)?;
+    Ok(looked)
+}
+
+fn runs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
+    let failed = StorageError::database(path);
+    let (mut looked, mut changed) = (Looked::default(), Vec::new());
+    let mut bytes = 0;
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE run > ?1 ORDER BY run LIMIT ?2");
+    let mut select = transaction.prepare_cached(&sql).map_err(&failed)?;
+    let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
+    while bytes < BYTES_AT_ONCE
+        && let Some(row) = rows.next().map_err(&failed)?
+    {
+        let run = Run::read(row, seal, path)?;
+        looked.rows += 1;
+        looked.last = Some(run.number);
+        if !run.is_current {
+            let (crc, body) = run.sealed(seal);
+            bytes += body.len();
+            changed.push((looked.last, crc, body.into_owned()));
+        }
+    }
+    looked.written = update(transaction, path, "UPDATE runs SET crc = ?2, body = ?3 WHERE run = ?1", &changed)?;
     Ok(looked)
 }
 

@@ -6,6 +6,7 @@
 
 use super::database::{Database, Kind, lock, meta, put_meta, unsigned};
 use super::readers::Readers;
+use super::runs::completed_job;
 use super::state_rows::{
     JOB_COLUMNS, check_rows, checked_item, checked_job, open_item, put_items, put_jobs, remove_jobs,
 };
@@ -13,47 +14,58 @@ use super::{StorageError, soundness};
 use crate::machine;
 use crate::seal::Seal;
 use jobraft_core::command::{Changes, Table};
-use jobraft_protocol::JobId;
+use jobraft_protocol::{JobId, JobState};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// `jobs` keeps its rowid: rows are too large for the primary key's tree, and an update finds its page in two short
-/// walks. Each row stands in `jobs_id` and in one of `jobs_live` and `jobs_ended`; only rarer rows stand in more. The
-/// columns of `jobs_live` hardly ever change, so that the steps of a live job touch no index (see `put_jobs`).
+/// `jobs` has all but the completed ones. It keeps its rowid: rows are too large for the primary key's tree, and an update
+/// finds its page in two short walks. Each row stands in `jobs_id` and in `jobs_live`, or else in `jobs_ended` and `jobs_rare`;
+/// only rarer rows stand in more. The columns of `jobs_live` hardly ever change, so that the steps of a live job touch no index
+/// (see `put_jobs`). Completed jobs are in `runs`, and `completed` tells in which.
 ///
 /// | Index | Serves |
 /// |---|---|
-/// | `jobs_id` | a job; lists of all states, or of completed jobs |
+/// | `jobs_id` | a job; lists of jobs in all states |
 /// | `jobs_live` | loading; lists of live jobs, those of other queues passed over without their rows |
 /// | `jobs_ended` | retention; loading what ended lately |
 /// | `jobs_rare` | lists of dead, cancelled and expired jobs; loading dead ones |
-/// | `jobs_key` | lists of the jobs with a unique key |
-/// | `jobs_batch` | lists of the jobs of a batch |
-/// | `jobs_space` | lists of the jobs of a namespace other than the default one |
+/// | `jobs_key`, `completed_key` | lists of the jobs with a unique key |
+/// | `jobs_batch`, `completed_batch` | lists of the jobs of a batch |
+/// | `jobs_space`, `completed_space` | lists of the jobs of a namespace other than the default one |
+/// | `runs_ended` | retention; loading what was completed lately |
 pub(super) const STATE: Kind = Kind {
     file: "state.db",
     format: 4,
     format_min: 4,
     schema: "CREATE TABLE jobs (
-                 id BLOB NOT NULL, queue TEXT NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
+                 id BLOB NOT NULL, queue TEXT NOT NULL, space TEXT, state TEXT NOT NULL, live INTEGER NOT NULL,
                  enqueued_at INTEGER NOT NULL, finished_at INTEGER, ended_seq INTEGER, task TEXT NOT NULL, key TEXT,
                  batch BLOB, error TEXT, crc INTEGER NOT NULL, body BLOB NOT NULL);
              CREATE UNIQUE INDEX jobs_id ON jobs (id);
              CREATE INDEX jobs_live ON jobs (id, queue) WHERE live = 1;
              CREATE INDEX jobs_ended ON jobs (queue, state, ended_seq) WHERE live = 0;
-             CREATE INDEX jobs_rare ON jobs (state, id) WHERE live = 0 AND state <> 'completed';
+             CREATE INDEX jobs_rare ON jobs (state, id) WHERE live = 0;
              CREATE INDEX jobs_key ON jobs (key, id) WHERE key IS NOT NULL;
              CREATE INDEX jobs_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
-             CREATE INDEX jobs_space ON jobs (substr(queue, 1, instr(queue, char(31))), id)
-                 WHERE instr(queue, char(31)) > 0;
+             CREATE INDEX jobs_space ON jobs (space, id) WHERE space IS NOT NULL;
+             CREATE TABLE runs (
+                 run INTEGER PRIMARY KEY, queue TEXT NOT NULL, ended_seq INTEGER NOT NULL, finished_at INTEGER NOT NULL,
+                 crc INTEGER NOT NULL, body BLOB NOT NULL);
+             CREATE INDEX runs_ended ON runs (queue, ended_seq);
+             CREATE TABLE completed (
+                 id BLOB NOT NULL PRIMARY KEY, run INTEGER NOT NULL, space TEXT, key TEXT, batch BLOB) WITHOUT ROWID;
+             CREATE INDEX completed_key ON completed (key, id) WHERE key IS NOT NULL;
+             CREATE INDEX completed_batch ON completed (batch, id) WHERE batch IS NOT NULL;
+             CREATE INDEX completed_space ON completed (space, id) WHERE space IS NOT NULL;
              CREATE TABLE items (
                  kind TEXT NOT NULL, key TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL,
                  PRIMARY KEY (kind, key)) WITHOUT ROWID;",
     cache_kib: 32 << 10,
 };
 
-/// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body.
+/// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body. A completed job dirties far
+/// less than one.
 pub(super) const PAGES_PER_ROW: u64 = 6;
 pub(super) const PAGE_BYTES: u64 = 4096;
 
@@ -202,13 +214,14 @@ impl StateDb {
             database.write(|transaction| {
                 put_meta(transaction, path, META_HEADER, &changes.header)?;
                 put_meta(transaction, path, META_CHECKPOINT, &encode_meta(checkpoint))?;
-                put_jobs(transaction, &changes.jobs, &self.inner.seal).map_err(StorageError::database(path))?;
-                remove_jobs(transaction, &changes.deleted).map_err(StorageError::database(path))?;
+                put_jobs(transaction, &changes.jobs, &self.inner.seal, path)?;
+                remove_jobs(transaction, &changes.deleted, &self.inner.seal, path)?;
                 put_items(transaction, &changes.rows, &self.inner.seal).map_err(StorageError::database(path))
             })?;
-            let rows = (changes.jobs.len() + changes.deleted.len() + changes.rows.len() + 2) as u64;
+            let completed = changes.jobs.iter().filter(|job| job.state == JobState::Completed).count();
+            let rows = changes.jobs.len() - completed + changes.deleted.len() + changes.rows.len() + 2;
             let bytes: usize = changes.jobs.iter().map(|job| job.body.len()).sum();
-            database.wrote_pages(rows * PAGES_PER_ROW + bytes as u64 / PAGE_BYTES)
+            database.wrote_pages(rows as u64 * PAGES_PER_ROW + completed as u64 + bytes as u64 / PAGE_BYTES)
         })
     }
 
@@ -293,16 +306,20 @@ impl StateDb {
     /// # Errors
     /// As [`StateDb::meta`].
     pub fn job(&self, id: JobId) -> Result<Option<Vec<u8>>, StorageError> {
-        let path = &self.inner.path;
+        let (path, seal) = (&self.inner.path, &self.inner.seal);
         self.read(|connection| {
-            connection
+            let row = connection
                 .prepare_cached(&format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?1"))
                 .and_then(|mut statement| {
-                    let open = |row: &Row<'_>| Ok(checked_job(row, path)?.open(&self.inner.seal, path)?.into_owned());
+                    let open = |row: &Row<'_>| Ok(checked_job(row, path)?.open(seal, path)?.into_owned());
                     statement.query_row([&id.as_bytes()[..]], |row| Ok(open(row))).optional()
                 })
-                .map_err(StorageError::database(path))?
-                .transpose()
+                .map_err(StorageError::database(path))?;
+            match row {
+                Some(row) => row.map(Some),
+                // Had it lived until just before, it would be there by now.
+                None => completed_job(connection, id, seal, path),
+            }
         })
     }
 

@@ -2,10 +2,11 @@
 
 use super::StorageError;
 use super::database::{crc32, meta, unreadable};
+use super::runs::{check_runs, put_completed, remove_completed};
 use super::state_db::META_HEADER;
 use crate::seal::Seal;
 use jobraft_core::command::{JobRow, Row as Item};
-use jobraft_protocol::{JobId, LogTime, UniqueKey};
+use jobraft_protocol::{JobId, JobState, LogTime, Namespace, UniqueKey};
 use rusqlite::{Connection, Row, Transaction, params};
 use std::borrow::Cow;
 use std::path::Path;
@@ -13,30 +14,34 @@ use uuid::Uuid;
 
 /// What [`checked_job`] reads, in its order.
 pub(super) const JOB_COLUMNS: &str =
-    "id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body";
+    "id, queue, space, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body";
 
 /// The steps of a live job change neither its queue nor its key nor its batch. What is not named here SQLite leaves alone, with the
 /// indexes by it. A row in which one of them did change, or whose job had ended, is not touched.
-const PUT_STEP: &str =
-    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+const PUT_STEP: &str = "INSERT INTO jobs
+         (id, queue, space, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
      ON CONFLICT (id) DO UPDATE SET state = excluded.state, enqueued_at = excluded.enqueued_at,
          finished_at = excluded.finished_at, ended_seq = excluded.ended_seq, task = excluded.task,
          error = excluded.error, crc = excluded.crc, body = excluded.body
      WHERE live = 1 AND queue = excluded.queue AND key IS excluded.key AND batch IS excluded.batch";
 
 const PUT_JOB: &str =
-    "INSERT INTO jobs (id, queue, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-     ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, state = excluded.state, live = excluded.live,
+    "INSERT INTO jobs
+         (id, queue, space, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, crc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+     ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, space = excluded.space, state = excluded.state, live = excluded.live,
          enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, ended_seq = excluded.ended_seq,
-         task = excluded.task, key = excluded.key, batch = excluded.batch, error = excluded.error, crc = excluded.crc, body = excluded.body";
+         task = excluded.task, key = excluded.key, batch = excluded.batch, error = excluded.error, crc = excluded.crc,
+         body = excluded.body";
 
 /// The columns of a job's row but for its checksum.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     id: &'a [u8],
     queue: &'a str,
+    /// See [`space_of`].
+    space: Option<&'a str>,
     state: &'a str,
     live: bool,
     enqueued_at: i64,
@@ -75,6 +80,7 @@ impl Job<'_> {
     fn crc(&self) -> u32 {
         let number = |number: Option<i64>| number.unwrap_or(0).to_le_bytes();
         let there = [
+            self.space.is_some(),
             self.finished_at.is_some(),
             self.ended_seq.is_some(),
             self.key.is_some(),
@@ -84,6 +90,7 @@ impl Job<'_> {
         crc32(&[
             self.id,
             self.queue.as_bytes(),
+            self.space.unwrap_or_default().as_bytes(),
             self.state.as_bytes(),
             &[u8::from(self.live)],
             &there.map(u8::from),
@@ -143,18 +150,19 @@ pub(super) fn checked_job<'a>(row: &'a Row<'_>, path: &Path) -> Result<Job<'a>, 
         let job = Job {
             id: row.get_ref(0)?.as_blob()?,
             queue: row.get_ref(1)?.as_str()?,
-            state: row.get_ref(2)?.as_str()?,
-            live: row.get(3)?,
-            enqueued_at: row.get(4)?,
-            finished_at: row.get(5)?,
-            ended_seq: row.get(6)?,
-            task: row.get_ref(7)?.as_str()?,
-            key: row.get_ref(8)?.as_str_or_null()?,
-            batch: row.get_ref(9)?.as_blob_or_null()?,
-            error: row.get_ref(10)?.as_str_or_null()?,
-            body: row.get_ref(12)?.as_blob()?,
+            space: row.get_ref(2)?.as_str_or_null()?,
+            state: row.get_ref(3)?.as_str()?,
+            live: row.get(4)?,
+            enqueued_at: row.get(5)?,
+            finished_at: row.get(6)?,
+            ended_seq: row.get(7)?,
+            task: row.get_ref(8)?.as_str()?,
+            key: row.get_ref(9)?.as_str_or_null()?,
+            batch: row.get_ref(10)?.as_blob_or_null()?,
+            error: row.get_ref(11)?.as_str_or_null()?,
+            body: row.get_ref(13)?.as_blob()?,
         };
-        Ok((job.crc() == row.get::<_, u32>(11)?, job))
+        Ok((job.crc() == row.get::<_, u32>(12)?, job))
     };
     match read().map_err(|error| unreadable(path, error, "a job's row"))? {
         (true, job) => Ok(job),
@@ -189,7 +197,29 @@ pub(super) fn column_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow], seal: &Seal) -> rusqlite::Result<()> {
+/// The namespace of a queue as a column: none for the default one, so that no index of others has its jobs.
+pub(super) fn space_of(queue: &str) -> Option<&str> {
+    let space = Namespace::name_of(queue);
+    (space != Namespace::DEFAULT).then_some(space)
+}
+
+/// Writes jobs: those that are not completed each to a row of its own, and the others to runs.
+pub(super) fn put_jobs(
+    transaction: &Transaction<'_>,
+    jobs: &[JobRow],
+    seal: &Seal,
+    path: &Path,
+) -> Result<(), StorageError> {
+    let is_completed = |row: &&JobRow| row.state == JobState::Completed;
+    put_completed(transaction, &jobs.iter().filter(is_completed).collect::<Vec<_>>(), seal, path)?;
+    put_rows(transaction, jobs.iter().filter(|row| !is_completed(row)), seal).map_err(StorageError::database(path))
+}
+
+fn put_rows<'a>(
+    transaction: &Transaction<'_>,
+    jobs: impl Iterator<Item = &'a JobRow>,
+    seal: &Seal,
+) -> rusqlite::Result<()> {
     let mut put_step = transaction.prepare_cached(PUT_STEP)?;
     let mut put = transaction.prepare_cached(PUT_JOB)?;
     for row in jobs {
@@ -197,6 +227,7 @@ pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow], seal: &Se
         let job = Job {
             id: row.id.as_bytes(),
             queue: row.queue.as_str(),
+            space: space_of(row.queue.as_str()),
             state: row.state.as_str(),
             live: !row.state.is_terminal(),
             enqueued_at: column_time(row.enqueued_at),
@@ -212,6 +243,7 @@ pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow], seal: &Se
         let columns = params![
             job.id,
             job.queue,
+            job.space,
             job.state,
             job.live,
             job.enqueued_at,
@@ -232,9 +264,16 @@ pub(super) fn put_jobs(transaction: &Transaction<'_>, jobs: &[JobRow], seal: &Se
 }
 
 /// Removes the rows of these jobs, as far as there are any.
-pub(super) fn remove_jobs(transaction: &Transaction<'_>, jobs: &[JobId]) -> rusqlite::Result<()> {
-    let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
-    jobs.iter().try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop))
+pub(super) fn remove_jobs(
+    transaction: &Transaction<'_>,
+    jobs: &[JobId],
+    seal: &Seal,
+    path: &Path,
+) -> Result<(), StorageError> {
+    let failed = StorageError::database(path);
+    let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1").map_err(&failed)?;
+    jobs.iter().try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop)).map_err(&failed)?;
+    remove_completed(transaction, jobs, seal, path)
 }
 
 pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item], seal: &Seal) -> rusqlite::Result<()> {
@@ -263,6 +302,7 @@ pub(super) fn check_rows(connection: &Connection, path: &Path, seal: &Seal) -> R
     while let Some(row) = rows.next().map_err(&failed)? {
         seal.check(checked_job(row, path)?.body).map_err(StorageError::unopened(path, || "a job".to_owned()))?;
     }
+    check_runs(connection, path, seal)?;
     let mut statement = connection.prepare("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {

@@ -8,10 +8,12 @@
 use super::StorageError;
 use super::database::{lock, unreadable, unsigned};
 use super::room::{Room, give_back};
+use super::runs::{Completed, RUN_COLUMNS, Run};
 use super::state_db::{PAGE_BYTES, PAGES_PER_ROW, StateDb};
 use super::state_rows::{JOB_COLUMNS, checked_job, column_number, read_id};
+use crate::seal::Seal;
 use jobraft_core::command::Horizon;
-use jobraft_protocol::{JobId, LogTime};
+use jobraft_protocol::{JobId, JobState, LogTime};
 use rusqlite::{Transaction, params};
 use std::collections::HashSet;
 use std::path::Path;
@@ -32,6 +34,10 @@ pub(super) const EARLIEST_OF_PAIR: &str = "SELECT rowid, finished_at, ended_seq,
 /// The same, from behind a number on.
 pub(super) const NEXT_OF_PAIR: &str = "SELECT rowid, finished_at, ended_seq, id FROM jobs INDEXED BY jobs_ended
      WHERE live = 0 AND queue = ?1 AND state = ?2 AND ended_seq > ?3 ORDER BY ended_seq";
+
+/// A queue's runs, the first to end first, from behind a number on.
+pub(super) const EARLIEST_RUNS: &str =
+    "runs INDEXED BY runs_ended WHERE queue = ?1 AND ended_seq > ?2 ORDER BY ended_seq";
 
 /// What is outside of one horizon, and how far it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +66,9 @@ pub struct SweepOutcome {
 }
 
 impl StateDb {
-    /// Removes up to `rows_max` ended jobs that are outside their horizon, the first to end first; none that is `pinned`,
-    /// and none that ended or whose id was made at `before` or later, however little of them is kept. All or nothing,
-    /// durable on return. Notes how far it got.
+    /// Removes up to `rows_max` ended jobs, and the rest of a run, that are outside their horizon, the first to end first; none
+    /// that is `pinned`, none that ended or whose id was made at `before` or later, however little of them is kept, and none
+    /// whose run has another such. All or nothing, durable on return. Notes how far it got.
     ///
     /// # Errors
     /// Whatever failed, [`StorageError::Corrupt`] for a row that is damaged; nothing can be written after that.
@@ -76,7 +82,9 @@ impl StateDb {
         let path = &self.inner.path;
         self.with_open(|open| {
             let mut database = lock(&open.writer);
-            let mut step = Step { path, before, pinned, rows_left: rows_max, pinned_left: PINNED_MAX, bytes: 0 };
+            let seal = &self.inner.seal;
+            let mut step =
+                Step { path, seal, before, pinned, rows_left: rows_max, pinned_left: PINNED_MAX, removed: 0, bytes: 0 };
             let count = due.len();
             let mut done = 0;
             database.write(|transaction| {
@@ -88,7 +96,7 @@ impl StateDb {
                 }
                 Ok(())
             })?;
-            let removed = rows_max - step.rows_left;
+            let removed = step.removed;
             database.wrote_pages(removed as u64 * PAGES_PER_ROW + step.bytes / PAGE_BYTES)?;
             Ok(SweepOutcome { removed, done, more: done < count })
         })
@@ -131,16 +139,21 @@ fn pages_wanted(room: Room) -> u64 {
 /// One transaction in the making.
 struct Step<'a> {
     path: &'a Path,
+    seal: &'a Seal,
     before: LogTime,
     pinned: &'a HashSet<JobId>,
     rows_left: usize,
     pinned_left: usize,
+    removed: usize,
     bytes: u64,
 }
 
 impl Step<'_> {
     /// Removes what is outside of one horizon; false if a bound was reached first.
     fn sweep(&mut self, transaction: &Transaction<'_>, due: &mut Due) -> Result<bool, StorageError> {
+        if due.horizon.state == JobState::Completed {
+            return self.sweep_runs(transaction, due);
+        }
         let failed = StorageError::database(self.path);
         let (gone, all) = self.gone(transaction, due)?;
         let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE rowid = ?1").map_err(&failed)?;
@@ -148,6 +161,55 @@ impl Step<'_> {
             remove.execute([rowid]).map_err(&failed)?;
         }
         Ok(all)
+    }
+
+    /// The same of completed jobs.
+    fn sweep_runs(&mut self, transaction: &Transaction<'_>, due: &mut Due) -> Result<bool, StorageError> {
+        let failed = StorageError::database(self.path);
+        let sql = format!("SELECT {RUN_COLUMNS} FROM {EARLIEST_RUNS}");
+        let mut walk = transaction.prepare_cached(&sql).map_err(&failed)?;
+        loop {
+            let queue = due.horizon.queue.as_str();
+            // One by one: the table that is walked over changes.
+            let mut rows = walk.query(params![queue, due.looked_to.map_or(-1, column_number)]).map_err(&failed)?;
+            let Some(row) = rows.next().map_err(&failed)? else { return Ok(true) };
+            // Damage must not decide what is removed.
+            let run = Run::read(row, self.seal, self.path)?;
+            drop(rows);
+            let (ended_seq, finished_at) = run.last();
+            let mut minted_last = LogTime::ZERO;
+            let mut pinned = HashSet::new();
+            for job in run.jobs() {
+                let id = job.id(self.path)?;
+                minted_last = minted_last.max(id.minted_at());
+                if self.pinned.contains(&id) {
+                    pinned.insert(id);
+                }
+            }
+            if self.keeps(&due.horizon, ended_seq, finished_at, minted_last) {
+                return Ok(true);
+            }
+            let count = run.jobs().len() - pinned.len();
+            let has_room = self.rows_left > 0 && self.bytes < SWEEP_BYTES_MAX;
+            if count > 0 && !has_room || self.pinned_left < pinned.len() {
+                return Ok(false);
+            }
+            self.pinned_left -= pinned.len();
+            self.rows_left = self.rows_left.saturating_sub(count);
+            self.removed += count;
+            due.looked_to = Some(ended_seq);
+            if count > 0 {
+                self.bytes += run.bytes_len();
+                let is_pinned = |job: &Completed<'_>| job.id(self.path).is_ok_and(|id| pinned.contains(&id));
+                run.keep(transaction, is_pinned, self.seal).map_err(&failed)?;
+            }
+        }
+    }
+
+    /// Whether a job that ended and was made at these times stays, be it pinned or not.
+    fn keeps(&self, horizon: &Horizon, ended_seq: u64, finished_at: LogTime, minted_at: LogTime) -> bool {
+        let is_kept = finished_at >= horizon.from && ended_seq > horizon.above;
+        is_kept || finished_at >= self.before || minted_at >= self.before
     }
 
     /// The rows to remove, and whether these are all.
@@ -170,9 +232,7 @@ impl Step<'_> {
             let finished_at = LogTime::from_ms(unsigned(row, 1).map_err(damaged)?);
             let ended_seq = unsigned(row, 2).map_err(damaged)?;
             let id = read_id(row.get_ref(3).and_then(|id| Ok(id.as_blob()?)).map_err(damaged)?, self.path)?;
-            let is_kept = finished_at >= horizon.from && ended_seq > horizon.above;
-            let is_remembered = finished_at >= self.before || id.minted_at() >= self.before;
-            if is_kept || is_remembered {
+            if self.keeps(horizon, ended_seq, finished_at, id.minted_at()) {
                 break;
             }
             if self.pinned.contains(&id) {
@@ -194,6 +254,7 @@ impl Step<'_> {
                 found.ok_or_else(|| StorageError::corrupt(self.path, "an index names a row that is not there"))?;
             self.bytes += checked_job(found, self.path)?.body.len() as u64;
             self.rows_left -= 1;
+            self.removed += 1;
             *looked_to = Some(ended_seq);
             gone.push(rowid);
         }

@@ -10,13 +10,16 @@ use tempfile::TempDir;
 const STATES: [JobState; 5] =
     [JobState::Ready, JobState::Leased, JobState::Completed, JobState::Dead, JobState::Cancelled];
 
+/// Queues of the default namespace and of another.
+const QUEUES: [&str; 3] = ["mail", "video", "acme\u{1f}mail"];
+
 /// Job `number` of those of [`with_jobs`]; each differs from the next in each column.
 fn row(number: u64) -> JobRow {
     let place = number as usize;
     let state = STATES[place % STATES.len()];
     JobRow {
-        queue: ["mail", "video"][place % 2].parse().unwrap(),
-        task: ["send", "encode", "send_all"][place % 3].to_owned(),
+        queue: QUEUES[place % 3].parse().unwrap(),
+        task: ["send", "encode", "send_all"][place / 2 % 3].to_owned(),
         key: place.is_multiple_of(7).then(|| UniqueKey::new(&format!("key {}", number % 2)).unwrap()),
         batch: place.is_multiple_of(3).then(|| BatchId(job_id(number % 2))),
         error: place.is_multiple_of(4).then(|| format!("Attempt {number} FAILED: 100%_of Größe")),
@@ -45,6 +48,7 @@ type Wanted = fn(&JobRow) -> bool;
 fn filters() -> Vec<(JobFilter, Wanted)> {
     let all = JobFilter::default;
     let queue = |name: &str| vec![name.parse().unwrap()];
+    let space = |name: &str| Some(name.parse().unwrap());
     let text = |text: &str| Some(text.to_owned());
     let key = || Some(UniqueKey::new("key 1").unwrap());
     let batch = || Some(BatchId(job_id(1)));
@@ -52,7 +56,19 @@ fn filters() -> Vec<(JobFilter, Wanted)> {
     vec![
         (all(), |_| true),
         (JobFilter { queues: queue("mail"), ..all() }, |job| job.queue.as_str() == "mail"),
-        (JobFilter { queues: [queue("mail"), queue("video")].concat(), ..all() }, |_| true),
+        (JobFilter { queues: [queue("mail"), queue("video")].concat(), ..all() }, |job| {
+            job.queue.as_str() != QUEUES[2]
+        }),
+        (JobFilter { queues: queue(QUEUES[2]), ..all() }, |job| job.queue.as_str() == QUEUES[2]),
+        (JobFilter { namespace: space("acme"), ..all() }, |job| job.queue.as_str() == QUEUES[2]),
+        (JobFilter { namespace: space("acme"), states: vec![Completed], ..all() }, |job| {
+            job.queue.as_str() == QUEUES[2] && job.state == Completed
+        }),
+        (JobFilter { namespace: space("acme"), states: vec![Ready, Dead], ..all() }, |job| {
+            job.queue.as_str() == QUEUES[2] && matches!(job.state, Ready | Dead)
+        }),
+        (JobFilter { namespace: space("default"), ..all() }, |job| job.queue.as_str() != QUEUES[2]),
+        (JobFilter { namespace: space("acm"), ..all() }, |_| false),
         (JobFilter { queues: queue("nowhere"), ..all() }, |_| false),
         (JobFilter { states: vec![Ready], ..all() }, |job| job.state == Ready),
         (JobFilter { states: vec![Ready, Leased], ..all() }, |job| !job.state.is_terminal()),
@@ -242,24 +258,37 @@ fn each_list_walks_in_the_order_of_ids_and_sorts_nothing() {
             let walk = Walk::new(&filter, after, oldest_first);
             let steps = plan(dir.path(), &walk.sql, walk.values);
             // Whether the rows are needed too does not matter here, nor how the ways are merged.
-            let searches = steps.iter().map(|step| step.replace("COVERING ", ""));
+            let searches =
+                steps.iter().map(|step| step.replace("COVERING ", "").replace("PRIMARY KEY", "INDEX of ids"));
             let searches: Vec<_> = searches.filter(|step| !step.contains("UNION") && step.len() > 5).collect();
-            let (of_key, of_batch, of_id, of_live, of_rare) = (
-                "SEARCH jobs USING INDEX jobs_key (key=? AND id>? AND id<?)",
-                "SEARCH jobs USING INDEX jobs_batch (batch=? AND id>? AND id<?)",
-                "SEARCH jobs USING INDEX jobs_id (id>? AND id<?)",
-                "SEARCH jobs USING INDEX jobs_live (id>? AND id<?)",
-                "SEARCH jobs USING INDEX jobs_rare (state=? AND id>? AND id<?)",
-            );
-            let states = &filter.states;
-            let rare = states.iter().filter(|state| state.is_terminal()).map(|_| of_rare);
-            let live = states.iter().any(|state| !state.is_terminal()).then_some(of_live);
-            let mut expected: Vec<_> = match &filter.key {
-                Some(_) => vec![of_key],
-                None if filter.batch.is_some() => vec![of_batch],
-                None if states.is_empty() || states.contains(&JobState::Completed) => vec![of_id],
-                None => live.into_iter().chain(rare).collect(),
+            let jobs =
+                |index: &str, range: &str| format!("SEARCH jobs USING INDEX jobs_{index} ({range}id>? AND id<?)");
+            let completed = |index: &str, range: &str| {
+                let index =
+                    if index.is_empty() { "INDEX of ids".to_owned() } else { format!("INDEX completed_{index}") };
+                format!("SEARCH completed USING {index} ({range}id>? AND id<?)")
             };
+            let states = &filter.states;
+            let wants_completed = states.is_empty() || states.contains(&JobState::Completed);
+            let mut expected = match &filter.key {
+                Some(_) => vec![jobs("key", "key=? AND "), completed("key", "key=? AND ")],
+                None if filter.batch.is_some() => {
+                    vec![jobs("batch", "batch=? AND "), completed("batch", "batch=? AND ")]
+                }
+                None if filter.namespace.as_ref().is_some_and(|namespace| !namespace.is_default()) => {
+                    vec![jobs("space", "space=? AND "), completed("space", "space=? AND ")]
+                }
+                None if states.is_empty() => vec![jobs("id", ""), completed("", "")],
+                None => {
+                    let is_rare = |state: &&JobState| state.is_terminal() && **state != JobState::Completed;
+                    let rare = states.iter().filter(is_rare).map(|_| jobs("rare", "state=? AND "));
+                    let live = states.iter().any(|state| !state.is_terminal()).then(|| jobs("live", ""));
+                    live.into_iter().chain(rare).chain([completed("", "")]).collect()
+                }
+            };
+            if !wants_completed {
+                expected.retain(|search| !search.contains("completed"));
+            }
             let mut searches: Vec<_> = searches.iter().map(String::as_str).collect();
             searches.sort_unstable();
             expected.sort_unstable();
@@ -273,7 +302,16 @@ fn loading_and_sweeping_walk_indexes_and_sort_nothing() {
     use crate::storage::{ended_rows, sweep};
     let (dir, _state) = with_jobs(10);
     let statements = [
-        (ended_rows::LATEST_OF_PAIR.to_owned(), "SEARCH jobs USING INDEX jobs_ended (queue=? AND state=?)"),
+        (
+            format!("SELECT body FROM {}", ended_rows::LATEST_OF_PAIR),
+            "SEARCH jobs USING INDEX jobs_ended (queue=? AND state=?)",
+        ),
+        (format!("SELECT body FROM {}", ended_rows::LATEST_RUNS), "SEARCH runs USING INDEX runs_ended (queue=?)"),
+        (
+            format!("SELECT body FROM {}", sweep::EARLIEST_RUNS),
+            "SEARCH runs USING INDEX runs_ended (queue=? AND ended_seq>?)",
+        ),
+        (ended_rows::NEXT_QUEUE.to_owned(), "SEARCH runs USING COVERING INDEX runs_ended (queue>?)"),
         (ended_rows::NEXT_PAIR.to_owned(), "SEARCH jobs USING COVERING INDEX jobs_ended ((queue,state)>(?,?))"),
         (format!("SELECT body FROM jobs {}", ended_rows::EACH_DEAD), "SEARCH jobs USING INDEX jobs_rare (state=?)"),
         (sweep::EARLIEST_OF_PAIR.to_owned(), "SEARCH jobs USING INDEX jobs_ended (queue=? AND state=?)"),

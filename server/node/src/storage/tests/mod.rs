@@ -6,6 +6,7 @@ mod data_dir;
 mod listing;
 mod log_crash;
 mod log_db;
+mod runs;
 mod seal;
 mod snapshot;
 mod state_db;
@@ -143,8 +144,8 @@ fn contents(state: &StateDb) -> Vec<String> {
         Ok::<_, super::StorageError>(())
     };
     state.each_live_job(&mut live).unwrap();
-    let mut ended = |id, at, body: &[u8]| {
-        contents.push(format!("ended {id} {at} {}", text(body)));
+    let mut ended = |body: &[u8]| {
+        contents.push(format!("ended {}", text(body)));
         Ok::<_, super::StorageError>(())
     };
     state.each_ended_since(LogTime::ZERO, &mut ended).unwrap();

@@ -39,17 +39,17 @@ fn put(state: &StateDb, jobs: Vec<JobRow>) {
     state.checkpoint(&checkpoint_at(1), &Changes { jobs, ..Changes::default() }).unwrap();
 }
 
-/// Ten completed and ten dead jobs of each of two queues, and live ones.
+/// Ten completed and ten dead jobs of each of two queues, and live ones. Each of the completed has a run of its own.
 fn with_jobs(dir: &Path) -> StateDb {
     let state = StateDb::open(dir).unwrap();
-    let mut jobs = vec![job(1, JobState::Ready), job(2, JobState::Leased)];
-    for (place, queue) in (0..).zip(["a", "b"]) {
-        for seq in 1..=10 {
-            jobs.push(ended(1_000 + place * 100 + seq, queue, JobState::Completed, seq));
-            jobs.push(ended(2_000 + place * 100 + seq, queue, JobState::Dead, seq));
-        }
+    put(&state, vec![job(1, JobState::Ready), job(2, JobState::Leased)]);
+    for seq in 1..=10 {
+        let of_queue = |(place, queue): (u64, &str)| {
+            let completed = ended(1_000 + place * 100 + seq, queue, JobState::Completed, seq);
+            [completed, ended(2_000 + place * 100 + seq, queue, JobState::Dead, seq)]
+        };
+        put(&state, (0..).zip(["a", "b"]).flat_map(of_queue).collect());
     }
-    put(&state, jobs);
     state
 }
 
@@ -135,9 +135,9 @@ fn what_is_pinned_stays_is_not_counted_and_is_looked_at_once() {
     assert_eq!(step(3), SweepOutcome { removed: 3, done: 0, more: true });
     assert_eq!(left(&state, "a completed"), [1, 2, 5, 7, 8, 9, 10]);
     // What was removed behind a pinned one is not looked for from the beginning again: damage there would show.
-    tamper(&dir.path().join("state.db"), "UPDATE jobs SET finished_at = 'x' WHERE queue = 'a' AND ended_seq = 1");
+    tamper(&dir.path().join("state.db"), "UPDATE runs SET crc = crc + 1 WHERE queue = 'a' AND ended_seq = 1");
     assert_eq!(step(1_000), SweepOutcome { removed: 3 + 2, done: 2, more: false });
-    tamper(&dir.path().join("state.db"), "UPDATE jobs SET finished_at = 1000 WHERE queue = 'a' AND ended_seq = 1");
+    tamper(&dir.path().join("state.db"), "UPDATE runs SET crc = crc - 1 WHERE queue = 'a' AND ended_seq = 1");
     assert_eq!(left(&state, "a completed"), [1, 2, 5, 10]);
     assert_eq!(left(&state, "b completed"), (3..=10).collect::<Vec<_>>());
     // Pinned no longer, they go.
@@ -306,5 +306,6 @@ fn constant_load_leaves_a_file_of_constant_size() {
     }
     let total = |(file, wal): (u64, u64)| file + wal;
     assert!(total(sizes[59]) <= total(sizes[29]) + (1 << 20), "{sizes:?}");
-    assert_eq!(list(&state, &JobFilter::default()).len(), 600 - 1);
+    // And what shares a run with them.
+    assert!((599..599 + 64).contains(&list(&state, &JobFilter::default()).len()));
 }
