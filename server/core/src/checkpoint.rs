@@ -46,6 +46,7 @@ impl TakenJob {
             key: job.unique().map(|unique| unique.key.clone()),
             batch: job.batch(),
             error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
+            rests: job.rests,
             body: encoder.encode(&self.record()),
         }
     }
@@ -106,7 +107,9 @@ impl Core {
                 (Some(ended), _) => ended,
                 (None, Some(live)) => {
                     live.dirty = false;
-                    live.clone()
+                    let taken = live.clone();
+                    live.rests = true;
+                    taken
                 }
                 (None, None) => continue,
             };

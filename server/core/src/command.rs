@@ -565,6 +565,8 @@ pub struct JobRow {
     pub batch: Option<BatchId>,
     /// For listings: the message of its last error.
     pub error: Option<String>,
+    /// Whether there may be a row of it that this one replaces; if not, it is the first.
+    pub rests: bool,
     /// CBOR of the job.
     pub body: Bytes,
 }

@@ -119,6 +119,7 @@ impl Core {
             state,
             priority: new.priority.unwrap_or(limits::PRIORITY_DEFAULT),
             dirty: false,
+            rests: false,
             attempt: 0,
             max_attempts: new.max_attempts.unwrap_or(limits::ATTEMPTS_DEFAULT),
             run_timeout_ms: new.run_timeout_ms.unwrap_or(limits::RUN_TIMEOUT_MS_DEFAULT),

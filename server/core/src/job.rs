@@ -25,6 +25,8 @@ pub(crate) struct Job {
     pub(crate) priority: u8,
     /// Whether its row on disk is behind.
     pub(crate) dirty: bool,
+    /// Whether a checkpoint was to write a row of it: if not, there is none.
+    pub(crate) rests: bool,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
     pub(crate) run_timeout_ms: u64,
@@ -353,6 +355,7 @@ impl Job {
             state: view.state,
             priority: view.priority,
             dirty: false,
+            rests: true,
             attempt: view.attempt,
             max_attempts: view.max_attempts,
             run_timeout_ms: view.run_timeout_ms,

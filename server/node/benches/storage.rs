@@ -79,6 +79,7 @@ fn row(number: u64, round: u64) -> JobRow {
         key: None,
         batch: None,
         error: None,
+        rests: true,
         body: vec![round as u8; JOB_BYTES].into(),
     }
 }

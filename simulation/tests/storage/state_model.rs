@@ -45,6 +45,7 @@ fn job(number: u64, state: JobState, index: u64) -> JobRow {
         key: number.is_multiple_of(3).then(|| format!("key {number}").parse().unwrap()),
         batch: None,
         error: (state == JobState::Dead).then(|| "it failed".to_owned()),
+        rests: true,
         body: format!("{state} {number} {index} ").repeat(length / 20).into_bytes().into(),
     }
 }

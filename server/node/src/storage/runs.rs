@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, param
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 use uuid::Uuid;
 
 /// Jobs in a run: to read one of them all are read.
@@ -30,6 +31,12 @@ pub(super) const RUN_COLUMNS: &str = "run, queue, ended_seq, finished_at, crc, b
 /// The run that has a job.
 const RUN_OF_JOB: &str = "SELECT run, queue, ended_seq, finished_at, crc, body
      FROM completed LEFT JOIN runs USING (run) WHERE id = ?1";
+
+/// Places of a full run of jobs without a key or a batch.
+static PUT_FULL_RUN: LazyLock<String> = LazyLock::new(|| {
+    let rows: Vec<_> = (3..3 + JOBS_MAX).map(|id| format!("(?{id}, ?1, ?2)")).collect();
+    format!("INSERT INTO completed (id, run, space) VALUES {}", rows.join(", "))
+});
 
 /// A run as it was read.
 pub(super) struct Run {
@@ -230,50 +237,87 @@ pub(super) fn put_completed(
         return Ok(());
     }
     let failed = StorageError::database(path);
-    let run_of = put_runs(transaction, jobs, seal).map_err(&failed)?;
     let mut lived = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1").map_err(&failed)?;
-    let sql = "INSERT INTO completed (id, run, space, key, batch) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let mut put = transaction.prepare_cached(sql).map_err(&failed)?;
-    for (row, run) in jobs.iter().zip(run_of) {
-        let id = &row.id.as_bytes()[..];
-        lived.execute([id]).map_err(&failed)?;
-        let key = row.key.as_ref().map(UniqueKey::as_str);
-        let batch = row.batch.as_ref().map(|batch| &batch.0.as_bytes()[..]);
-        let columns = params![id, run, space_of(row.queue.as_str()), key, batch];
-        match put.execute(columns) {
-            // Nobody completes a job twice; were it so, no run would hold what cannot be found.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                remove_completed(transaction, &[row.id], seal, path)?;
-                put.execute(columns).map_err(&failed)?;
-            }
-            put => drop(put.map_err(&failed)?),
+    for job in jobs.iter().filter(|job| job.rests) {
+        lived.execute([&job.id.as_bytes()[..]]).map_err(&failed)?;
+    }
+    let last = "SELECT coalesce(max(run), 0) FROM runs";
+    let last = transaction.prepare_cached(last).and_then(|mut last| last.query_row([], |row| row.get(0)));
+    let mut number: i64 = last.map_err(&failed)?;
+    let mut queues: BTreeMap<&QueueName, Vec<&JobRow>> = BTreeMap::new();
+    for job in jobs {
+        queues.entry(&job.queue).or_default().push(job);
+    }
+    let mut draft = Draft::new(Vec::new());
+    for (queue, jobs) in queues {
+        let mut rest = &jobs[..];
+        while let Some(first) = rest.first() {
+            draft.add(first);
+            let more = rest[1..].iter().take_while(|next| {
+                let has_room = !draft.is_full(next);
+                if has_room {
+                    draft.add(next);
+                }
+                has_room
+            });
+            let (run, left) = rest.split_at(1 + more.count());
+            number += 1;
+            draft.write(transaction, number, queue.as_str(), seal).map_err(&failed)?;
+            put_places(transaction, number, run, seal, path)?;
+            draft = Draft::new(draft.bytes);
+            rest = left;
         }
     }
     Ok(())
 }
 
-/// Writes the runs of these jobs; answers for each the number of its run.
-fn put_runs(transaction: &Transaction<'_>, jobs: &[&JobRow], seal: &Seal) -> rusqlite::Result<Vec<i64>> {
-    let last = "SELECT coalesce(max(run), 0) FROM runs";
-    let mut number: i64 = transaction.prepare_cached(last)?.query_row([], |row| row.get(0))?;
-    let mut queues: BTreeMap<&QueueName, Vec<usize>> = BTreeMap::new();
-    for (place, row) in jobs.iter().enumerate() {
-        queues.entry(&row.queue).or_default().push(place);
-    }
-    let mut run_of = vec![0; jobs.len()];
-    let mut draft = Draft::new(Vec::new());
-    for (queue, places) in queues {
-        for (next, place) in places.iter().enumerate() {
-            draft.add(jobs[*place]);
-            run_of[*place] = number + 1;
-            if places.get(next + 1).is_none_or(|next| draft.is_full(jobs[*next])) {
-                number += 1;
-                draft.write(transaction, number, queue.as_str(), seal)?;
-                draft = Draft::new(draft.bytes);
+/// Writes that these jobs, all of one queue, are in this run.
+fn put_places(
+    transaction: &Transaction<'_>,
+    run: i64,
+    jobs: &[&JobRow],
+    seal: &Seal,
+    path: &Path,
+) -> Result<(), StorageError> {
+    let failed = StorageError::database(path);
+    let space = space_of(jobs[0].queue.as_str());
+    let is_plain = |job: &&JobRow| job.key.is_none() && job.batch.is_none();
+    if jobs.len() == JOBS_MAX && jobs.iter().all(is_plain) {
+        // By far the most. One statement for all takes half the time of one for each.
+        let mut put = transaction.prepare_cached(&PUT_FULL_RUN).map_err(&failed)?;
+        let mut bind = || {
+            put.raw_bind_parameter(1, run)?;
+            put.raw_bind_parameter(2, space)?;
+            for (place, job) in (3..).zip(jobs) {
+                put.raw_bind_parameter(place, &job.id.as_bytes()[..])?;
             }
+            put.raw_execute()
+        };
+        let bound = bind();
+        if !is_conflict(&bound) {
+            return bound.map(drop).map_err(&failed);
         }
     }
-    Ok(run_of)
+    let sql = "INSERT INTO completed (id, run, space, key, batch) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut put = transaction.prepare_cached(sql).map_err(&failed)?;
+    for job in jobs {
+        let key = job.key.as_ref().map(UniqueKey::as_str);
+        let columns =
+            params![&job.id.as_bytes()[..], run, space, key, job.batch.as_ref().map(|batch| &batch.0.as_bytes()[..])];
+        let mut written = put.execute(columns);
+        if is_conflict(&written) {
+            // Nobody completes a job twice; were it so, no run would hold what cannot be found.
+            remove_completed(transaction, &[job.id], seal, path)?;
+            written = put.execute(columns);
+        }
+        written.map_err(&failed)?;
+    }
+    Ok(())
+}
+
+fn is_conflict(written: &rusqlite::Result<usize>) -> bool {
+    let code = written.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+    code == Some(ErrorCode::ConstraintViolation)
 }
 
 /// Removes these jobs, as far as they are among the completed.

@@ -98,6 +98,7 @@ fn job(number: u64, state: JobState) -> JobRow {
         key: None,
         batch: None,
         error: None,
+        rests: true,
         body: format!("{state} {number}").into_bytes().into(),
     }
 }
