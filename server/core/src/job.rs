@@ -243,8 +243,9 @@ impl Job {
 
     /// The same for one who knows the names of its queue and of the group in which it waits.
     fn view_of(&self, id: JobId, queue: QueueName, group: Option<GroupKey>) -> JobView {
-        let past = self.past.as_deref().cloned().unwrap_or_default();
-        let options = self.options.as_deref().cloned().unwrap_or_default();
+        let (no_past, no_options) = (Past::default(), Options::default());
+        let past = self.past.as_deref().unwrap_or(&no_past);
+        let options = self.options.as_deref().unwrap_or(&no_options);
         let lease = self.lease.as_deref().map(|lease| LeaseView {
             worker: lease.worker,
             token: lease.token,
@@ -265,28 +266,28 @@ impl Job {
             run_at: self.run_at,
             finished_at: past.finished_at,
             lease,
-            result: past.result,
-            log: past.log,
-            errors: past.errors,
-            cancel_reason: past.cancel_reason,
-            cancelled_by: past.cancelled_by,
+            result: past.result.clone(),
+            log: past.log.clone(),
+            errors: past.errors.clone(),
+            cancel_reason: past.cancel_reason.clone(),
+            cancelled_by: past.cancelled_by.clone(),
             end_reason: past.end_reason,
             ttl_ends_at: options.ttl_ends_at,
             start_by: options.start_by,
-            backoff: options.backoff,
+            backoff: options.backoff.clone(),
             max_crashes: options.max_crashes,
-            crashed_at: past.crashed_at,
-            unique: options.unique,
-            progress: past.progress,
+            crashed_at: past.crashed_at.clone(),
+            unique: options.unique.clone(),
+            progress: past.progress.clone(),
             checkpoint_bytes: past.checkpoint.len() as u64,
             cancel: self.lease.as_ref().and_then(|lease| lease.cancel.clone()),
-            group: past.group.or(group),
+            group: past.group.clone().or(group),
             on_failure: options.waits.as_ref().map(Waits::on_failure).unwrap_or_default(),
-            after: options.waits.map(|waits| waits.jobs().to_vec()).unwrap_or_default(),
+            after: options.waits.as_ref().map(|waits| waits.jobs().to_vec()).unwrap_or_default(),
             batch: options.batch.map(|membership| membership.batch),
             is_callback: options.batch.is_some_and(|membership| membership.is_callback),
-            label: options.label,
-            tick: options.tick,
+            label: options.label.clone(),
+            tick: options.tick.clone(),
             withheld: Withheld::Nothing,
         }
     }

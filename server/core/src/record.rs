@@ -9,9 +9,10 @@ use crate::queue::Queue;
 use crate::retention::Floors;
 use bytes::{Bytes, BytesMut};
 use jobraft_protocol::{
-    ClusterSettings, Digest, FencingToken, GroupSettings, JobId, JobState, JobView, Label, LogTime, ModuleSignature,
-    Namespace, NamespaceQuota, NewJob, Predecessor, QueueName, QueueSettings, QueueStats, Schedule, SecretView,
-    TokenView, WorkerInfo, WorkerOrder, cbor,
+    AttemptError, Backoff, BatchId, CancelNotice, ClusterSettings, Digest, EndReason, FencingToken, GroupKey,
+    GroupSettings, JobId, JobState, JobView, Label, LeaseView, LogTime, ModuleSignature, Namespace, NamespaceQuota,
+    NewJob, OnFailure, Predecessor, Progress, QueueName, QueueSettings, QueueStats, Schedule, ScheduleTick, SecretView,
+    Task, TokenView, Unique, Withheld, WorkerInfo, WorkerOrder, cbor, limits,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,68 +21,170 @@ use std::collections::BTreeSet;
 /// The version of everything that is written here.
 pub(crate) const FORMAT: u8 = 1;
 
-/// A job's row.
+/// A job's row. There are far more of these than of all others: names are short, and what is usual is left out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JobRecord {
+    #[serde(rename = "n")]
     pub(crate) seq: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "lm", default, skip_serializing_if = "Option::is_none")]
     pub(crate) lease_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub(crate) heard_at: Option<LogTime>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rp", default, skip_serializing_if = "Option::is_none")]
     pub(crate) reported: Option<FencingToken>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "en", default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_seq: Option<u64>,
     /// Whether it holds its unique key, other than for a period.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "k", default, skip_serializing_if = "is_default")]
     pub(crate) holds_key: bool,
-    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    #[serde(rename = "cp", default, skip_serializing_if = "Bytes::is_empty")]
     pub(crate) checkpoint: Bytes,
     /// Of the jobs that it comes after, those that are not kept for it any more.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(rename = "lo", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) lost: BTreeSet<JobId>,
+    #[serde(rename = "v", with = "RestingView")]
     pub(crate) view: JobView,
+}
+
+/// How a [`JobView`] rests in a [`JobRecord`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "JobView")]
+struct RestingView {
+    #[serde(rename = "i")]
+    id: JobId,
+    #[serde(rename = "q")]
+    queue: QueueName,
+    #[serde(rename = "t")]
+    task: Task,
+    #[serde(rename = "p", default, skip_serializing_if = "Bytes::is_empty")]
+    payload: Bytes,
+    #[serde(rename = "s")]
+    state: JobState,
+    #[serde(rename = "pr")]
+    priority: u8,
+    #[serde(rename = "a")]
+    attempt: u32,
+    #[serde(rename = "am")]
+    max_attempts: u32,
+    #[serde(rename = "rt")]
+    run_timeout_ms: u64,
+    #[serde(rename = "e")]
+    enqueued_at: LogTime,
+    #[serde(rename = "r")]
+    run_at: LogTime,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    finished_at: Option<LogTime>,
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    lease: Option<LeaseView>,
+    #[serde(rename = "re", default, skip_serializing_if = "Bytes::is_empty")]
+    result: Bytes,
+    #[serde(rename = "lg", default, skip_serializing_if = "Bytes::is_empty")]
+    log: Bytes,
+    #[serde(rename = "er", default, skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<AttemptError>,
+    #[serde(rename = "cb", default, skip_serializing_if = "Option::is_none")]
+    cancelled_by: Option<String>,
+    #[serde(rename = "cr", default, skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<String>,
+    #[serde(rename = "ew", default, skip_serializing_if = "Option::is_none")]
+    end_reason: Option<EndReason>,
+    #[serde(rename = "tt", default, skip_serializing_if = "Option::is_none")]
+    ttl_ends_at: Option<LogTime>,
+    #[serde(rename = "sb", default, skip_serializing_if = "Option::is_none")]
+    start_by: Option<LogTime>,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    backoff: Option<Backoff>,
+    #[serde(rename = "cm", default = "crashes_default", skip_serializing_if = "is_crashes_default")]
+    max_crashes: u32,
+    #[serde(rename = "ca", default, skip_serializing_if = "Vec::is_empty")]
+    crashed_at: Vec<LogTime>,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    unique: Option<Unique>,
+    #[serde(rename = "pg", default, skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+    #[serde(rename = "cz", default, skip_serializing_if = "is_default")]
+    checkpoint_bytes: u64,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    cancel: Option<CancelNotice>,
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    group: Option<GroupKey>,
+    #[serde(rename = "af", default, skip_serializing_if = "Vec::is_empty")]
+    after: Vec<Predecessor>,
+    #[serde(rename = "of", default, skip_serializing_if = "is_default")]
+    on_failure: OnFailure,
+    #[serde(rename = "ba", default, skip_serializing_if = "Option::is_none")]
+    batch: Option<BatchId>,
+    #[serde(rename = "ic", default, skip_serializing_if = "is_default")]
+    is_callback: bool,
+    #[serde(rename = "la", default, skip_serializing_if = "Option::is_none")]
+    label: Option<Label>,
+    #[serde(rename = "ti", default, skip_serializing_if = "Option::is_none")]
+    tick: Option<ScheduleTick>,
+    /// That of an answer: at rest there is all of it.
+    #[serde(skip)]
+    withheld: Withheld,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn crashes_default() -> u32 {
+    limits::CRASHES_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_crashes_default(crashes: &u32) -> bool {
+    *crashes == limits::CRASHES_DEFAULT
 }
 
 /// What is remembered of an ended job's row: the same bytes as [`JobRecord`], of which the rest is passed over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EndedRecord {
-    #[serde(default)]
+    #[serde(rename = "rp", default)]
     pub(crate) reported: Option<FencingToken>,
-    #[serde(default)]
+    #[serde(rename = "en", default)]
     pub(crate) ended_seq: Option<u64>,
+    #[serde(rename = "v")]
     pub(crate) view: EndedView,
 }
 
 /// What is known of a dead job: the same bytes once more.
 #[derive(Debug, Deserialize)]
 pub(crate) struct DeadRecord {
-    #[serde(default)]
+    #[serde(rename = "en", default)]
     pub(crate) ended_seq: Option<u64>,
-    #[serde(default)]
+    #[serde(rename = "lo", default)]
     pub(crate) lost: BTreeSet<JobId>,
+    #[serde(rename = "v")]
     pub(crate) view: DeadView,
 }
 
-/// The part of a [`JobView`] that [`DeadRecord`] needs.
+/// The part of a [`RestingView`] that [`DeadRecord`] needs.
 #[derive(Debug, Deserialize)]
 pub(crate) struct DeadView {
+    #[serde(rename = "i")]
     pub(crate) id: JobId,
+    #[serde(rename = "q")]
     pub(crate) queue: QueueName,
+    #[serde(rename = "s")]
     pub(crate) state: JobState,
-    #[serde(default)]
+    #[serde(rename = "f", default)]
     pub(crate) finished_at: Option<LogTime>,
-    #[serde(default)]
+    #[serde(rename = "af", default)]
     pub(crate) after: Vec<Predecessor>,
 }
 
-/// The part of a [`JobView`] that [`EndedRecord`] needs.
+/// The part of a [`RestingView`] that [`EndedRecord`] needs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EndedView {
+    #[serde(rename = "i")]
     pub(crate) id: JobId,
+    #[serde(rename = "q")]
     pub(crate) queue: QueueName,
+    #[serde(rename = "s")]
     pub(crate) state: JobState,
-    #[serde(default)]
+    #[serde(rename = "f", default)]
     pub(crate) finished_at: Option<LogTime>,
 }
 
