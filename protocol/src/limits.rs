@@ -315,3 +315,7 @@ pub const JOB_SECRETS_MAX: usize = 64;
 pub const JOB_SECRETS_BYTES_MAX: usize = 256 * 1024;
 /// What a module's name pointed to before is remembered so often, for the jobs that were enqueued by then.
 pub const FORMER_MODULES_MAX: usize = 16;
+
+/// The largest datagram that nodes and clients send where the way takes it: on the machine itself, and where frames are jumbo.
+/// QUIC finds out. Ten of them, as many as go in one system call, are less than the 64 KiB that one may take.
+pub const DATAGRAM_BYTES_MAX: u16 = 6_500;

@@ -8,10 +8,11 @@ use crate::error::ConnectFailure;
 use crate::frames::{FrameReader, ReadError, encode};
 use crate::session::{Opened, Session, Subscribers};
 use crate::tls::{self, Proof};
+use jobraft_protocol::limits::DATAGRAM_BYTES_MAX;
 use jobraft_protocol::{ClientHello, Error, NodeAddress, NodeId, ServerHello, StreamOpen, TokenSecret};
-use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
+use quinn::{ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -43,7 +44,10 @@ impl Dialer {
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
             .map_err(|error| ConnectFailure::Tls(error.to_string()))?;
         let mut transport = TransportConfig::default();
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(DATAGRAM_BYTES_MAX);
         transport
+            .mtu_discovery_config(Some(discovery))
             .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
             .keep_alive_interval(Some(KEEP_ALIVE))
             // A node opens no streams towards a client.
@@ -111,7 +115,11 @@ impl Dialer {
             if target.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         // Everything that quinn spawns goes to the client's own thread.
         let _io = self.io.enter();
-        let endpoint = quinn::Endpoint::client(local).map_err(|error| ConnectFailure::Socket(error.to_string()))?;
+        let mut config = EndpointConfig::default();
+        config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|error| ConnectFailure::Socket(error.to_string()))?;
+        let endpoint = UdpSocket::bind(local)
+            .and_then(|socket| quinn::Endpoint::new(config, None, socket, Arc::new(TokioRuntime)))
+            .map_err(|error| ConnectFailure::Socket(error.to_string()))?;
         let connecting = endpoint
             .connect_with(self.config.clone(), target, address.host())
             .map_err(|error| ConnectFailure::Socket(error.to_string()))?;

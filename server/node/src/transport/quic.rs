@@ -8,11 +8,14 @@ use super::limits::{
     PEER_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, UNPROVED_WINDOW_BYTES,
 };
 use crate::tls::{Credentials, TlsError};
-use jobraft_protocol::limits::CLIENT_STREAMS_MAX;
+use jobraft_protocol::limits::{CLIENT_STREAMS_MAX, DATAGRAM_BYTES_MAX};
 use jobraft_protocol::{ALPN_CLIENT, ALPN_PEER};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
-use quinn::{ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, MtuDiscoveryConfig, ServerConfig,
+    TransportConfig, VarInt,
+};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,12 +87,16 @@ pub(super) fn grant_peer(connection: &quinn::Connection) {
 pub(super) fn endpoint_config(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ResetKey(credentials.derive_secret("jobraft stateless reset"))));
     config.cid_generator(|| Box::new(RandomIds));
+    config.max_udp_payload_size(DATAGRAM_BYTES_MAX).expect("it is more than the least that QUIC allows");
     config
 }
 
 fn transport(idle: Duration, keep_alive: Option<Duration>, streams: u32, window: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
     config
+        .mtu_discovery_config(Some(discovery))
         .max_idle_timeout(Some(idle.try_into().expect("idle timeouts are seconds, far below the 2^62 ms of QUIC")))
         .keep_alive_interval(keep_alive)
         .initial_rtt(INITIAL_ROUND_TRIP)
