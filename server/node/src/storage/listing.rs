@@ -18,8 +18,9 @@ use std::path::Path;
 const ID_AGE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Of the id's timestamp.
 const TIMESTAMP_MS_MAX: u64 = (1 << 48) - 1;
-/// Runs that a walk keeps: between two jobs of one there are those of others that were completed at about the same time.
-const RUNS_KEPT: usize = 32;
+/// Bytes of runs that a walk keeps, but for one run: between two jobs of one there are those of others that were completed at
+/// about the same time.
+const RUN_BYTES_KEPT: u64 = 2 << 20;
 /// Where the columns of [`Walk::sql`] are: the last says of a row of `jobs` whether it is wanted, and is null for others.
 const ID: usize = 0;
 const ROWID_OR_RUN: usize = 1;
@@ -136,8 +137,14 @@ fn kept<E>(runs: &mut VecDeque<Run>, number: i64, read: impl FnOnce() -> Result<
     let place = match runs.iter().position(|run| run.number == number) {
         Some(place) => place,
         None => {
-            runs.truncate(RUNS_KEPT - 1);
             runs.push_front(read()?);
+            let mut bytes = 0;
+            let fits = |run: &&Run| {
+                bytes += run.bytes_len();
+                bytes <= RUN_BYTES_KEPT
+            };
+            let kept = runs.iter().take_while(fits).count();
+            runs.truncate(kept.max(1));
             0
         }
     };
