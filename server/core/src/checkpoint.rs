@@ -173,7 +173,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::{Command, Entry, Outcome, Target};
-    use jobraft_protocol::{Completion, JobAction, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo};
+    use jobraft_protocol::{Completion, JobAction, JobState, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo};
 
     fn apply(core: &mut Core, command: Command) -> Outcome {
         core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0).unwrap()
@@ -203,6 +203,40 @@ mod tests {
         let completion = Completion { result: vec![7; 300].into(), log: vec![7; 20].into(), ..Completion::default() };
         apply(&mut core, Command::complete(lease, completion));
         assert_eq!(core.changed_bytes(), 1_820);
+    }
+
+    #[test]
+    fn a_row_says_whether_there_is_one_before_it() {
+        let mut core = Core::new();
+        apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
+        let job = |number| NewJob::new(id(number), "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        let lease = Command::Lease {
+            worker: WorkerId(1),
+            queues: vec!["q".parse().unwrap()],
+            shares: vec![],
+            max: 1,
+            lease_ms: 1_000,
+        };
+        let rows = |changes: &Changes| changes.jobs.iter().map(|row| (row.state, row.rests)).collect::<Vec<_>>();
+        apply(&mut core, Command::enqueue(vec![job(1)]));
+        let first = core.take_changes().encode();
+        assert_eq!(rows(&first), [(JobState::Ready, false)]);
+        let Outcome::Leased(leased) = apply(&mut core, lease.clone()) else { panic!("no lease") };
+        apply(&mut core, Command::complete(leased[0].lease(), Completion::default()));
+        assert_eq!(rows(&core.take_changes().encode()), [(JobState::Completed, true)]);
+        // One that was over before a checkpoint came never had a row.
+        apply(&mut core, Command::enqueue(vec![job(2)]));
+        let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
+        apply(&mut core, Command::complete(leased[0].lease(), Completion::default()));
+        assert_eq!(rows(&core.take_changes().encode()), [(JobState::Completed, false)]);
+        // What is restored has one.
+        let mut restore = Core::restore(&first.header).unwrap();
+        restore.job(&first.jobs[0].body).unwrap();
+        let mut core = restore.finish().unwrap();
+        let targets = vec![Target { job: id(1), row: None }];
+        let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
+        apply(&mut core, Command::Act { targets, action, only_in: vec![], by: String::new() });
+        assert_eq!(rows(&core.take_changes().encode()), [(JobState::Cancelled, true)]);
     }
 
     #[test]
