@@ -183,6 +183,11 @@ mod tests {
         JobId::new(LogTime::ZERO, [number; 10])
     }
 
+    fn lease(max: u32) -> Command {
+        let queues = vec!["q".parse().unwrap()];
+        Command::Lease { worker: WorkerId(1), queues, shares: vec![], max, lease_ms: 1_000 }
+    }
+
     #[test]
     fn the_bytes_of_what_changed_are_payloads_checkpoints_results_and_logs() {
         let mut core = Core::new();
@@ -193,8 +198,7 @@ mod tests {
         assert_eq!(core.changed_bytes(), 1_000);
         drop(core.take_changes());
         assert_eq!(core.changed_bytes(), 0);
-        let queues = vec!["q".parse().unwrap()];
-        let lease = Command::Lease { worker: WorkerId(1), queues, shares: vec![], max: 1, lease_ms: 1_000 };
+        let lease = lease(1);
         let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
         assert_eq!(core.changed_bytes(), 1_000);
         let lease = leased[0].lease();
@@ -210,13 +214,7 @@ mod tests {
         let mut core = Core::new();
         apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
         let job = |number| NewJob::new(id(number), "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
-        let lease = Command::Lease {
-            worker: WorkerId(1),
-            queues: vec!["q".parse().unwrap()],
-            shares: vec![],
-            max: 1,
-            lease_ms: 1_000,
-        };
+        let lease = lease(1);
         let rows = |changes: &Changes| changes.jobs.iter().map(|row| (row.state, row.rests)).collect::<Vec<_>>();
         apply(&mut core, Command::enqueue(vec![job(1)]));
         let first = core.take_changes().encode();
@@ -245,13 +243,7 @@ mod tests {
         apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
         let job = |number| NewJob::new(id(number), "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
         apply(&mut core, Command::enqueue((1..=9).rev().map(job).collect()));
-        let lease = Command::Lease {
-            worker: WorkerId(1),
-            queues: vec!["q".parse().unwrap()],
-            shares: vec![],
-            max: 6,
-            lease_ms: 1_000,
-        };
+        let lease = lease(6);
         let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
         let (done, held) = leased.split_at(5);
         for job in done {

@@ -89,7 +89,7 @@ impl StateDb {
                 let mut rows = latest.query([&queue]).map_err(&failed)?;
                 while let Some(row) = rows.next().map_err(&failed)? {
                     let run = Run::read(row, &self.inner.seal, path)?;
-                    if run.last().1 < since {
+                    if run.last.1 < since {
                         break;
                     }
                     run.jobs().filter(|job| job.finished_at >= since).try_for_each(|job| f(job.body))?;

@@ -56,14 +56,14 @@ pub(super) struct Walk {
 /// An index whose entries within some range are in the order of their ids, and that range.
 struct Way {
     table: Table,
-    index: &'static str,
+    /// None: the primary key.
+    index: Option<&'static str>,
     range: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Table {
     Jobs,
-    /// Its primary key is its own index.
     Completed,
 }
 
@@ -79,7 +79,7 @@ impl Walk {
                 Table::Jobs => format!("id, rowid, CASE WHEN {condition} THEN 1 ELSE 0 END FROM jobs"),
                 Table::Completed => "id, run, NULL FROM completed".to_owned(),
             };
-            let index = if index.is_empty() { String::new() } else { format!("INDEXED BY {index}") };
+            let index = index.map(|index| format!("INDEXED BY {index}")).unwrap_or_default();
             format!("SELECT {what} {index} WHERE {range} AND id > ?1 AND id < ?2")
         });
         let ways: Vec<_> = ways.collect();
@@ -109,7 +109,8 @@ impl Walk {
             }
             looked_at += 1;
             let id = row.get_ref(ID).and_then(|id| Ok(id.as_blob()?)).map_err(&failed)?;
-            last = Some(read_id(id, path)?);
+            let id = read_id(id, path)?;
+            last = Some(id);
             let rowid_or_run = row.get(ROWID_OR_RUN).map_err(&failed)?;
             match row.get(IS_WANTED).map_err(&failed)? {
                 Some(false) => {}
@@ -157,33 +158,33 @@ fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
     let wants_completed = wants(&JobState::Completed);
     let both = |of_jobs, of_completed, range: String| {
         let completed = Way { table: Table::Completed, index: of_completed, range: range.clone() };
-        let jobs = Way { table: Table::Jobs, index: of_jobs, range };
+        let jobs = Way { table: Table::Jobs, index: Some(of_jobs), range };
         std::iter::once(jobs).chain(wants_completed.then_some(completed)).collect()
     };
     if let Some(key) = &filter.key {
         let key = push(values, key.as_str().to_owned());
-        return both("jobs_key", "completed_key", format!("key IS NOT NULL AND key = {key}"));
+        return both("jobs_key", Some("completed_key"), format!("key IS NOT NULL AND key = {key}"));
     }
     if let Some(batch) = &filter.batch {
         let batch = push(values, batch.0.as_bytes().to_vec());
-        return both("jobs_batch", "completed_batch", format!("batch IS NOT NULL AND batch = {batch}"));
+        return both("jobs_batch", Some("completed_batch"), format!("batch IS NOT NULL AND batch = {batch}"));
     }
     if let Some(namespace) = filter.namespace.as_ref().filter(|namespace| !namespace.is_default()) {
         let space = push(values, namespace.as_str().to_owned());
         // No row of another namespace is walked over.
-        return both("jobs_space", "completed_space", format!("space IS NOT NULL AND space = {space}"));
+        return both("jobs_space", Some("completed_space"), format!("space IS NOT NULL AND space = {space}"));
     }
     if filter.states.is_empty() {
-        return both("jobs_id", "", "TRUE".to_owned());
+        return both("jobs_id", None, "TRUE".to_owned());
     }
     let live = JobState::ALL.iter().any(|state| !state.is_terminal() && wants(state));
-    let live = live.then(|| Way { table: Table::Jobs, index: "jobs_live", range: "live = 1".to_owned() });
+    let live = live.then(|| Way { table: Table::Jobs, index: Some("jobs_live"), range: "live = 1".to_owned() });
     let is_rare = |state: &&JobState| state.is_terminal() && **state != JobState::Completed && wants(state);
     let ended = JobState::ALL.iter().filter(is_rare).map(|state| {
         let range = format!("live = 0 AND state = '{state}'");
-        Way { table: Table::Jobs, index: "jobs_rare", range }
+        Way { table: Table::Jobs, index: Some("jobs_rare"), range }
     });
-    let completed = wants_completed.then(|| Way { table: Table::Completed, index: "", range: "TRUE".to_owned() });
+    let completed = wants_completed.then(|| Way { table: Table::Completed, index: None, range: "TRUE".to_owned() });
     live.into_iter().chain(ended).chain(completed).collect()
 }
 

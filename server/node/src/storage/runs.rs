@@ -42,6 +42,8 @@ static PUT_FULL_RUN: LazyLock<String> = LazyLock::new(|| {
 pub(super) struct Run {
     pub(super) number: i64,
     queue: String,
+    /// The number and time of the last to end.
+    pub(super) last: (u64, LogTime),
     /// Its format and its jobs, one behind the other.
     bytes: Vec<u8>,
     /// Where each begins, and the last ends.
@@ -53,7 +55,7 @@ pub(super) struct Run {
 /// A job in a run.
 #[derive(Clone, Copy)]
 pub(super) struct Completed<'a> {
-    id: &'a [u8; ID_BYTES],
+    pub(super) id: JobId,
     pub(super) finished_at: LogTime,
     pub(super) ended_seq: u64,
     enqueued_at: LogTime,
@@ -67,10 +69,6 @@ pub(super) struct Completed<'a> {
 }
 
 impl Completed<'_> {
-    pub(super) fn id(&self, path: &Path) -> Result<JobId, StorageError> {
-        super::state_rows::read_id(self.id, path)
-    }
-
     /// Whether a filter wants it, given that it is of this queue.
     fn is_wanted(&self, filter: &JobFilter, queue: &str) -> bool {
         let JobFilter { queues, namespace, states, task, key, batch, enqueued_from, enqueued_before, error } = filter;
@@ -94,7 +92,7 @@ impl Run {
     pub(super) fn read(row: &Row<'_>, seal: &Seal, path: &Path) -> Result<Self, StorageError> {
         let read = || {
             let (number, queue) = (row.get::<_, i64>(0)?, row.get_ref(1)?.as_str()?);
-            let last = (unsigned(row, 2)?, unsigned(row, 3)?);
+            let last = (unsigned(row, 2)?, LogTime::from_ms(unsigned(row, 3)?));
             Ok((number, queue, last, row.get::<_, u32>(4)?, row.get_ref(5)?.as_blob()?))
         };
         let (number, queue, last, crc, body) = read().map_err(|error| unreadable(path, error, "a run's row"))?;
@@ -104,7 +102,7 @@ impl Run {
         let unopened = StorageError::unopened(path, || format!("run {number}"));
         let bytes = seal.open(&[b"run", &number.to_be_bytes()], body).map_err(unopened)?.into_owned();
         let bounds = bounds(&bytes).ok_or_else(|| StorageError::corrupt(path, format!("run {number} is malformed")))?;
-        Ok(Self { number, queue: queue.to_owned(), bytes, bounds, is_current: seal.is_current(body) })
+        Ok(Self { number, queue: queue.to_owned(), last, bytes, bounds, is_current: seal.is_current(body) })
     }
 
     /// Its jobs, by id.
@@ -117,33 +115,34 @@ impl Run {
         take_job(bytes).expect("all jobs of a run are parsed when it is read").0
     }
 
-    fn find(&self, id: &[u8]) -> Option<Completed<'_>> {
+    /// The job of this id.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if it is not here.
+    fn find(&self, id: JobId, path: &Path) -> Result<Completed<'_>, StorageError> {
         let begins = &self.bounds[..self.bounds.len() - 1];
-        let place = begins.binary_search_by_key(&id, |&begin| &self.bytes[begin..begin + ID_BYTES]).ok()?;
-        Some(self.job(place))
+        let id_at = |&begin: &usize| &self.bytes[begin..begin + ID_BYTES];
+        match begins.binary_search_by_key(&&id.as_bytes()[..], id_at) {
+            Ok(place) => Ok(self.job(place)),
+            Err(_) => Err(StorageError::corrupt(path, format!("run {} lacks job {id}", self.number))),
+        }
     }
 
     pub(super) fn bytes_len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// The number and time of the last to end.
-    pub(super) fn last(&self) -> (u64, LogTime) {
-        let last = self.jobs().map(|job| (job.ended_seq, job.finished_at)).max();
-        last.expect("a run has a job")
-    }
-
     /// The job of this id if the filter wants it.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] if it is not here.
+    /// As [`Self::find`].
     pub(super) fn wanted(
         &self,
-        id: &[u8],
+        id: JobId,
         filter: &JobFilter,
         path: &Path,
     ) -> Result<Option<Completed<'_>>, StorageError> {
-        let job = self.find(id).ok_or_else(|| lacks(self.number, id, path))?;
+        let job = self.find(id, path)?;
         Ok(job.is_wanted(filter, &self.queue).then_some(job))
     }
 
@@ -160,7 +159,7 @@ impl Run {
             if keep(&job) {
                 kept.begin((job.ended_seq, job.finished_at)).extend_from_slice(job.bytes);
             } else {
-                forget.execute((&job.id[..], self.number))?;
+                forget.execute((&job.id.as_bytes()[..], self.number))?;
             }
         }
         if kept.count == 0 {
@@ -171,7 +170,7 @@ impl Run {
 
     /// Checksum and body of the same, as it is written now.
     pub(super) fn sealed(&self, seal: &Seal) -> (u32, Cow<'_, [u8]>) {
-        sealed(self.number, &self.queue, self.last(), &self.bytes, seal)
+        sealed(self.number, &self.queue, self.last, &self.bytes, seal)
     }
 }
 
@@ -226,7 +225,7 @@ impl Draft {
     }
 }
 
-/// Writes completed jobs, each of which takes the place of what there is of it. In the order of their ids.
+/// Writes completed jobs, in the order of their ids. None of them may have a row in `jobs`.
 pub(super) fn put_completed(
     transaction: &Transaction<'_>,
     jobs: &[&JobRow],
@@ -237,10 +236,6 @@ pub(super) fn put_completed(
         return Ok(());
     }
     let failed = StorageError::database(path);
-    let mut lived = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1").map_err(&failed)?;
-    for job in jobs.iter().filter(|job| job.rests) {
-        lived.execute([&job.id.as_bytes()[..]]).map_err(&failed)?;
-    }
     let last = "SELECT coalesce(max(run), 0) FROM runs";
     let last = transaction.prepare_cached(last).and_then(|mut last| last.query_row([], |row| row.get(0)));
     let mut number: i64 = last.map_err(&failed)?;
@@ -328,17 +323,16 @@ pub(super) fn remove_completed(
     path: &Path,
 ) -> Result<(), StorageError> {
     let failed = StorageError::database(path);
-    let mut runs: BTreeMap<i64, BTreeSet<&[u8]>> = BTreeMap::new();
+    let mut runs: BTreeMap<i64, BTreeSet<JobId>> = BTreeMap::new();
     let mut find = transaction.prepare_cached("SELECT run FROM completed WHERE id = ?1").map_err(&failed)?;
     for id in jobs {
-        let id = &id.as_bytes()[..];
-        if let Some(run) = find.query_row([id], |row| row.get(0)).optional().map_err(&failed)? {
-            runs.entry(run).or_default().insert(id);
+        if let Some(run) = find.query_row([&id.as_bytes()[..]], |row| row.get(0)).optional().map_err(&failed)? {
+            runs.entry(run).or_default().insert(*id);
         }
     }
     for (number, gone) in runs {
         let run = run(transaction, number, seal, path)?;
-        run.keep(transaction, |job| !gone.contains(&job.id[..]), seal).map_err(&failed)?;
+        run.keep(transaction, |job| !gone.contains(&job.id), seal).map_err(&failed)?;
     }
     Ok(())
 }
@@ -354,9 +348,7 @@ pub(super) fn completed_job(
     let mut statement = connection.prepare_cached(RUN_OF_JOB).map_err(&failed)?;
     let mut rows = statement.query([&id.as_bytes()[..]]).map_err(&failed)?;
     let Some(row) = rows.next().map_err(&failed)? else { return Ok(None) };
-    let run = Run::read(row, seal, path)?;
-    let job = run.find(id.as_bytes()).ok_or_else(|| lacks(run.number, id.as_bytes(), path))?;
-    Ok(Some(job.body.to_vec()))
+    Ok(Some(Run::read(row, seal, path)?.find(id, path)?.body.to_vec()))
 }
 
 /// A run of which something else says that it is there.
@@ -379,14 +371,14 @@ pub(super) fn check_runs(connection: &Connection, path: &Path, seal: &Seal) -> R
     while let Some(row) = rows.next().map_err(&failed)? {
         let run = Run::read(row, seal, path)?;
         for job in run.jobs() {
-            let found = find.query_row([&job.id[..]], |row| {
+            let found = find.query_row([&job.id.as_bytes()[..]], |row| {
                 let is_there = row.get::<_, i64>(0)? == run.number;
                 let (key, batch) = (row.get_ref(2)?.as_str_or_null()?, row.get_ref(3)?.as_blob_or_null()?);
                 let space = row.get_ref(1)?.as_str_or_null()?;
                 Ok(is_there && (space, key, batch) == (space_of(&run.queue), job.key, job.batch))
             });
             if !found.optional().map_err(|error| unreadable(path, error, "a completed job's row"))?.unwrap_or(false) {
-                return Err(StorageError::corrupt(path, format!("job {} of run {} is lost", name(job.id), run.number)));
+                return Err(StorageError::corrupt(path, format!("job {} of run {} is lost", job.id, run.number)));
             }
             count += 1;
         }
@@ -395,28 +387,15 @@ pub(super) fn check_runs(connection: &Connection, path: &Path, seal: &Seal) -> R
     if rows == count { Ok(()) } else { Err(StorageError::corrupt(path, "a completed job is in no run")) }
 }
 
-pub(super) fn run_crc(number: i64, queue: &str, (seq, finished_at): (u64, u64), body: &[u8]) -> u32 {
-    crc32(&[&number.to_le_bytes(), queue.as_bytes(), &seq.to_le_bytes(), &finished_at.to_le_bytes(), body])
+pub(super) fn run_crc(number: i64, queue: &str, (seq, finished_at): (u64, LogTime), body: &[u8]) -> u32 {
+    let finished_at = finished_at.as_ms().to_le_bytes();
+    crc32(&[&number.to_le_bytes(), queue.as_bytes(), &seq.to_le_bytes(), &finished_at, body])
 }
 
 /// Checksum and body of a run, as it is written.
-fn sealed<'a>(
-    number: i64,
-    queue: &str,
-    (seq, finished_at): (u64, LogTime),
-    bytes: &'a [u8],
-    seal: &Seal,
-) -> (u32, Cow<'a, [u8]>) {
+fn sealed<'a>(number: i64, queue: &str, last: (u64, LogTime), bytes: &'a [u8], seal: &Seal) -> (u32, Cow<'a, [u8]>) {
     let body = seal.seal(&[b"run", &number.to_be_bytes()], bytes);
-    (run_crc(number, queue, (seq, finished_at.as_ms()), &body), body)
-}
-
-fn lacks(run: i64, id: &[u8], path: &Path) -> StorageError {
-    StorageError::corrupt(path, format!("run {run} lacks job {}", name(id)))
-}
-
-fn name(id: &[u8]) -> String {
-    Uuid::from_slice(id).map_or_else(|_| "without an id".to_owned(), |id| id.to_string())
+    (run_crc(number, queue, last, &body), body)
 }
 
 /// Appends a field: its length and one, or 0 if it is not there; and itself.
@@ -442,7 +421,7 @@ fn take_number(from: &[u8]) -> Option<(u64, &[u8])> {
 
 /// The first job of these bytes, and what follows it.
 fn take_job(bytes: &[u8]) -> Option<(Completed<'_>, &[u8])> {
-    let (id, rest) = bytes.split_first_chunk()?;
+    let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
     let (finished_at, rest) = take_number(rest)?;
     let (ended_seq, rest) = take_number(rest)?;
     let (enqueued_at, rest) = take_number(rest)?;
@@ -452,7 +431,7 @@ fn take_job(bytes: &[u8]) -> Option<(Completed<'_>, &[u8])> {
     let (error, rest) = take_bytes(rest)?;
     let (body, rest) = take_bytes(rest)?;
     let job = Completed {
-        id,
+        id: JobId::from_uuid(Uuid::from_bytes(*id)).ok()?,
         finished_at: LogTime::from_ms(finished_at),
         ended_seq,
         enqueued_at: LogTime::from_ms(enqueued_at),

@@ -211,7 +211,9 @@ pub(super) fn put_jobs(
     path: &Path,
 ) -> Result<(), StorageError> {
     let is_completed = |row: &&JobRow| row.state == JobState::Completed;
-    put_completed(transaction, &jobs.iter().filter(is_completed).collect::<Vec<_>>(), seal, path)?;
+    let completed: Vec<_> = jobs.iter().filter(is_completed).collect();
+    remove_rows(transaction, completed.iter().filter(|row| row.rests).map(|row| &row.id), path)?;
+    put_completed(transaction, &completed, seal, path)?;
     put_rows(transaction, jobs.iter().filter(|row| !is_completed(row)), seal).map_err(StorageError::database(path))
 }
 
@@ -270,10 +272,18 @@ pub(super) fn remove_jobs(
     seal: &Seal,
     path: &Path,
 ) -> Result<(), StorageError> {
+    remove_rows(transaction, jobs.iter(), path)?;
+    remove_completed(transaction, jobs, seal, path)
+}
+
+fn remove_rows<'a>(
+    transaction: &Transaction<'_>,
+    mut jobs: impl Iterator<Item = &'a JobId>,
+    path: &Path,
+) -> Result<(), StorageError> {
     let failed = StorageError::database(path);
     let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1").map_err(&failed)?;
-    jobs.iter().try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop)).map_err(&failed)?;
-    remove_completed(transaction, jobs, seal, path)
+    jobs.try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop)).map_err(&failed)
 }
 
 pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item], seal: &Seal) -> rusqlite::Result<()> {

@@ -83,8 +83,7 @@ impl StateDb {
         self.with_open(|open| {
             let mut database = lock(&open.writer);
             let seal = &self.inner.seal;
-            let mut step =
-                Step { path, seal, before, pinned, rows_left: rows_max, pinned_left: PINNED_MAX, removed: 0, bytes: 0 };
+            let mut step = Step { path, seal, before, pinned, rows_max, pinned_left: PINNED_MAX, removed: 0, bytes: 0 };
             let count = due.len();
             let mut done = 0;
             database.write(|transaction| {
@@ -142,7 +141,7 @@ struct Step<'a> {
     seal: &'a Seal,
     before: LogTime,
     pinned: &'a HashSet<JobId>,
-    rows_left: usize,
+    rows_max: usize,
     pinned_left: usize,
     removed: usize,
     bytes: u64,
@@ -176,34 +175,30 @@ impl Step<'_> {
             // Damage must not decide what is removed.
             let run = Run::read(row, self.seal, self.path)?;
             drop(rows);
-            let (ended_seq, finished_at) = run.last();
-            let mut minted_last = LogTime::ZERO;
-            let mut pinned = HashSet::new();
-            for job in run.jobs() {
-                let id = job.id(self.path)?;
-                minted_last = minted_last.max(id.minted_at());
-                if self.pinned.contains(&id) {
-                    pinned.insert(id);
-                }
-            }
+            let (ended_seq, finished_at) = run.last;
+            let minted_last = run.jobs().map(|job| job.id.minted_at()).max().unwrap_or_default();
             if self.keeps(&due.horizon, ended_seq, finished_at, minted_last) {
                 return Ok(true);
             }
-            let count = run.jobs().len() - pinned.len();
-            let has_room = self.rows_left > 0 && self.bytes < SWEEP_BYTES_MAX;
-            if count > 0 && !has_room || self.pinned_left < pinned.len() {
+            let is_pinned = |job: &Completed<'_>| self.pinned.contains(&job.id);
+            let pinned = run.jobs().filter(is_pinned).count();
+            let count = run.jobs().len() - pinned;
+            if count > 0 && self.is_full() || self.pinned_left < pinned {
                 return Ok(false);
             }
-            self.pinned_left -= pinned.len();
-            self.rows_left = self.rows_left.saturating_sub(count);
-            self.removed += count;
             due.looked_to = Some(ended_seq);
             if count > 0 {
-                self.bytes += run.bytes_len();
-                let is_pinned = |job: &Completed<'_>| job.id(self.path).is_ok_and(|id| pinned.contains(&id));
                 run.keep(transaction, is_pinned, self.seal).map_err(&failed)?;
+                self.bytes += run.bytes_len();
             }
+            self.pinned_left -= pinned;
+            self.removed += count;
         }
+    }
+
+    /// Whether nothing more is to be removed.
+    fn is_full(&self) -> bool {
+        self.removed >= self.rows_max || self.bytes >= SWEEP_BYTES_MAX
     }
 
     /// Whether a job that ended and was made at these times stays, be it pinned or not.
@@ -243,7 +238,7 @@ impl Step<'_> {
                 *looked_to = Some(ended_seq);
                 continue;
             }
-            if self.rows_left == 0 || self.bytes >= SWEEP_BYTES_MAX {
+            if self.is_full() {
                 return Ok((gone, false));
             }
             let rowid = row.get(0).map_err(damaged)?;
@@ -253,7 +248,6 @@ impl Step<'_> {
             let found =
                 found.ok_or_else(|| StorageError::corrupt(self.path, "an index names a row that is not there"))?;
             self.bytes += checked_job(found, self.path)?.body.len() as u64;
-            self.rows_left -= 1;
             self.removed += 1;
             *looked_to = Some(ended_seq);
             gone.push(rowid);

@@ -84,8 +84,11 @@ fn a_job_that_is_put_again_stands_in_the_last_run_alone() {
     put(&state, vec![completed(3), completed(70)]);
     assert_eq!(left(&state), (1..=100).collect::<Vec<_>>());
     assert_eq!((count(dir.path(), "completed"), count(dir.path(), "runs")), (100, 3));
+    // Among as many as are put at once, too.
+    put(&state, (1..=64).map(|number| completed(if number == 1 { 70 } else { 1_000 + number })).collect());
+    assert_eq!((count(dir.path(), "completed"), left(&state).len()), (163, 163));
     drop(state);
-    assert_eq!(left(&StateDb::open(dir.path()).unwrap()).len(), 100);
+    assert_eq!(left(&StateDb::open(dir.path()).unwrap()).len(), 163);
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn runs_are_sealed_resealed_and_bound_to_their_place() {
     let connection = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
     let read = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Vec<u8>>(0)).unwrap();
     let other = read("SELECT body FROM runs WHERE run = 2");
-    let crc = crate::storage::runs::run_crc(1, "mail", (64, 64), &other);
+    let crc = crate::storage::runs::run_crc(1, "mail", (64, LogTime::from_ms(64)), &other);
     connection.execute("UPDATE runs SET body = ?1, crc = ?2 WHERE run = 1", (other, crc)).unwrap();
     drop(connection);
     let error = open(&[1]).job(job_id(1)).unwrap_err();
