@@ -6,9 +6,9 @@ use super::log_db::{self, LOG};
 use super::log_writer::record_crc;
 use super::runs::{RUN_COLUMNS, Run};
 use super::state_db::STATE;
-use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, open_item, sealed_item};
+use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, column_number, open_item, sealed_item};
 use crate::seal::Seal;
-use rusqlite::Transaction;
+use rusqlite::{Row, Transaction};
 use std::path::Path;
 
 /// Rows that are looked at in one transaction, unless so many bytes are to be written before.
@@ -78,72 +78,69 @@ struct Looked {
 }
 
 fn log(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
-    let failed = StorageError::database(path);
-    let (mut looked, mut changed) = (Looked::default(), Vec::new());
-    let mut bytes = 0;
-    let sql = "SELECT idx, term, crc, body FROM log WHERE idx > ?1 ORDER BY idx LIMIT ?2";
-    let mut select = transaction.prepare_cached(sql).map_err(&failed)?;
-    let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
-    while bytes < BYTES_AT_ONCE
-        && let Some(row) = rows.next().map_err(&failed)?
-    {
+    let select = "SELECT idx, term, crc, body FROM log WHERE idx > ?1 ORDER BY idx LIMIT ?2";
+    let update = "UPDATE log SET crc = ?2, body = ?3 WHERE idx = ?1";
+    rows_behind(transaction, path, (select, update), after, |row| {
         let stored = log_db::stored(row, path, || "a log record".to_owned())?;
-        looked.rows += 1;
-        looked.last = i64::try_from(stored.index).ok();
-        if !seal.is_current(&stored.body) {
-            let opened = log_db::opened(stored, seal, path)?;
-            let body = log_db::sealed(&opened, seal).into_owned();
-            bytes += body.len();
-            changed.push((looked.last, record_crc(opened.index, opened.term, &body), body));
+        let index = column_number(stored.index);
+        if seal.is_current(&stored.body) {
+            return Ok((index, None));
         }
-    }
-    looked.written = update(transaction, path, "UPDATE log SET crc = ?2, body = ?3 WHERE idx = ?1", &changed)?;
-    Ok(looked)
+        let opened = log_db::opened(stored, seal, path)?;
+        let body = log_db::sealed(&opened, seal).into_owned();
+        Ok((index, Some((record_crc(opened.index, opened.term, &body), body))))
+    })
 }
 
 fn jobs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
-    let failed = StorageError::database(path);
-    let (mut looked, mut changed) = (Looked::default(), Vec::new());
-    let mut bytes = 0;
-    let sql = format!("SELECT {JOB_COLUMNS}, rowid FROM jobs WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
-    let mut select = transaction.prepare_cached(&sql).map_err(&failed)?;
-    let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
-    while bytes < BYTES_AT_ONCE
-        && let Some(row) = rows.next().map_err(&failed)?
-    {
+    let select = format!("SELECT {JOB_COLUMNS}, rowid FROM jobs WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
+    let update = "UPDATE jobs SET crc = ?2, body = ?3 WHERE rowid = ?1";
+    rows_behind(transaction, path, (&select, update), after, |row| {
         let job = checked_job(row, path)?;
-        looked.rows += 1;
-        looked.last = Some(row.get("rowid").map_err(&failed)?);
-        if !seal.is_current(job.body) {
-            let (crc, body) = job.sealed(&job.open(seal, path)?, seal);
-            bytes += body.len();
-            changed.push((looked.last, crc, body));
-        }
-    }
-    looked.written = update(transaction, path, "UPDATE jobs SET crc = ?2, body = ?3 WHERE rowid = ?1", &changed)?;
-    Ok(looked)
+        let rowid = row.get("rowid").map_err(StorageError::database(path))?;
+        let is_current = seal.is_current(job.body);
+        Ok((rowid, if is_current { None } else { Some(job.sealed(&job.open(seal, path)?, seal)) }))
+    })
 }
 
 fn runs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
+    let select = format!("SELECT {RUN_COLUMNS} FROM runs WHERE run > ?1 ORDER BY run LIMIT ?2");
+    let update = "UPDATE runs SET crc = ?2, body = ?3 WHERE run = ?1";
+    rows_behind(transaction, path, (&select, update), after, |row| {
+        let run = Run::read(row, seal, path)?;
+        let sealed = (!run.is_current).then(|| run.sealed(seal));
+        Ok((run.number, sealed.map(|(crc, body)| (crc, body.into_owned()))))
+    })
+}
+
+/// Looks at the next rows of a table behind a number: `look` answers the number of each and, unless its body is current, its
+/// checksum and body as they are to be.
+fn rows_behind(
+    transaction: &Transaction<'_>,
+    path: &Path,
+    (select, update): (&str, &str),
+    after: i64,
+    look: impl Fn(&Row<'_>) -> Result<(i64, Option<(u32, Vec<u8>)>), StorageError>,
+) -> Result<Looked, StorageError> {
     let failed = StorageError::database(path);
     let (mut looked, mut changed) = (Looked::default(), Vec::new());
     let mut bytes = 0;
-    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE run > ?1 ORDER BY run LIMIT ?2");
-    let mut select = transaction.prepare_cached(&sql).map_err(&failed)?;
+    let mut select = transaction.prepare_cached(select).map_err(&failed)?;
     let mut rows = select.query((after, ROWS_AT_ONCE)).map_err(&failed)?;
     while bytes < BYTES_AT_ONCE
         && let Some(row) = rows.next().map_err(&failed)?
     {
-        let run = Run::read(row, seal, path)?;
+        let (number, sealed) = look(row)?;
         looked.rows += 1;
-        looked.last = Some(run.number);
-        if !run.is_current {
-            let (crc, body) = run.sealed(seal);
+        looked.last = Some(number);
+        if let Some((crc, body)) = sealed {
             bytes += body.len();
-            changed.push((looked.last, crc, body.into_owned()));
+            changed.push((number, crc, body));
         }
     }
-    looked.written = update(transaction, path, "UPDATE runs SET crc = ?2, body = ?3 WHERE run = ?1", &changed)?;
+    let mut update = transaction.prepare_cached(update).map_err(&failed)?;
+    changed.iter().try_for_each(|row| update.execute((row.0, row.1, &row.2)).map(drop)).map_err(&failed)?;
+    looked.written = changed.len() as u64;
     Ok(looked)
 }
 
@@ -168,16 +165,4 @@ fn items(transaction: &Transaction<'_>, path: &Path, seal: &Seal) -> Result<Look
     }
     looked.written = changed.len() as u64;
     Ok(looked)
-}
-
-fn update(
-    transaction: &Transaction<'_>,
-    path: &Path,
-    sql: &str,
-    changed: &[(Option<i64>, u32, Vec<u8>)],
-) -> Result<u64, StorageError> {
-    let failed = StorageError::database(path);
-    let mut update = transaction.prepare_cached(sql).map_err(&failed)?;
-    changed.iter().try_for_each(|row| update.execute((row.0, row.1, &row.2)).map(drop)).map_err(&failed)?;
-    Ok(changed.len() as u64)
 }
