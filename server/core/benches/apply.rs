@@ -93,7 +93,7 @@ impl Bench {
         let leases: Vec<LeaseRef> = outcomes
             .into_iter()
             .flat_map(|outcome| match outcome {
-                Outcome::Leased(jobs) => jobs.iter().map(jobraft_protocol::LeasedJob::lease).collect(),
+                Outcome::Leased(leased) => leased.jobs.iter().map(jobraft_protocol::LeasedJob::lease).collect(),
                 _ => Vec::new(),
             })
             .collect();

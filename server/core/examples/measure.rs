@@ -96,7 +96,7 @@ fn measure(backlog: u64, groups: u64) -> Result<Costs, Box<dyn std::error::Error
         let (time, outcomes) = timed(&mut core, vec![one; BATCH as usize]);
         lease += time;
         leased.extend(outcomes.into_iter().flat_map(|outcome| match outcome {
-            Outcome::Leased(jobs) => jobs,
+            Outcome::Leased(leased) => leased.jobs,
             _ => Vec::new(),
         }));
     }
@@ -119,8 +119,9 @@ fn measure(backlog: u64, groups: u64) -> Result<Costs, Box<dyn std::error::Error
 
 fn checkpoint(core: &mut Core) -> Duration {
     let start = Instant::now();
-    let changes = core.take_changes().encode();
+    let changes = core.take_changes().encode(Err);
     let time = start.elapsed();
+    let Ok(changes) = changes else { unreachable!("no payload rests") };
     assert_eq!(changes.jobs.len() as u64, MEASURED, "a checkpoint writes what changed, not what exists");
     time
 }

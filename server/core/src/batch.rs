@@ -492,7 +492,7 @@ mod tests {
         let queues = vec!["q".parse().unwrap()];
         let lease = Command::Lease { worker: WorkerId(1), queues, shares: vec![], max: 1, lease_ms: 1_000 };
         match run(core, lease).unwrap() {
-            Outcome::Leased(mut jobs) => jobs.remove(0),
+            Outcome::Leased(mut leased) => leased.jobs.remove(0),
             other => panic!("{other:?}"),
         }
     }
@@ -506,7 +506,7 @@ mod tests {
     /// What comes back of its rows.
     fn restored(core: &Core) -> Core {
         let mut all = core.clone();
-        let header = all.take_changes().encode().header;
+        let header = all.take_changes().encode(Err).unwrap().header;
         let mut restore = Core::restore(&header).unwrap();
         // As if nothing had ever been written before.
         for (&id, job) in &core.jobs {
@@ -528,7 +528,7 @@ mod tests {
             let lease = lease(&mut core).lease();
             run(&mut core, Command::Fail { lease, failure: Failure::final_error("broken") }).unwrap();
         }
-        let rows: Vec<JobRow> = core.take_changes().encode().jobs;
+        let rows: Vec<JobRow> = core.take_changes().encode(Err).unwrap().jobs;
         run(&mut core, batch(2, Vec::new())).unwrap();
         let again = NewBatch { open: true, ..NewBatch::new(BatchId(id(1)), Vec::new()) };
         run(
@@ -644,7 +644,7 @@ mod group_tests {
         let (queues, lease_ms) = (vec![queue.parse().unwrap()], 30_000);
         let worker = WorkerId(core.counters.worker);
         match apply(core, Command::Lease { worker, queues, shares: Vec::new(), max: 9, lease_ms }) {
-            Ok(Outcome::Leased(jobs)) => jobs,
+            Ok(Outcome::Leased(leased)) => leased.jobs,
             other => panic!("{other:?}"),
         }
     }

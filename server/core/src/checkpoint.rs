@@ -4,7 +4,7 @@
 
 use crate::job::Job;
 use crate::record::{self, Encoder, Header, JobRecord, QueueRecord};
-use crate::{Changes, Core, Departed, JobRow, Row, Table};
+use crate::{Changes, Core, Departed, JobRow, Row, Table, UnwrittenJob};
 use bytes::Bytes;
 use jobraft_protocol::{GroupKey, JobId, QueueName};
 
@@ -32,10 +32,14 @@ impl TakenJob {
         self.job.record_of(self.id, self.queue.clone(), self.group.clone(), self.holds_key)
     }
 
-    fn row(&self, encoder: &mut Encoder) -> JobRow {
+    fn row<E>(&self, encoder: &mut Encoder, read: &mut impl FnMut(JobId) -> Result<Bytes, E>) -> Result<JobRow, E> {
         let Self { id, job, queue, .. } = self;
         let past = job.past.as_ref();
-        JobRow {
+        let mut record = self.record();
+        if job.payload.is_at_rest() {
+            record.view.payload = read(*id)?;
+        }
+        Ok(JobRow {
             id: *id,
             queue: queue.clone(),
             state: job.state,
@@ -47,25 +51,34 @@ impl TakenJob {
             batch: job.batch(),
             error: past.and_then(|past| past.errors.last()).map(|error| error.message.clone()),
             rests: job.rests,
-            body: encoder.encode(&self.record()),
-        }
+            body: encoder.encode(&record),
+        })
     }
 }
 
 impl TakenChanges {
-    /// The same as rows.
-    #[must_use]
-    pub fn encode(&self) -> Changes {
+    /// The same as rows. `read` gives the payload in the row that a job has so far.
+    ///
+    /// # Errors
+    /// The first of `read`.
+    pub fn encode<E>(&self, mut read: impl FnMut(JobId) -> Result<Bytes, E>) -> Result<Changes, E> {
         let mut encoder = Encoder::new();
-        Changes {
+        let jobs = self.jobs.iter().map(|job| job.row(&mut encoder, &mut read));
+        Ok(Changes {
             header: self.header.clone(),
-            jobs: self.jobs.iter().map(|job| job.row(&mut encoder)).collect(),
+            jobs: jobs.collect::<Result<_, _>>()?,
             deleted: self.deleted.clone(),
             rows: self.rows.clone(),
-        }
+        })
     }
 
-    /// What these say of a job that has left memory: its row's body, or that its row goes.
+    /// The jobs that waited for a worker or for something else, by id.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<JobId> {
+        self.jobs.iter().filter(|job| job.job.is_waiting()).map(|job| job.id).collect()
+    }
+
+    /// What these say of a job that has left memory: that it ended, or that its row goes.
     #[must_use]
     pub fn departed(&self, id: JobId) -> Option<Departed> {
         if self.deleted.binary_search(&id).is_ok() {
@@ -74,7 +87,7 @@ impl TakenChanges {
         let first = self.jobs.partition_point(|job| job.id < id);
         let mut jobs = self.jobs[first..].iter().take_while(|job| job.id == id);
         let ended = jobs.find(|job| job.job.state.is_terminal())?;
-        Some(Departed::Ended(record::encode(&ended.record()).into()))
+        Some(Departed::Ended(Box::new(UnwrittenJob::new(ended.record(), &ended.job))))
     }
 }
 
@@ -201,7 +214,7 @@ mod tests {
         let lease = lease(1);
         let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
         assert_eq!(core.changed_bytes(), 1_000);
-        let lease = leased[0].lease();
+        let lease = leased.jobs[0].lease();
         apply(&mut core, Command::Checkpoint { lease, data: vec![7; 500].into() });
         assert_eq!(core.changed_bytes(), 1_500);
         let completion = Completion { result: vec![7; 300].into(), log: vec![7; 20].into(), ..Completion::default() };
@@ -217,16 +230,16 @@ mod tests {
         let lease = lease(1);
         let rows = |changes: &Changes| changes.jobs.iter().map(|row| (row.state, row.rests)).collect::<Vec<_>>();
         apply(&mut core, Command::enqueue(vec![job(1)]));
-        let first = core.take_changes().encode();
+        let first = core.take_changes().encode(Err).unwrap();
         assert_eq!(rows(&first), [(JobState::Ready, false)]);
         let Outcome::Leased(leased) = apply(&mut core, lease.clone()) else { panic!("no lease") };
-        apply(&mut core, Command::complete(leased[0].lease(), Completion::default()));
-        assert_eq!(rows(&core.take_changes().encode()), [(JobState::Completed, true)]);
+        apply(&mut core, Command::complete(leased.jobs[0].lease(), Completion::default()));
+        assert_eq!(rows(&core.take_changes().encode(Err).unwrap()), [(JobState::Completed, true)]);
         // One that was over before a checkpoint came never had a row.
         apply(&mut core, Command::enqueue(vec![job(2)]));
         let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
-        apply(&mut core, Command::complete(leased[0].lease(), Completion::default()));
-        assert_eq!(rows(&core.take_changes().encode()), [(JobState::Completed, false)]);
+        apply(&mut core, Command::complete(leased.jobs[0].lease(), Completion::default()));
+        assert_eq!(rows(&core.take_changes().encode(Err).unwrap()), [(JobState::Completed, false)]);
         // What is restored has one.
         let mut restore = Core::restore(&first.header).unwrap();
         restore.job(&first.jobs[0].body).unwrap();
@@ -234,7 +247,7 @@ mod tests {
         let targets = vec![Target { job: id(1), row: None }];
         let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
         apply(&mut core, Command::Act { targets, action, only_in: vec![], by: String::new() });
-        assert_eq!(rows(&core.take_changes().encode()), [(JobState::Cancelled, true)]);
+        assert_eq!(rows(&core.take_changes().encode(Err).unwrap()), [(JobState::Cancelled, true)]);
     }
 
     #[test]
@@ -245,7 +258,7 @@ mod tests {
         apply(&mut core, Command::enqueue((1..=9).rev().map(job).collect()));
         let lease = lease(6);
         let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
-        let (done, held) = leased.split_at(5);
+        let (done, held) = leased.jobs.split_at(5);
         for job in done {
             apply(&mut core, Command::complete(job.lease(), Completion::default()));
         }
@@ -253,16 +266,17 @@ mod tests {
         apply(&mut core, Command::Act { targets, action: JobAction::Delete, only_in: vec![], by: String::new() });
 
         let taken = core.take_changes();
-        let changes = taken.encode();
+        let changes = taken.encode(Err).unwrap();
         let ids = |jobs: &[LeasedJob]| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
         assert_eq!(ids(done), [9, 8, 7, 6, 5].map(id));
         for id in ids(done) {
             let row = changes.jobs.iter().find(|row| row.id == id).unwrap();
-            assert_eq!(taken.departed(id), Some(Departed::Ended(row.body.clone())), "{id} was completed");
+            let Some(Departed::Ended(job)) = taken.departed(id) else { panic!("{id} was completed") };
+            assert_eq!(job.body::<()>(|| Ok(None)), Ok(Some(row.body.to_vec())));
         }
-        assert_eq!(taken.departed(id(1)), Some(Departed::Deleted));
+        assert!(matches!(taken.departed(id(1)), Some(Departed::Deleted)));
         for id in ids(held).into_iter().chain([id(3), id(2), id(99)]) {
-            assert_eq!(taken.departed(id), None, "{id} lives, or never was");
+            assert!(taken.departed(id).is_none(), "{id} lives, or never was");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the log carries, and what applying it answers.
 
+use crate::UnwrittenJob;
 use bytes::Bytes;
 use jobraft_protocol::{
     BackoffCurve, BatchId, BatchView, CancelNotice, Completion, Digest, EnqueueOutcome, Error, Extended, Failure,
@@ -450,8 +451,8 @@ pub enum Outcome {
     Batch(Box<BatchView>),
     /// The new incarnation.
     Registered(WorkerId),
-    /// The leased jobs; may be none.
-    Leased(Vec<LeasedJob>),
+    /// The leased jobs.
+    Leased(Leased),
     /// For each lease, in order: its new end, or why it is lost.
     Extended(Vec<Result<Extended, Error>>),
     /// For each target, in order.
@@ -463,6 +464,36 @@ pub enum Outcome {
         /// When it is due again.
         retry_at: Option<LogTime>,
     },
+}
+
+/// Jobs that were leased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leased {
+    /// The jobs; may be none.
+    pub jobs: Vec<LeasedJob>,
+    /// Those of them, in order, whose payloads are in their rows alone and are to be read there. That differs between nodes.
+    pub at_rest: Vec<JobId>,
+}
+
+impl Leased {
+    /// The jobs with their payloads, as `read` reads those that rest. A job without a row has been deleted meanwhile, and its
+    /// lease is over: it is left out.
+    ///
+    /// # Errors
+    /// The first of `read`.
+    pub fn complete<E>(self, mut read: impl FnMut(JobId) -> Result<Option<Bytes>, E>) -> Result<Vec<LeasedJob>, E> {
+        let Self { jobs, at_rest } = self;
+        let mut at_rest = at_rest.into_iter().peekable();
+        let mut complete = Vec::with_capacity(jobs.len());
+        for mut job in jobs {
+            if at_rest.next_if_eq(&job.id).is_some() {
+                let Some(payload) = read(job.id)? else { continue };
+                job.payload = payload;
+            }
+            complete.push(job);
+        }
+        Ok(complete)
+    }
 }
 
 /// What applying one entry gave.
@@ -533,10 +564,10 @@ pub struct Changes {
 }
 
 /// How a job left memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Departed {
-    /// It ended, with this as its row's body.
-    Ended(Bytes),
+    /// It ended, and its row is not written yet.
+    Ended(Box<UnwrittenJob>),
     /// It was deleted.
     Deleted,
 }

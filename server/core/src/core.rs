@@ -11,7 +11,7 @@ use crate::index::Index;
 use crate::job::Job;
 use crate::keys::Keys;
 use crate::planted::{Bug, is_planted};
-use crate::record::{self, Counters};
+use crate::record::Counters;
 use crate::retention::{DeadJob, DeadJobs};
 use crate::schedule::Schedules;
 use crate::secrets::Secrets;
@@ -20,7 +20,7 @@ use crate::transition::{Next, transition};
 use crate::values::Values;
 use crate::waits::Waits;
 use crate::workers::Workers;
-use crate::{Applied, Command, Event, Outcome};
+use crate::{Applied, Command, Event, Outcome, UnwrittenJob};
 use jobraft_protocol::{ClusterSettings, Error, JobId, JobState, JobView, LogTime, QueueName, QueueStats, limits};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -256,7 +256,8 @@ impl Core {
         self.jobs.contains_key(&id)
     }
 
-    /// A live job, or one that ended, is kept, and was not yet taken by [`Self::take_changes`]. Others are in their rows.
+    /// A live job, or one that ended, is kept, and was not yet taken by [`Self::take_changes`]. Others are in their rows. Without
+    /// a payload that [rests](Self::payload_rests).
     #[must_use]
     pub fn view(&self, id: JobId) -> Option<JobView> {
         let job = self.jobs.get(&id).map(AsRef::as_ref).or_else(|| self.departing(id))?;
@@ -265,9 +266,9 @@ impl Core {
 
     /// The row of a job that ended, is kept, and was not yet taken by [`Self::take_changes`].
     #[must_use]
-    pub fn row(&self, id: JobId) -> Option<Vec<u8>> {
+    pub fn row(&self, id: JobId) -> Option<UnwrittenJob> {
         let job = self.departing(id)?;
-        Some(record::encode(&job.record(id, self.index.queues.get(job.queue), false)))
+        Some(UnwrittenJob::new(job.record(id, self.index.queues.get(job.queue), false), job))
     }
 
     /// A job that ended and is kept, while memory has it.

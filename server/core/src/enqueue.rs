@@ -3,6 +3,7 @@
 use crate::admission::{Admission, Circumstances, Claimed, Parent, check_bulk};
 use crate::job::{Job, Membership, Options};
 use crate::keys::period_end;
+use crate::payload::Payload;
 use crate::transition::Next;
 use crate::waits::{Verdict, Waits};
 use crate::{Core, Outcome, Target};
@@ -115,7 +116,7 @@ impl Core {
             queue,
             group: self.index.queues.intern_group(queue, new.group.as_ref()),
             task: new.task.clone(),
-            payload: new.payload.clone(),
+            payload: Payload::Here(new.payload.clone()),
             state,
             priority: new.priority.unwrap_or(limits::PRIORITY_DEFAULT),
             dirty: false,
@@ -160,7 +161,7 @@ impl Core {
         let (now, start_by) = (self.now, self.start_by(new, run_at));
         self.amend(holder, |job| {
             if payload {
-                job.payload = new.payload.clone();
+                job.payload = Payload::Here(new.payload.clone());
                 // They speak of the payload that is gone.
                 if let Some(past) = &mut job.past {
                     past.checkpoint = Bytes::new();
@@ -241,7 +242,8 @@ mod tests {
         let Outcome::Leased(leased) = core.lease(WorkerId(1), &["q".parse().unwrap()], &[], 1, 1_000).unwrap() else {
             panic!()
         };
-        let mut complete = |jobs| core.complete(leased[0].lease(), &Completion { jobs, ..Completion::default() }, &[]);
+        let mut complete =
+            |jobs| core.complete(leased.jobs[0].lease(), &Completion { jobs, ..Completion::default() }, &[]);
         let bad = NewJob { priority: Some(10), ..job(3, None) };
         // The first stands for no new job, since another one holds its key: so the second is one.
         let refused = complete(vec![job(3, Some("k")), bad.clone()]).unwrap_err();

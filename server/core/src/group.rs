@@ -518,7 +518,7 @@ mod tests {
     fn lease(core: &mut Core, max: u32) -> Vec<LeasedJob> {
         let (worker, queues) = (WorkerId(1), vec!["q".parse().unwrap()]);
         match apply(core, Command::Lease { worker, queues, shares: vec![], max, lease_ms: 1_000 }) {
-            Outcome::Leased(jobs) => jobs,
+            Outcome::Leased(leased) => leased.jobs,
             other => panic!("{other:?}"),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::core::AT_ONCE;
 use crate::group::GroupIndex;
+use crate::payload::Payload;
 use crate::queue::{Queue, QueueIndex};
 use crate::record::JobRecord;
 use crate::waits::{Verdict, Waits};
@@ -19,7 +20,7 @@ pub(crate) struct Job {
     /// Within its queue.
     pub(crate) group: GroupIndex,
     pub(crate) task: Task,
-    pub(crate) payload: Bytes,
+    pub(crate) payload: Payload,
     /// Written by [`crate::transition::transition`] alone.
     pub(crate) state: JobState,
     pub(crate) priority: u8,
@@ -236,7 +237,7 @@ impl Job {
         }
     }
 
-    /// The job as a reader sees it.
+    /// The job as a reader sees it, without a payload that rests.
     pub(crate) fn view(&self, id: JobId, queue: &Queue) -> JobView {
         self.view_of(id, queue.stats.queue.clone(), queue.groups.key(self.group).cloned())
     }
@@ -256,7 +257,7 @@ impl Job {
             id,
             queue,
             task: self.task.clone(),
-            payload: self.payload.clone(),
+            payload: self.payload.here(),
             state: self.state,
             priority: self.priority,
             attempt: self.attempt,
@@ -292,7 +293,7 @@ impl Job {
         }
     }
 
-    /// The job as it rests on disk. Whether it holds its key is not for the job to know.
+    /// The job as it rests on disk, but for a payload that rests already. Whether it holds its key is not for the job to know.
     pub(crate) fn record(&self, id: JobId, queue: &Queue, holds_key: bool) -> JobRecord {
         self.record_of(id, queue.stats.queue.clone(), queue.groups.key(self.group).cloned(), holds_key)
     }
@@ -352,7 +353,7 @@ impl Job {
             queue,
             group,
             task: view.task,
-            payload: view.payload,
+            payload: Payload::Here(view.payload),
             state: view.state,
             priority: view.priority,
             dirty: false,

@@ -9,7 +9,7 @@ use crate::job::Lease;
 use crate::planted::{Bug, is_planted};
 use crate::queue::QueueIndex;
 use crate::transition::Next;
-use crate::{Core, Event, Outcome};
+use crate::{Core, Event, Leased, Outcome};
 use jobraft_protocol::{
     EndReason, Error, ErrorCode, Extended, FailureKind, FencingToken, JobId, JobState, LeaseRef, LeasedJob, LogTime,
     Progress, QueueName, WorkerId, WorkerOrder, limits,
@@ -37,17 +37,17 @@ impl Core {
         }
         self.workers.seen(worker, self.now);
         if self.worker_order(worker) != Some(WorkerOrder::Run) {
-            return Ok(Outcome::Leased(Vec::new()));
+            return Ok(Outcome::Leased(Leased::default()));
         }
         let max = max.min(limits::LEASE_JOBS_MAX) as usize;
-        let mut leased = Vec::new();
+        let Leased { mut jobs, mut at_rest } = Leased::default();
         let mut bytes = 0;
         let mut expired = 0;
         for (place, name) in queues.iter().enumerate() {
             let Some(index) = self.index.queues.index_of(name) else { continue };
             let share = shares.get(place).map_or(max, |&share| share as usize);
-            let max = max.min(leased.len().saturating_add(share));
-            while leased.len() < max
+            let max = max.min(jobs.len().saturating_add(share));
+            while jobs.len() < max
                 && bytes <= limits::LEASE_BYTES_MAX
                 && expired < limits::TIMERS_PER_ENTRY_MAX
                 && let Some((group, id)) = self.index.queues.next(index, self.now)
@@ -61,10 +61,15 @@ impl Core {
                 let job = self.lease_one(id, index, worker, lease_ms);
                 self.index.queues.charge(index, group, self.now);
                 bytes += job.weight_bytes();
-                leased.push(job);
+                let payload = &self.job(id).payload;
+                if payload.is_at_rest() {
+                    bytes += payload.len();
+                    at_rest.push(id);
+                }
+                jobs.push(job);
             }
         }
-        Ok(Outcome::Leased(leased))
+        Ok(Outcome::Leased(Leased { jobs, at_rest }))
     }
 
     /// Ends a waiting job that was not started in time.
@@ -85,7 +90,7 @@ impl Core {
         job.attempt += 1;
         assert!(job.attempt <= job.max_attempts, "defect: an attempt beyond the limit");
         let checkpoint = job.past.as_ref().map(|past| past.checkpoint.clone()).unwrap_or_default();
-        let (task, payload) = (job.task.clone(), job.payload.clone());
+        let (task, payload) = (job.task.clone(), job.payload.here());
         let (attempt, max_attempts) = (job.attempt, job.max_attempts);
         let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
         let group = job.group;

@@ -14,7 +14,7 @@
 //! | `admission` | whether jobs may come to be |
 //! | `group`, `bucket`, `waits`, `batch`, `schedule` | many jobs together: turns and limits, dependencies, batches, ticks |
 //! | `ownership` | whose things are and to which queue they belong, for the node to ask |
-//! | `job`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
+//! | `job`, `payload`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
 //! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
@@ -41,6 +41,7 @@ mod keys;
 mod lease;
 mod namespaces;
 mod ownership;
+mod payload;
 mod queue;
 mod record;
 mod report;
@@ -59,7 +60,8 @@ pub use crate::checkpoint::TakenChanges;
 pub use crate::core::Core;
 pub use command::*;
 pub use ownership::{LeaseOwner, WorkOn, WorkerOwner};
+pub use payload::payload;
 pub use record::identity;
-pub use resting::RestingJob;
+pub use resting::{RestingJob, UnwrittenJob};
 pub use restore::{Restore, RestoreError};
 pub use tokens::TokenStanding;

@@ -188,6 +188,20 @@ pub(crate) struct EndedView {
     pub(crate) finished_at: Option<LogTime>,
 }
 
+/// What the job of a row is to do: the same bytes once more.
+#[derive(Debug, Deserialize)]
+pub(crate) struct JobPayload {
+    #[serde(rename = "v")]
+    pub(crate) view: PayloadView,
+}
+
+/// The part of a [`RestingView`] that [`JobPayload`] needs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PayloadView {
+    #[serde(rename = "p", default)]
+    pub(crate) payload: Bytes,
+}
+
 /// The numbers that were given last: each is followed by the next greater one, and none is ever given twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
@@ -518,10 +532,10 @@ mod tests {
         apply(Command::enqueue(vec![job])).unwrap();
         let lease = Command::Lease { worker, queues: vec![queue], shares: vec![], max: 1, lease_ms: 30_000 };
         let Ok(Outcome::Leased(leased)) = apply(lease) else { panic!("not leased") };
-        let lease: LeaseRef = leased[0].lease();
+        let lease: LeaseRef = leased.jobs[0].lease();
         let completion = Completion { result: vec![7; 99_999].into(), ..Completion::default() };
         apply(Command::complete(lease, completion)).unwrap();
-        let row = core.row(id).unwrap();
+        let row = core.row(id).unwrap().body::<()>(|| Ok(None)).unwrap().unwrap();
         let small = identity(&row).unwrap();
         assert!(row.len() > 199_998 && small.len() < 200, "{} of {} bytes", small.len(), row.len());
         let read = |row| format!("{:?}", decode::<EndedRecord>("job", row).unwrap());

@@ -2,8 +2,10 @@
 //!
 //! A row may be as large as its payload and its result: whoever shares the state with others decodes it beforehand.
 
+use crate::job::Job;
 use crate::record::{self, JobRecord};
 use crate::{Core, RestoreError, job};
+use bytes::Bytes;
 use jobraft_protocol::{JobSummary, JobView};
 
 /// The job in the body of a [`crate::JobRow`].
@@ -39,6 +41,32 @@ impl RestingJob {
     #[must_use]
     pub fn into_summary(self) -> JobSummary {
         job::summary(self.view)
+    }
+}
+
+/// A job that ended and whose row is not written yet.
+#[derive(Clone, Debug)]
+pub struct UnwrittenJob {
+    record: JobRecord,
+    payload_rests: bool,
+}
+
+impl UnwrittenJob {
+    pub(crate) fn new(record: JobRecord, job: &Job) -> Self {
+        Self { record, payload_rests: job.payload.is_at_rest() }
+    }
+
+    /// The body of its row. `read` gives its payload if that is in its former row alone, or nothing if that row is gone: then
+    /// so is the job.
+    ///
+    /// # Errors
+    /// That of `read`.
+    pub fn body<E>(mut self, read: impl FnOnce() -> Result<Option<Bytes>, E>) -> Result<Option<Vec<u8>>, E> {
+        if self.payload_rests {
+            let Some(payload) = read()? else { return Ok(None) };
+            self.record.view.payload = payload;
+        }
+        Ok(Some(record::encode(&self.record)))
     }
 }
 

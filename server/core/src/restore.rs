@@ -98,7 +98,8 @@ impl Restore {
         }
         let group = record.view.group.clone();
         let group = self.core.index.queues.intern_group(queue, group.as_ref());
-        let job = Box::new(Job::from_record(record, queue, group));
+        let mut job = Box::new(Job::from_record(record, queue, group));
+        job.payload.rest();
         self.core.index.link(id, &job, |id| self.core.jobs.contains_key(&id));
         self.core.index.restore(id, &job);
         if self.core.jobs.insert(id, job).is_some() {

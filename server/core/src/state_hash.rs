@@ -5,12 +5,27 @@
 
 use crate::Core;
 use crate::record::{QueueRecord, encode};
+use bytes::Bytes;
+use jobraft_protocol::JobId;
 use sha2::{Digest as _, Sha256};
 
 impl Core {
     /// SHA-256 over the whole state. Costs time in proportion to its size: for tests, audits and diagnosis.
+    ///
+    /// # Panics
+    /// If a payload rests.
     #[must_use]
     pub fn state_hash(&self) -> [u8; 32] {
+        let read = |id| -> Result<Bytes, std::convert::Infallible> { panic!("the payload of job {id} rests") };
+        let Ok(hash) = self.state_hash_with(read);
+        hash
+    }
+
+    /// The same of a state whose payloads may [rest](Core::payload_rests): `read` reads one.
+    ///
+    /// # Errors
+    /// The first of `read`.
+    pub fn state_hash_with<E>(&self, mut read: impl FnMut(JobId) -> Result<Bytes, E>) -> Result<[u8; 32], E> {
         let mut hash = Sha256::new();
         let mut part = |bytes: Vec<u8>| {
             hash.update((bytes.len() as u64).to_be_bytes());
@@ -39,8 +54,12 @@ impl Core {
         jobs.sort_unstable_by_key(|(id, _)| **id);
         for (id, job) in jobs {
             let queue = self.index.queues.get(job.queue);
-            part(encode(&job.record(*id, queue, self.holds_key(*id, job))));
+            let mut record = job.record(*id, queue, self.holds_key(*id, job));
+            if job.payload.is_at_rest() {
+                record.view.payload = read(*id)?;
+            }
+            part(encode(&record));
         }
-        hash.finalize().into()
+        Ok(hash.finalize().into())
     }
 }

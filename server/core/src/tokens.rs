@@ -351,12 +351,12 @@ mod tests {
         let mut core = Core::new();
         change(&mut core, 0, new("ci", 1, Some(HOUR))).unwrap();
         change(&mut core, 0, new("gone", 3, None)).unwrap();
-        let first = core.take_changes().encode();
+        let first = core.take_changes().encode(Err).unwrap();
         change(&mut core, 7, rotate("ci", 2, 100)).unwrap();
         change(&mut core, 7, revoke("gone")).unwrap();
         apply(&mut core, 9, Command::TokensUsed { tokens: vec!["ci".parse().unwrap(), "no".parse().unwrap()] })
             .unwrap();
-        let second = core.take_changes().encode();
+        let second = core.take_changes().encode(Err).unwrap();
         let mut rows = BTreeMap::new();
         for row in first.rows.into_iter().chain(second.rows) {
             match row.body {

@@ -65,7 +65,7 @@ impl Cluster {
     fn lease(&mut self, max: u32) -> Vec<LeasedJob> {
         let (worker, queues) = (WorkerId(1), vec![queue()]);
         match self.apply(Command::Lease { worker, queues, shares: Vec::new(), max, lease_ms: 43_200_000 }) {
-            Outcome::Leased(jobs) => jobs,
+            Outcome::Leased(leased) => leased.jobs,
             other => panic!("{other:?}"),
         }
     }
@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     fn restart(&mut self) {
-        self.disk.write(self.core.take_changes().encode());
+        self.disk.checkpoint(&mut self.core);
         self.core = self.disk.load();
     }
 }

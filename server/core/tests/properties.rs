@@ -122,7 +122,12 @@ impl World {
                     start: if delay_ms == 0 { Start::Now } else { Start::AfterMs(delay_ms) },
                     max_attempts: Some(attempts),
                     priority: Some(priority),
-                    ..NewJob::new(id, if job % 2 == 0 { "even" } else { "odd" }.parse().unwrap(), task, vec![job; 8])
+                    ..NewJob::new(
+                        id,
+                        if job % 2 == 0 { "even" } else { "odd" }.parse().unwrap(),
+                        task,
+                        vec![job; usize::from(job % 3) * 60],
+                    )
                 };
                 Command::enqueue(vec![new])
             }
@@ -176,8 +181,8 @@ impl World {
         match &outcome {
             Err(_) => assert_eq!(self.trio.plain.state_hash(), hash, "4: a refused command changed something"),
             Ok(Outcome::Enqueued(outcomes)) => self.check_enqueued(&command, &outcomes[0]),
-            Ok(Outcome::Leased(jobs)) => {
-                for job in jobs {
+            Ok(Outcome::Leased(leased)) => {
+                for job in &leased.jobs {
                     assert!(job.token.0 > self.newest_token, "4: tokens must increase");
                     self.newest_token = job.token.0;
                     self.tokens.insert(job.id, job.token);
@@ -440,7 +445,12 @@ fn live_on(mut core: Core, disk: &Disk) {
         }
         core.apply(&Entry { at, leader_change: ms == 100, commands });
         drop(core.take_changes());
-        let _ = (core.state_hash(), core.pinned(), core.next_timer(), core.horizons(None, 99));
+        let _ = (
+            core.state_hash_with(|id| disk.payload(id).ok_or(id)),
+            core.pinned(),
+            core.next_timer(),
+            core.horizons(None, 99),
+        );
         for queue in &queues {
             let _ = (core.groups(queue, None, 99), core.ready_count(queue));
         }
@@ -468,11 +478,11 @@ proptest! {
         for (index, entry) in world.entries.iter().enumerate() {
             core.apply(entry);
             if cuts.contains(&index) {
-                disk.write(core.take_changes().encode());
+                disk.checkpoint(&mut core);
                 core = disk.load();
             }
         }
-        prop_assert_eq!(core.state_hash(), world.trio.plain.state_hash());
+        prop_assert_eq!(disk.state_hash(&core), world.trio.plain.state_hash());
     }
 
     #[test]

@@ -233,7 +233,7 @@ proptest! {
             world.at += passed;
             let Some(command) = world.command(&step) else { continue };
             match world.apply(command) {
-                Ok(Outcome::Leased(jobs)) => world.leases.extend(jobs.iter().map(|job| job.lease())),
+                Ok(Outcome::Leased(leased)) => world.leases.extend(leased.jobs.iter().map(|job| job.lease())),
                 Ok(Outcome::Enqueued(outcomes)) => {
                     let is_refused = |outcome: &EnqueueOutcome| matches!(outcome, EnqueueOutcome::Refused(_));
                     let all = matches!(step, Step::Enqueue { all: true, .. });

@@ -181,11 +181,11 @@ impl Run {
         let queues = vec!["q".parse().unwrap()];
         let called = self.history.tick();
         let answer = self.ask(Command::Lease { worker, queues, shares: Vec::new(), max, lease_ms });
-        let jobraft_core::Outcome::Leased(jobs) = answer.unwrap() else { panic!() };
+        let jobraft_core::Outcome::Leased(leased) = answer.unwrap() else { panic!() };
         if self.rng.random_bool(0.03) {
             return self.history.unseen_leases(called);
         }
-        for job in jobs {
+        for job in leased.jobs {
             self.leases.push((job.lease(), worker));
             self.history.leased(1, called, worker, lease_ms, job.id, Outcome::from(&job));
         }
@@ -280,7 +280,9 @@ impl Run {
                 (JobAction::Prioritize { priority: 3 }, call)
             }
         };
-        let target = Target { job, row: self.core.row(job).map(Into::into) };
+        // No checkpoint was made: no payload rests.
+        let row = self.core.row(job).and_then(|row| row.body::<()>(|| Ok(None)).ok().flatten());
+        let target = Target { job, row: row.map(Into::into) };
         let answer = self.ask(Command::Act { targets: vec![target], action, only_in, by: String::new() });
         let jobraft_core::Outcome::Acted(mut acted) = answer.unwrap() else { panic!() };
         let outcome = match acted.remove(0) {

@@ -145,7 +145,7 @@ async fn ask(consensus: Consensus, command: Command, known: Arc<Mutex<Known>>) {
             known.workers.retain(|known| *known != worker);
         }
         (_, Ok(Outcome::Registered(worker))) => known.workers.push(worker),
-        (_, Ok(Outcome::Leased(jobs))) => known.held.extend(jobs.iter().map(|job| job.lease())),
+        (_, Ok(Outcome::Leased(leased))) => known.held.extend(leased.jobs.iter().map(|job| job.lease())),
         // Mostly forgotten; sometimes tried again, which must be refused.
         (Command::Complete { lease, .. } | Command::Fail { lease, .. } | Command::Release { lease, .. }, _) => {
             let is_kept = !known.is_over && lease.token.0.is_multiple_of(32);

@@ -6,7 +6,7 @@
 use super::rules::Rules;
 use jobraft_core::Core;
 use jobraft_core::command::Entry;
-use jobraft_node::consensus::{Place, Pulse, Witness};
+use jobraft_node::consensus::{Place, Pulse, StateHash, Witness};
 use jobraft_protocol::NodeId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -174,7 +174,7 @@ impl State {
         self.violations.push(what);
     }
 
-    fn applied(&mut self, node: NodeId, at: Place, entry: Option<&Entry>, core: &Core) {
+    fn applied(&mut self, node: NodeId, at: Place, entry: Option<&Entry>, state: StateHash<'_>) {
         let before = self.nodes.entry(node).or_default().applied.replace(at);
         let expected = before.map_or(0, |before| before.index + 1);
         if at.index != expected {
@@ -183,7 +183,7 @@ impl State {
         if at.index == self.entries.len() as u64 {
             self.agree(at, entry);
         }
-        self.compare(node, at, Some(entry), core);
+        self.compare(node, at, Some(entry), state);
     }
 
     /// The first node applies an entry.
@@ -211,7 +211,7 @@ impl State {
     }
 
     /// A node is at an index: is it where the cluster is?
-    fn compare(&mut self, node: NodeId, at: Place, entry: Option<Option<&Entry>>, core: &Core) {
+    fn compare(&mut self, node: NodeId, at: Place, entry: Option<Option<&Entry>>, state: StateHash<'_>) {
         let place = usize::try_from(at.index).unwrap_or(usize::MAX);
         let Some(agreed) = self.entries.get(place) else {
             return self.violation(format!("node {node} is at entry {}, which nobody has applied", at.index));
@@ -228,8 +228,10 @@ impl State {
         }
         if let Some(hash) = agreed.hash {
             self.hashes_compared += 1;
-            if core.state_hash() != hash {
-                self.violation(format!("same log, same state: node {node} differs after entry {}", at.index));
+            match state() {
+                Ok(own) if own == hash => {}
+                Ok(_) => self.violation(format!("same log, same state: node {node} differs after entry {}", at.index)),
+                Err(error) => self.violation(format!("node {node} cannot read its state at {}: {error}", at.index)),
             }
         }
     }
@@ -242,13 +244,13 @@ struct Onlooker {
 }
 
 impl Witness for Onlooker {
-    fn applied(&self, at: Place, entry: Option<&Entry>, core: &Core) {
-        self.ledger.state().applied(self.node, at, entry, core);
+    fn applied(&self, at: Place, entry: Option<&Entry>, state: StateHash<'_>) {
+        self.ledger.state().applied(self.node, at, entry, state);
     }
 
-    fn restored(&self, at: Place, core: &Core) {
-        let mut state = self.ledger.state();
-        state.nodes.entry(self.node).or_default().applied = Some(at);
-        state.compare(self.node, at, None, core);
+    fn restored(&self, at: Place, state: StateHash<'_>) {
+        let mut ledger = self.ledger.state();
+        ledger.nodes.entry(self.node).or_default().applied = Some(at);
+        ledger.compare(self.node, at, None, state);
     }
 }

@@ -43,8 +43,8 @@ impl Rules {
         let only_time_ends = entry.commands.iter().all(ends_no_lease);
         for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
             self.retried(command, outcome.as_ref().ok());
-            if let Ok(Outcome::Leased(jobs)) = outcome {
-                for job in jobs {
+            if let Ok(Outcome::Leased(leased)) = outcome {
+                for job in &leased.jobs {
                     self.leased(job, core, only_time_ends, &mut broken);
                 }
             }

@@ -224,8 +224,10 @@ impl Run {
             if pulse.applied.index != index {
                 return Some(format!("{name} has applied {} of {index} entries", pulse.applied.index));
             }
-            if consensus.read(jobraft_core::Core::state_hash) != hash {
-                return Some(format!("{name} has another state at {index}"));
+            match consensus.state_hash() {
+                Ok(own) if own == hash => {}
+                Ok(_) => return Some(format!("{name} has another state at {index}")),
+                Err(error) => return Some(format!("{name} cannot read its state at {index}: {error}")),
             }
         }
         // What waits for a time, or for another job, may go on waiting.

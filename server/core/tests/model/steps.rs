@@ -163,7 +163,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         option::weighted(0.2, short()),
         option::weighted(0.4, 1..3_u32),
         option::weighted(0.5, unique()),
-        0..50_usize,
+        0..150_usize,
     );
     let policy = (0..OnFailure::ALL.len()).prop_map(|at| OnFailure::ALL[at]);
     let ties = (

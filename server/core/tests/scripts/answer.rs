@@ -53,8 +53,10 @@ impl Script {
                     })
                     .collect(),
             ),
-            Outcome::Leased(jobs) => listed(
-                jobs.iter()
+            Outcome::Leased(leased) => listed(
+                leased
+                    .jobs
+                    .iter()
                     .map(|job| {
                         let (name, token, attempt) = (self.name(job.id)?, job.token, job.attempt);
                         let mut text =

@@ -119,8 +119,8 @@ impl Script {
         self.note_refusal(&outcomes[0]);
         match outcomes.remove(0) {
             Err(error) => refusal(&error),
-            Ok(Outcome::Leased(jobs)) if words.has("brief") => {
-                let names: Vec<_> = jobs.iter().map(|job| self.name(job.id).unwrap_or("unnamed")).collect();
+            Ok(Outcome::Leased(leased)) if words.has("brief") => {
+                let names: Vec<_> = leased.jobs.iter().map(|job| self.name(job.id).unwrap_or("unnamed")).collect();
                 if names.is_empty() { "none".to_owned() } else { names.join(" ") }
             }
             Ok(outcome) => {

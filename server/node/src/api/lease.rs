@@ -1,10 +1,10 @@
 //! How workers come by jobs: fetches that wait, and subscriptions that are pushed to.
 
-use super::request::{Answer, mismatch};
+use super::request::Answer;
 use super::session::Session;
 use super::{Api, bounds, fleet};
 use crate::dispatch::{Strides, Wish};
-use jobraft_core::command::{Command, Outcome};
+use jobraft_core::command::Command;
 use jobraft_protocol::{Error, ErrorCode, LeasedJob, QueueName, Response, WorkerId, limits};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -54,10 +54,7 @@ async fn propose(api: &Api, wish: Wish) -> Result<Vec<LeasedJob>, Error> {
     let Wish { worker, queues, weights, credits, lease_ms } = wish;
     let (queues, shares) =
         if weights.is_empty() { (queues, Vec::new()) } else { shares(api, queues, &weights, credits) };
-    match api.consensus.propose(Command::Lease { worker, queues, shares, max: credits, lease_ms }).await? {
-        Outcome::Leased(jobs) => Ok(jobs),
-        other => Err(mismatch("lease", &other)),
-    }
+    api.consensus.lease(Command::Lease { worker, queues, shares, max: credits, lease_ms }).await
 }
 
 /// Divides what is ready by weight, for one who does not wait: by chance, since nobody remembers what it got before. If

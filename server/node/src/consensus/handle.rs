@@ -17,7 +17,7 @@ use bytes::Bytes;
 use jobraft_core::Core;
 use jobraft_core::command::{Command, Event, Outcome};
 use jobraft_core::planted::{Bug, is_planted};
-use jobraft_protocol::{Error, ErrorCode, JobId, JobView, LogTime, NodeId, limits};
+use jobraft_protocol::{Error, ErrorCode, JobId, JobView, LeasedJob, LogTime, NodeId, limits};
 use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, SnapshotPolicy};
 use std::path::PathBuf;
@@ -266,13 +266,37 @@ impl Consensus {
     /// # Errors
     /// `internal` if the disk cannot be read.
     pub async fn job(&self, id: JobId) -> Result<Option<JobView>, Error> {
-        if let Some(view) = self.read(|core| core.view(id)) {
+        if let Some(view) = self.read(|core| core.view(id).filter(|_| !core.payload_rests(id))) {
             return Ok(Some(view));
         }
         let state = self.inner.state.clone();
         let found = machine::blocking(move || state.job(id)).await;
         let failed = |error: String| unreadable(id, &error);
         found.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Leases jobs: proposes a [`Command::Lease`], and reads the payloads that are not in memory.
+    ///
+    /// # Errors
+    /// Those of [`Consensus::propose`], and `internal` if the disk cannot be read; the leases then run out.
+    pub async fn lease(&self, lease: Command) -> Result<Vec<LeasedJob>, Error> {
+        let leased = match self.propose(lease).await? {
+            Outcome::Leased(leased) => leased,
+            _ => return Err(Error::new(ErrorCode::Internal, "a lease was answered by something else")),
+        };
+        let Some(&first) = leased.at_rest.first() else { return Ok(leased.jobs) };
+        let state = self.inner.state.clone();
+        let read = machine::blocking(move || state.complete(leased)).await;
+        let failed = |error: String| unreadable(first, &error);
+        read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// [`Core::state_hash`] as of the last entry applied here. Blocks.
+    ///
+    /// # Errors
+    /// What kept it from being computed.
+    pub fn state_hash(&self) -> Result<[u8; 32], String> {
+        self.inner.state.state_hash().map_err(|error| error.to_string())
     }
 
     /// The row of a job that has ended, for [`jobraft_core::command::Target`]; `None` if it is live, not known, or kept no

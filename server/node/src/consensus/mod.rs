@@ -35,7 +35,7 @@ pub(crate) use service::clear_unfinished;
 pub use state_machine::RowPart;
 pub use types::Member;
 pub use wire::check_message;
-pub use witness::{Place, Pulse, Witness};
+pub use witness::{Place, Pulse, StateHash, Witness};
 
 /// openraft, with our types.
 pub(crate) type Raft = openraft::Raft<types::TypeConfig, state_machine::StateMachine>;

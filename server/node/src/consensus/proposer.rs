@@ -176,7 +176,7 @@ async fn propose(
 pub(crate) async fn give_back_late(asks: mpsc::Sender<Ask>, late: oneshot::Receiver<CommandResults>) {
     let Ok(Ok(outcomes)) = late.await else { return };
     let leased = outcomes.into_iter().filter_map(|outcome| match outcome {
-        Ok(Outcome::Leased(jobs)) => Some(jobs),
+        Ok(Outcome::Leased(leased)) => Some(leased.jobs),
         _ => None,
     });
     let release = |job: LeasedJob| Command::Release { lease: job.lease(), delay_ms: 0 };
@@ -209,6 +209,7 @@ pub(crate) fn outcome_unknown(why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobraft_core::Leased;
     use jobraft_protocol::WorkerId;
 
     #[test]
@@ -282,7 +283,9 @@ mod tests {
             has_secrets: true,
         };
         let expected = Command::Release { lease: job.lease(), delay_ms: 0 };
-        granted.send(Ok(vec![Ok(Outcome::Leased(vec![job]))])).expect("somebody waits for it");
+        granted
+            .send(Ok(vec![Ok(Outcome::Leased(Leased { jobs: vec![job], at_rest: Vec::new() }))]))
+            .expect("somebody waits for it");
         let giving_back = tokio::spawn(give_back_late(asks, lease));
         let Some(Ask::Commands(Waiting { commands, answer })) = asked.recv().await else { panic!("nothing was asked") };
         assert_eq!(commands, [expected]);

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jobraft_core::command::{Departed, Event, Table};
 use jobraft_core::planted::{Bug, is_planted};
-use jobraft_core::{Core, RestingJob, RestoreError, TakenChanges};
-use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LogTime, cbor, limits};
+use jobraft_core::{Core, Leased, RestingJob, RestoreError, TakenChanges};
+use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LeasedJob, LogTime, cbor, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
@@ -33,6 +33,8 @@ use tokio::sync::Notify;
 pub(super) const CHECKPOINT_JOBS: usize = 32_768;
 /// The same for the bytes of their payloads and results.
 pub(super) const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Payloads that leave memory at a time, while no entry is applied.
+const RESTED_AT_ONCE: usize = 1_024;
 
 /// Hears what happened, after each entry, and when the next thing falls due then. Must not block.
 pub(crate) type Observer = Arc<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync>;
@@ -96,6 +98,8 @@ pub(crate) enum StateError {
     Membership(String),
     #[error("a defect of Jobraft: {0}")]
     Defect(String),
+    #[error("job {0} is not in state.db, which a snapshot is about to replace")]
+    Replaced(JobId),
 }
 
 fn place(id: LogId) -> Place {
@@ -135,10 +139,17 @@ impl Applied {
         Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })
     }
 
-    fn show(&self, witness: Option<&dyn Witness>) {
+    fn show(&self, witness: Option<&dyn Witness>, db: &StateDb) {
         if let (Some(witness), Some(last)) = (witness, self.last) {
-            witness.restored(place(last), &self.core);
+            witness.restored(place(last), &|| self.state_hash(db).map_err(|error| error.to_string()));
         }
+    }
+
+    fn state_hash(&self, db: &StateDb) -> Result<[u8; 32], StateError> {
+        self.core.state_hash_with(|id| {
+            let body = db.job(id)?.ok_or(StateError::Replaced(id))?;
+            Ok(jobraft_core::payload(&body)?)
+        })
     }
 
     fn meta(&self) -> Option<CheckpointMeta> {
@@ -154,7 +165,7 @@ impl StateMachine {
     pub(crate) fn load(db: StateDb, directory: PathBuf, observer: Observer) -> Result<Self, StateError> {
         let witness = machine::simulated().and_then(|machine| machine.witness());
         let loaded = Applied::load(&db)?;
-        loaded.show(witness.as_deref());
+        loaded.show(witness.as_deref(), &db);
         let shared = Shared {
             applied: Mutex::new(loaded),
             departing: Mutex::default(),
@@ -200,7 +211,7 @@ impl StateMachine {
             let is_damage = match error {
                 StateError::Storage(error) => error.is_damage(),
                 StateError::Restore(_) | StateError::Membership(_) => true,
-                StateError::Defect(_) => false,
+                StateError::Defect(_) | StateError::Replaced(_) => false,
             };
             if is_damage {
                 tracing::error!(%error, "what was read from state.db is damaged; the node stops");
@@ -216,13 +227,40 @@ impl StateMachine {
     }
 
     fn find_job(&self, id: JobId) -> Result<Option<JobView>, StateError> {
-        // In one look: a checkpoint takes what is known of deletions out of the core.
-        let (view, is_gone) = self.read(|core| (core.view(id), core.is_gone(id)));
-        if view.is_some() || is_gone {
-            return Ok(view);
+        loop {
+            // In one look: a checkpoint takes what is known of deletions out of the core.
+            let (view, rests, is_gone) = self.read(|core| (core.view(id), core.payload_rests(id), core.is_gone(id)));
+            let Some(mut view) = view.filter(|_| !is_gone) else {
+                let body = if is_gone { None } else { self.resting(id)? };
+                let job = body.map(|body| self.kept(&body)).transpose()?.flatten();
+                return Ok(job.map(RestingJob::into_view));
+            };
+            if rests {
+                let payload = self.payload(id)?;
+                // Else it may be that of another time.
+                if self.read(|core| core.view(id).as_ref() != Some(&view) || !core.payload_rests(id)) {
+                    continue;
+                }
+                view.payload = payload.ok_or(StateError::Replaced(id))?;
+            }
+            return Ok(Some(view));
         }
-        let Some(body) = self.resting(id)? else { return Ok(None) };
-        Ok(self.kept(&body)?.map(RestingJob::into_view))
+    }
+
+    /// The payload in the row of a job.
+    fn payload(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
+        let body = self.shared.db.job(id)?;
+        Ok(body.map(|body| jobraft_core::payload(&body)).transpose()?)
+    }
+
+    /// Leased jobs with their payloads. Blocks on the disk.
+    pub(crate) fn complete(&self, leased: Leased) -> Result<Vec<LeasedJob>, StateError> {
+        self.heed(leased.complete(|id| self.payload(id)))
+    }
+
+    /// [`Core::state_hash`]. Blocks on the disk.
+    pub(crate) fn state_hash(&self) -> Result<[u8; 32], StateError> {
+        lock(&self.shared.applied).state_hash(&self.shared.db)
     }
 
     /// The row's body of a job that has ended; `None` if it has not, is not known, or is kept no longer. Blocks on the
@@ -239,8 +277,11 @@ impl StateMachine {
 
     fn whole_row(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
         let (row, is_elsewhere) = self.read(|core| (core.row(id), core.is_live(id) || core.is_gone(id)));
-        if is_elsewhere || row.is_some() {
-            return Ok(row.map(Bytes::from));
+        if let Some(row) = row {
+            return Ok(row.body(|| self.payload(id))?.map(Bytes::from));
+        }
+        if is_elsewhere {
+            return Ok(None);
         }
         let Some(body) = self.resting(id)? else { return Ok(None) };
         let job = self.kept(&body)?;
@@ -248,11 +289,11 @@ impl StateMachine {
     }
 
     /// The row of a job that memory did not answer for.
-    fn resting(&self, id: JobId) -> Result<Option<Bytes>, StorageError> {
+    fn resting(&self, id: JobId) -> Result<Option<Bytes>, StateError> {
         // A row leaves memory before it departs, and departs before it is on disk: asked in this order, one of them has it.
         let departing = Arc::clone(&lock(&self.shared.departing));
         match departing.departed(id) {
-            Some(Departed::Ended(body)) => return Ok(Some(body)),
+            Some(Departed::Ended(job)) => return Ok(job.body(|| self.payload(id))?.map(Bytes::from)),
             Some(Departed::Deleted) => return Ok(None),
             None => {}
         }
@@ -315,10 +356,13 @@ impl StateMachine {
             *lock(&self.shared.departing) = Arc::clone(&taken);
             (meta, taken, covered)
         };
-        let changes = taken.encode();
+        let changes = upkeep.note(self.shared.db.encode(&taken))?;
         upkeep.note(self.shared.db.checkpoint(&meta, &changes))?;
         *lock(&self.shared.departing) = Arc::default();
         lock(&self.shared.applied).checkpoint = covered.last_log_id;
+        for written in taken.waiting().chunks(RESTED_AT_ONCE) {
+            lock(&self.shared.applied).core.let_payloads_rest(written);
+        }
         tracing::debug!(index = meta.index, jobs = changes.jobs.len(), "checkpoint made");
         Ok(Some(covered))
     }
@@ -364,7 +408,8 @@ impl StateMachine {
         }
         applied.last = Some(entry.log_id);
         if let Some(witness) = &self.shared.witness {
-            witness.applied(place(entry.log_id), commands.as_ref(), &applied.core);
+            let hash = || applied.state_hash(&self.shared.db).map_err(|error| error.to_string());
+            witness.applied(place(entry.log_id), commands.as_ref(), &hash);
         }
         let next_timer = applied.core.next_timer();
         drop(applied);
@@ -420,7 +465,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             tracing::info!(index = loaded.last.map(|id| id.index), "installed a snapshot");
             // What was planned was of the state before.
             *upkeep = Upkeep::default();
-            loaded.show(this.shared.witness.as_deref());
+            loaded.show(this.shared.witness.as_deref(), &this.shared.db);
             *lock(&this.shared.applied) = loaded;
             std::fs::remove_file(&file)
         };

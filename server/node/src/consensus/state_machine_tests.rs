@@ -7,10 +7,10 @@ use super::types::{LogEntry, Proposal, log_id};
 use crate::storage::tests::tamper;
 use crate::storage::{StateDb, StorageError};
 use jobraft_core::command::{Command, Entry, Outcome, Target};
-use jobraft_core::{Core, RestingJob};
+use jobraft_core::{Leased, RestingJob};
 use jobraft_protocol::{
-    After, Completion, EnqueueOutcome, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob, OnFailure,
-    QueueName, QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
+    After, Completion, EnqueueOutcome, Failure, JobAction, JobFilter, JobId, JobState, LeaseRef, LogTime, NewJob,
+    OnFailure, QueueName, QueueSetting, Retention, Setting, Start, Task, TaskName, WorkerInfo, limits,
 };
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
@@ -40,9 +40,14 @@ fn queue() -> QueueName {
     "mail".parse().unwrap()
 }
 
+/// Large enough to leave memory.
+fn payload(id: JobId) -> Vec<u8> {
+    format!("payload of {id}. ").repeat(3).into_bytes()
+}
+
 fn new_job(id: JobId) -> NewJob {
     let task = Task::Handler(TaskName::new("send").unwrap());
-    NewJob::new(id, queue(), task, format!("payload of {id}").into_bytes())
+    NewJob::new(id, queue(), task, payload(id))
 }
 
 /// A state machine that is fed one entry after the other, and remembers them.
@@ -82,15 +87,21 @@ impl Node {
         self.apply(at, vec![enqueue(ids.iter().copied().map(new_job).collect())]);
     }
 
-    /// Completes what is ready, by a new worker: one that was not heard of for long is forgotten.
-    fn complete_all(&mut self, at: LogTime) {
+    /// Leases what is ready to a new worker: one that was not heard of for long is forgotten.
+    fn lease_all(&mut self, at: LogTime) -> Leased {
         let registered = self.apply(at, vec![Command::RegisterWorker { info: WorkerInfo::default() }]);
         let [Outcome::Registered(worker)] = registered[..] else { panic!("not registered") };
         let lease = Command::Lease { worker, queues: vec![queue()], shares: vec![], max: 100, lease_ms: 30_000 };
         let outcomes = self.apply(at, vec![lease]);
-        let Some(Outcome::Leased(jobs)) = outcomes.into_iter().next() else { panic!("not leased") };
+        let Some(Outcome::Leased(leased)) = outcomes.into_iter().next() else { panic!("not leased") };
+        leased
+    }
+
+    /// Completes what is ready.
+    fn complete_all(&mut self, at: LogTime) {
+        let leased = self.lease_all(at);
         let complete = |lease: LeaseRef| Command::Complete { lease, completion: Completion::default(), known: vec![] };
-        self.apply(at, jobs.iter().map(|job| complete(job.lease())).collect());
+        self.apply(at, leased.jobs.iter().map(|job| complete(job.lease())).collect());
     }
 
     /// What would be there after a kill now, and the rest of the log.
@@ -152,6 +163,70 @@ fn an_ended_job_is_found_in_memory_and_on_disk_and_its_row_given_out() {
 }
 
 #[test]
+fn a_payload_that_rests_is_given_with_its_job_wherever_that_is() {
+    let mut node = Node::new();
+    let ids = [1, 2, 3, 4].map(|number| job_id(at(0), number));
+    let [completed, dead, deleted, waits] = ids;
+    node.enqueue(at(10), &ids[..3]);
+    node.state.checkpoint().unwrap();
+    node.enqueue(at(11), &ids[3..]);
+    let check = |node: &Node, rest: [bool; 4]| {
+        let (_copy, _db, survivor) = node.after_a_kill();
+        assert_eq!(survivor.state_hash().unwrap(), node.state.state_hash().unwrap());
+        for (id, rests) in ids.into_iter().zip(rest) {
+            assert_eq!(node.state.read(|core| core.payload_rests(id)), rests, "{id}");
+            for state in [&node.state, &survivor] {
+                assert_eq!(state.job(id).unwrap().unwrap().payload, payload(id));
+            }
+        }
+    };
+    check(&node, [true, true, true, false]);
+
+    let leased = node.lease_all(at(20));
+    assert_eq!(leased.at_rest, ids[..3], "the others are in memory");
+    let jobs = node.state.complete(leased.clone()).unwrap();
+    assert!(jobs.iter().all(|job| job.payload == payload(job.id)));
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
+    check(&node, [true, true, true, false]);
+    // Rows are written anew with what the former ones had.
+    node.state.checkpoint().unwrap();
+    check(&node, [true, true, true, false]);
+
+    let lease = |id| jobs.iter().find(|job| job.id == id).unwrap().lease();
+    let failure = Failure { retryable: false, ..Failure::retryable("broken") };
+    node.apply(
+        at(30),
+        vec![
+            Command::complete(lease(completed), Completion::default()),
+            Command::Fail { lease: lease(dead), failure },
+            Command::Release { lease: lease(deleted), delay_ms: 0 },
+            Command::Release { lease: lease(waits), delay_ms: 0 },
+        ],
+    );
+    check(&node, [true, true, true, false]);
+    let row = node.state.row(dead, RowPart::Whole).unwrap().unwrap();
+    assert_eq!(RestingJob::decode(&row).unwrap().view().payload, payload(dead));
+    node.state.checkpoint().unwrap();
+    check(&node, [false, false, true, true]);
+    assert_eq!(node.state.row(dead, RowPart::Whole).unwrap().unwrap(), row);
+
+    let act = |job, row, action| {
+        let targets = vec![Target { job, row }];
+        Command::Act { targets, action, only_in: vec![], by: String::new() }
+    };
+    node.apply(at(40), vec![act(dead, Some(row), JobAction::Retry)]);
+    check(&node, [false, false, true, true]);
+    node.state.checkpoint().unwrap();
+    check(&node, [false, true, true, true]);
+
+    node.apply(at(50), vec![act(deleted, None, JobAction::Delete)]);
+    assert_eq!(node.state.job(deleted).unwrap(), None);
+    node.state.checkpoint().unwrap();
+    let left = node.state.complete(leased).unwrap();
+    assert_eq!(left.iter().map(|job| job.id).collect::<Vec<_>>(), [completed, dead, waits], "its lease is over");
+}
+
+#[test]
 fn an_ended_job_is_never_out_of_sight_while_checkpoints_are_made() {
     let mut node = Node::new();
     let is_over = AtomicBool::new(false);
@@ -167,7 +242,8 @@ fn an_ended_job_is_never_out_of_sight_while_checkpoints_are_made() {
         let watching = scope.spawn(move || {
             for id in ended {
                 for _ in 0..20 {
-                    let found = state.job(id).ok().flatten().is_some()
+                    let view = state.job(id).ok().flatten();
+                    let found = view.is_some_and(|view| view.payload == payload(id))
                         && state.row(id, RowPart::Whole).ok().flatten().is_some();
                     if !found {
                         is_over.store(true, Ordering::Relaxed);
@@ -180,6 +256,10 @@ fn an_ended_job_is_never_out_of_sight_while_checkpoints_are_made() {
         for number in 0..60 {
             let id = job_id(at(number), number);
             node.enqueue(at(number), &[id]);
+            if number % 2 == 0 {
+                // Its payload leaves memory before it ends.
+                node.state.checkpoint().unwrap();
+            }
             node.complete_all(at(number));
             if sender.send(id).is_err() {
                 break;
@@ -328,7 +408,7 @@ fn what_a_live_job_came_after_is_swept_once_that_job_is_gone_and_not_before() {
             while {
                 let more = node.state.sweep().unwrap();
                 let (_copy, _db, survivor) = node.after_a_kill();
-                assert_eq!(survivor.read(Core::state_hash), node.state.read(Core::state_hash));
+                assert_eq!(survivor.state_hash().unwrap(), node.state.state_hash().unwrap());
                 assert_eq!(survivor.job(ids[0]).unwrap(), node.state.job(ids[0]).unwrap());
                 more
             } {}
@@ -355,7 +435,7 @@ fn kill_at_any_point_of_a_sweep_loses_nothing_that_the_log_refers_to() {
     node.apply(at(0), vec![Command::Configure { settings: vec![Setting::Queue(queue(), nothing)] }]);
     let ids =
         |round: u64| -> Vec<_> { (0..20).map(|number| job_id(at(round * ROUND_MS + AHEAD_MS), number)).collect() };
-    let hash = |state: &StateMachine| state.read(Core::state_hash);
+    let hash = |state: &StateMachine| state.state_hash().unwrap();
     let mut swept = 0;
     for round in 0..12 {
         let now = |ms| at(round * ROUND_MS + ms);

@@ -1,15 +1,17 @@
 //! Looking on while a node applies its log: for simulations, which compare what nodes do.
 
-use jobraft_core::Core;
 use jobraft_core::command::Entry;
+
+/// Computes [`jobraft_core::Core::state_hash`], or says why it cannot.
+pub type StateHash<'a> = &'a dyn Fn() -> Result<[u8; 32], String>;
 
 /// Sees what a node applies, entry by entry, while nothing else can be applied. Must not block, nor call the node.
 pub trait Witness: Send + Sync {
     /// An entry was applied; `None` for one without commands: a leader's first, or a membership.
-    fn applied(&self, at: Place, entry: Option<&Entry>, core: &Core);
+    fn applied(&self, at: Place, entry: Option<&Entry>, state: StateHash<'_>);
 
     /// The state was taken from a checkpoint or a snapshot.
-    fn restored(&self, at: Place, core: &Core);
+    fn restored(&self, at: Place, state: StateHash<'_>);
 }
 
 /// A place in the log.

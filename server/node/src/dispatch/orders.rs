@@ -4,8 +4,8 @@ use super::demands::Resumed;
 use super::wish::Order;
 use super::{Dispatcher, Outgoing, lock};
 use crate::consensus::Consensus;
-use jobraft_core::command::{Command, Outcome};
-use jobraft_protocol::{Error, ErrorCode, LeaderHint, LeasedJob, Push, QueueName, Retry, ServerFrame, WorkerId};
+use jobraft_core::command::Command;
+use jobraft_protocol::{Error, LeaderHint, LeasedJob, Push, QueueName, Retry, ServerFrame, WorkerId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -31,12 +31,7 @@ pub(super) type Answer = oneshot::Sender<Result<Vec<LeasedJob>, Error>>;
 /// Proposes a lease and delivers what it gives.
 pub(super) async fn carry_out(dispatcher: Dispatcher, consensus: Consensus, order: Order) {
     let Order { demand, worker, queues, shares, max, lease_ms } = order;
-    let outcome = consensus.propose(Command::Lease { worker, queues, shares, max, lease_ms }).await;
-    let jobs = match outcome {
-        Ok(Outcome::Leased(jobs)) => Ok(jobs),
-        Ok(_) => Err(Error::new(ErrorCode::Internal, "a lease was answered by something else")),
-        Err(error) => Err(error),
-    };
+    let jobs = consensus.lease(Command::Lease { worker, queues, shares, max, lease_ms }).await;
     // What was reserved is free again before anything waits for the client.
     let (sink, freed) = dispatcher.demands().settle(demand, jobs.iter().flatten().map(|job| &job.queue));
     if let Ok(jobs) = &jobs {

@@ -13,9 +13,10 @@ use super::state_rows::{
 use super::{StorageError, soundness};
 use crate::machine;
 use crate::seal::Seal;
+use jobraft_core::TakenChanges;
 use jobraft_core::command::{Changes, Table};
 use jobraft_protocol::{JobId, JobState};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -203,6 +204,23 @@ impl StateDb {
         self.read(|connection| meta(connection, &self.inner.path, META_HEADER))
     }
 
+    /// Changes as rows. Payloads that rest are read from the rows that these replace.
+    ///
+    /// # Errors
+    /// As [`StateDb::meta`]; a row that is not there is damage.
+    pub fn encode(&self, taken: &TakenChanges) -> Result<Changes, StorageError> {
+        let (path, seal) = (&self.inner.path, &self.inner.seal);
+        self.with_open(|open| {
+            // By the connection that writes: it needs the pages of these rows next.
+            let database = lock(&open.writer);
+            taken.encode(|id| {
+                let body = job_body(database.connection(), id, seal, path)?;
+                let body = body.ok_or_else(|| StorageError::corrupt(path, format!("job {id} is not there")))?;
+                jobraft_core::payload(&body).map_err(|error| StorageError::corrupt(path, error.to_string()))
+            })
+        })
+    }
+
     /// Writes a checkpoint: all of it, durable on return, or nothing.
     ///
     /// # Errors
@@ -307,19 +325,10 @@ impl StateDb {
     /// As [`StateDb::meta`].
     pub fn job(&self, id: JobId) -> Result<Option<Vec<u8>>, StorageError> {
         let (path, seal) = (&self.inner.path, &self.inner.seal);
-        self.read(|connection| {
-            let row = connection
-                .prepare_cached(&format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?1"))
-                .and_then(|mut statement| {
-                    let open = |row: &Row<'_>| Ok(checked_job(row, path)?.open(seal, path)?.into_owned());
-                    statement.query_row([&id.as_bytes()[..]], |row| Ok(open(row))).optional()
-                })
-                .map_err(StorageError::database(path))?;
-            match row {
-                Some(row) => row.map(Some),
-                // Had it lived until just before, it would be there by now.
-                None => completed_job(connection, id, seal, path),
-            }
+        self.read(|connection| match job_body(connection, id, seal, path)? {
+            // Had it lived until just before, it would be there by now.
+            None => completed_job(connection, id, seal, path),
+            found => Ok(found),
         })
     }
 
@@ -355,6 +364,16 @@ impl StateDb {
             Err(reason) => Err(StorageError::Stopped { path: self.inner.path.clone(), reason: reason.clone() }.into()),
         }
     }
+}
+
+/// The body of a job that is not completed.
+fn job_body(connection: &Connection, id: JobId, seal: &Seal, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql).map_err(StorageError::database(path))?;
+    let body = statement.query_row([&id.as_bytes()[..]], |row| {
+        Ok(checked_job(row, path).and_then(|job| Ok(job.open(seal, path)?.into_owned())))
+    });
+    body.optional().map_err(StorageError::database(path))?.transpose()
 }
 
 /// The checkpoint that a database holds.
