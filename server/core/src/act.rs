@@ -197,7 +197,7 @@ impl Core {
         let is_new = group.as_ref().is_some_and(|key| self.index.queues.get(queue).groups.index_of(key).is_none());
         self.check_groups(usize::from(is_new))?;
         // Its group is found once nothing can be refused any more.
-        let mut job = Box::new(Job::from_record(record, queue, GroupIndex::PLAIN));
+        let mut job = Job::from_record(record, queue, GroupIndex::PLAIN, &mut self.tasks);
         let name = self.index.queues.get(queue).stats.queue.clone();
         self.check_room(&name, 1, job.waiting_bytes())?;
         self.check_quota(name.as_str(), Taken { jobs: 1, bytes: job.waiting_bytes(), ..Taken::default() })?;
@@ -236,9 +236,7 @@ impl Core {
             self.keys.claim(&unique.key, id, None);
         }
         self.batches.job_revived(&job);
-        self.index.link(id, &job, |id| self.jobs.contains_key(&id));
-        self.index.enter(id, &job, self.now);
-        self.jobs.insert(id, job);
+        self.begin(id, job);
         self.touch(id);
         self.tell_dependents(id, None);
         Ok(())

@@ -442,7 +442,7 @@ impl Core {
     /// What was restored of batches agrees with their jobs.
     pub(crate) fn check_batches(&self) -> Result<(), String> {
         let mut live: BTreeMap<BatchId, u64> = BTreeMap::new();
-        for id in self.jobs.values().filter_map(|job| self.batches.batch_of(job)) {
+        for id in self.jobs.iter().filter_map(|(_, job)| self.batches.batch_of(job)) {
             *live.entry(id).or_default() += 1;
         }
         for (id, batch) in &self.batches.by_id {
@@ -509,7 +509,7 @@ mod tests {
         let header = all.take_changes().encode(Err).unwrap().header;
         let mut restore = Core::restore(&header).unwrap();
         // As if nothing had ever been written before.
-        for (&id, job) in &core.jobs {
+        for (id, job) in core.jobs.iter() {
             let record = job.record(id, core.index.queues.get(job.queue), false);
             restore.job(&encode(&record)).unwrap();
         }

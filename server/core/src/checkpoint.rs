@@ -120,7 +120,7 @@ impl Core {
                 (Some(ended), _) => ended,
                 (None, Some(live)) => {
                     live.dirty = false;
-                    let taken = live.clone();
+                    let taken = Box::new(live.clone());
                     live.rests = true;
                     taken
                 }

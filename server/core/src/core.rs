@@ -9,12 +9,14 @@ use crate::catalog::Catalog;
 use crate::ended::{EndedJob, EndedJobs};
 use crate::index::Index;
 use crate::job::Job;
+use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::planted::{Bug, is_planted};
 use crate::record::Counters;
 use crate::retention::{DeadJob, DeadJobs};
 use crate::schedule::Schedules;
 use crate::secrets::Secrets;
+use crate::task::Tasks;
 use crate::tokens::Tokens;
 use crate::transition::{Next, transition};
 use crate::values::Values;
@@ -22,7 +24,6 @@ use crate::waits::Waits;
 use crate::workers::Workers;
 use crate::{Applied, Command, Event, Outcome, UnwrittenJob};
 use jobraft_protocol::{ClusterSettings, Error, JobId, JobState, JobView, LogTime, QueueName, QueueStats, limits};
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 /// The timer of what does not wait for a time: it falls due in the entry that set it.
@@ -33,8 +34,9 @@ pub(crate) const AT_ONCE: LogTime = LogTime::ZERO;
 pub struct Core {
     pub(crate) now: LogTime,
     pub(crate) counters: Counters,
-    /// Live jobs: none of them in a terminal state. Boxed: the table doubles, the jobs do not.
-    pub(crate) jobs: HashMap<JobId, Box<Job>>,
+    /// Live jobs: none of them in a terminal state.
+    pub(crate) jobs: Jobs,
+    pub(crate) tasks: Tasks,
     /// Jobs that ended and whose row is not written yet. No part of the state.
     pub(crate) departing: HashMap<JobId, Box<Job>>,
     /// Jobs whose rows are behind, in the order in which they first changed. No part of the state.
@@ -163,6 +165,16 @@ impl Core {
         self.settle_batches();
     }
 
+    /// A job begins to live.
+    ///
+    /// # Panics
+    /// If it does already: a defect of the caller.
+    pub(crate) fn begin(&mut self, id: JobId, job: Job) {
+        self.index.link(id, &job, |id| self.jobs.contains_key(&id));
+        let job = self.jobs.insert(id, job).expect("callers have checked that it does not live");
+        self.index.enter(id, job, self.now);
+    }
+
     /// Takes a live job to another state, and the indexes with it.
     ///
     /// # Panics
@@ -185,8 +197,7 @@ impl Core {
 
     /// Takes a job that ended out of the live ones; it stays known for a while.
     fn retire(&mut self, id: JobId) {
-        let Entry::Occupied(mut entry) = self.jobs.entry(id) else { return };
-        let job = entry.get_mut();
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         let (state, queue) = (job.state, job.queue);
         let Some(past) = job.past.as_mut() else { return };
         let Some(finished_at) = past.finished_at else { return };
@@ -194,7 +205,7 @@ impl Core {
         past.ended_seq = Some(seq);
         let namespace = self.index.queues.get(queue).namespace;
         let ended = EndedJob { state, token: past.reported, finished_at, namespace };
-        let job = entry.remove();
+        let job = self.jobs.remove(&id).expect("it was there just now");
         if state == JobState::Dead {
             let holds = job.waits().into_iter().flat_map(Waits::held).map(|(_, before)| before).collect();
             self.dead.insert(id, DeadJob { queue, seq, finished_at, holds });
@@ -203,7 +214,7 @@ impl Core {
         self.index.unlink(id, &job);
         self.batches.job_ended(&job);
         self.changed_bytes += job.past.as_ref().map_or(0, |past| past.result.len() + past.log.len()) as u64;
-        self.departing.insert(id, job);
+        self.departing.insert(id, Box::new(job));
         self.events.push(Event::Ended(id));
         self.tell_dependents(id, Some(state));
     }
@@ -260,7 +271,7 @@ impl Core {
     /// a payload that [rests](Self::payload_rests).
     #[must_use]
     pub fn view(&self, id: JobId) -> Option<JobView> {
-        let job = self.jobs.get(&id).map(AsRef::as_ref).or_else(|| self.departing(id))?;
+        let job = self.jobs.get(&id).or_else(|| self.departing(id))?;
         Some(job.view(id, self.index.queues.get(job.queue)))
     }
 

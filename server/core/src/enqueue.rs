@@ -2,6 +2,7 @@
 
 use crate::admission::{Admission, Circumstances, Claimed, Parent, check_bulk};
 use crate::job::{Job, Membership, Options};
+use crate::jobs::Slot;
 use crate::keys::period_end;
 use crate::payload::Payload;
 use crate::transition::Next;
@@ -112,10 +113,11 @@ impl Core {
         };
         let queue = self.index.queues.intern(&new.queue);
         self.index.queues.charge_namespace(queue, self.now);
-        let job = Box::new(Job {
+        let job = Job {
             queue,
             group: self.index.queues.intern_group(queue, new.group.as_ref()),
-            task: new.task.clone(),
+            slot: Slot::default(),
+            task: self.tasks.intern(&new.task),
             payload: Payload::Here(new.payload.clone()),
             state,
             priority: new.priority.unwrap_or(limits::PRIORITY_DEFAULT),
@@ -130,14 +132,12 @@ impl Core {
             lease: None,
             options: options.boxed(),
             past: None,
-        });
+        };
         if let Some(unique) = &new.unique {
             self.keys.claim(&unique.key, new.id, period_end(unique, self.now));
         }
         self.batches.job_began(&job);
-        self.index.link(new.id, &job, |id| self.jobs.contains_key(&id));
-        self.index.enter(new.id, &job, self.now);
-        self.jobs.insert(new.id, job);
+        self.begin(new.id, job);
         self.touch(new.id);
     }
 

@@ -11,10 +11,9 @@
 use crate::Core;
 use crate::bucket::Bucket;
 use crate::job::Job;
+use crate::jobs::Slot;
 use crate::record::GroupRecord;
-use jobraft_protocol::{
-    GroupKey, GroupSetting, GroupSettings, GroupView, JobId, LogTime, QueueName, QueueSettings, Rate,
-};
+use jobraft_protocol::{GroupKey, GroupSetting, GroupSettings, GroupView, LogTime, QueueName, QueueSettings, Rate};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The step of a group of weight 1: divided by most weights without a rest.
@@ -35,14 +34,31 @@ impl GroupIndex {
     }
 }
 
+/// A ready job among others: its priority, its place in the order of all enqueues, and its slot. There are as many of these as
+/// jobs wait, so they are packed. Two of one place, which their slots keep apart, can come from a disk only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ReadyJob([u8; 12]);
+
+impl ReadyJob {
+    const fn of(job: &Job) -> Self {
+        let [_, a, b, c, d, e, f, g] = job.seq.to_be_bytes();
+        let [w, x, y, z] = job.slot.to_be_bytes();
+        Self([job.priority, a, b, c, d, e, f, g, w, x, y, z])
+    }
+
+    const fn slot(self) -> Slot {
+        let [.., w, x, y, z] = self.0;
+        Slot::from_be_bytes([w, x, y, z])
+    }
+}
+
 /// One group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
     /// `None`: the jobs without a group.
     key: Option<GroupKey>,
     settings: GroupSettings,
-    /// Ready jobs by priority, then by the order of their enqueues. Two of one place can come from a disk only.
-    ready: BTreeSet<(u8, u64, JobId)>,
+    ready: BTreeSet<ReadyJob>,
     leased: u64,
     /// Jobs that wait for something else than a worker.
     waiting: u64,
@@ -229,13 +245,13 @@ impl Groups {
     }
 
     /// Counts a job that became ready.
-    pub(crate) fn add_ready(&mut self, id: JobId, job: &Job) {
-        let is_new = self.slots[job.group.place()].ready.insert((job.priority, job.seq, id));
+    pub(crate) fn add_ready(&mut self, job: &Job) {
+        let is_new = self.slots[job.group.place()].ready.insert(ReadyJob::of(job));
         self.ready += usize::from(is_new);
     }
 
-    pub(crate) fn remove_ready(&mut self, id: JobId, job: &Job) {
-        let was_there = self.slots[job.group.place()].ready.remove(&(job.priority, job.seq, id));
+    pub(crate) fn remove_ready(&mut self, job: &Job) {
+        let was_there = self.slots[job.group.place()].ready.remove(&ReadyJob::of(job));
         self.ready -= usize::from(was_there);
     }
 
@@ -336,10 +352,10 @@ impl Groups {
     }
 
     /// Whose turn it is, and its first job.
-    pub(crate) fn next(&self) -> Option<(GroupIndex, JobId)> {
+    pub(crate) fn next(&self) -> Option<(GroupIndex, Slot)> {
         let &(_, _, index) = self.turns.first()?;
-        let &(_, _, id) = self.slots[index.place()].ready.first()?;
-        Some((index, id))
+        let first = self.slots[index.place()].ready.first()?;
+        Some((index, first.slot()))
     }
 
     /// A job of the group, whose turn it was, has been leased.
@@ -489,7 +505,9 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::{Command, Entry, Outcome};
-    use jobraft_protocol::{Completion, EnqueueOutcome, ErrorCode, LeasedJob, NewJob, Task, WorkerId, WorkerInfo};
+    use jobraft_protocol::{
+        Completion, EnqueueOutcome, ErrorCode, JobId, LeasedJob, NewJob, Task, WorkerId, WorkerInfo,
+    };
 
     fn apply(core: &mut Core, command: Command) -> Outcome {
         core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0).unwrap()

@@ -25,13 +25,13 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
-        self.queues.enter(id, job, now);
+        self.queues.enter(job, now);
         self.find(id, job);
     }
 
     /// The same for a state that is being restored; see [`Queues::restored`].
     pub(crate) fn restore(&mut self, id: JobId, job: &Job) {
-        self.queues.count(id, job);
+        self.queues.count(job);
         self.find(id, job);
     }
 
@@ -45,7 +45,7 @@ impl Index {
     }
 
     pub(crate) fn leave(&mut self, id: JobId, job: &Job) {
-        self.queues.leave(id, job);
+        self.queues.leave(job);
         if let Some(at) = job.timer() {
             self.timers.remove(&(at, id));
         }

@@ -2,9 +2,11 @@
 
 use crate::core::AT_ONCE;
 use crate::group::GroupIndex;
+use crate::jobs::Slot;
 use crate::payload::Payload;
 use crate::queue::{Queue, QueueIndex};
 use crate::record::JobRecord;
+use crate::task::Tasks;
 use crate::waits::{Verdict, Waits};
 use bytes::Bytes;
 use jobraft_protocol::{
@@ -12,6 +14,7 @@ use jobraft_protocol::{
     JobSummary, JobView, Label, LeaseView, LogTime, Progress, QueueName, ScheduleTick, Task, Unique, Withheld,
     WorkerId, limits,
 };
+use std::sync::Arc;
 
 /// A job; its id is the key under which it is kept.
 #[derive(Clone, Debug)]
@@ -19,7 +22,9 @@ pub(crate) struct Job {
     pub(crate) queue: QueueIndex,
     /// Within its queue.
     pub(crate) group: GroupIndex,
-    pub(crate) task: Task,
+    /// Where it is among the live ones.
+    pub(crate) slot: Slot,
+    pub(crate) task: Arc<Task>,
     pub(crate) payload: Payload,
     /// Written by [`crate::transition::transition`] alone.
     pub(crate) state: JobState,
@@ -256,7 +261,7 @@ impl Job {
         JobView {
             id,
             queue,
-            task: self.task.clone(),
+            task: (*self.task).clone(),
             payload: self.payload.here(),
             state: self.state,
             priority: self.priority,
@@ -315,7 +320,7 @@ impl Job {
     }
 
     /// The job from its record, in a queue and group that the caller has interned. The caller has checked the record.
-    pub(crate) fn from_record(record: JobRecord, queue: QueueIndex, group: GroupIndex) -> Self {
+    pub(crate) fn from_record(record: JobRecord, queue: QueueIndex, group: GroupIndex, tasks: &mut Tasks) -> Self {
         let JobRecord { seq, lease_ms, heard_at, reported, ended_seq, checkpoint, lost, view, .. } = record;
         let cancel = view.cancel;
         let lease = view.lease.zip(lease_ms).map(|(lease, lease_ms)| {
@@ -352,7 +357,8 @@ impl Job {
         Self {
             queue,
             group,
-            task: view.task,
+            slot: Slot::default(),
+            task: tasks.intern(&view.task),
             payload: Payload::Here(view.payload),
             state: view.state,
             priority: view.priority,
@@ -417,6 +423,6 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Job>() <= 176, "a job takes {} bytes", size_of::<Job>());
+        assert!(size_of::<Job>() <= 120, "a job takes {} bytes", size_of::<Job>());
     }
 }

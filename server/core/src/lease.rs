@@ -50,10 +50,11 @@ impl Core {
             while jobs.len() < max
                 && bytes <= limits::LEASE_BYTES_MAX
                 && expired < limits::TIMERS_PER_ENTRY_MAX
-                && let Some((group, id)) = self.index.queues.next(index, self.now)
+                && let Some((group, slot)) = self.index.queues.next(index, self.now)
             {
+                let (id, job) = self.jobs.at(slot);
                 // Its timer may not have fired yet; log time alone decides.
-                if let Some(reason) = self.job(id).expired(self.now) {
+                if let Some(reason) = job.expired(self.now) {
                     self.end_expired(id, reason);
                     expired += 1;
                     continue;
@@ -90,7 +91,7 @@ impl Core {
         job.attempt += 1;
         assert!(job.attempt <= job.max_attempts, "defect: an attempt beyond the limit");
         let checkpoint = job.past.as_ref().map(|past| past.checkpoint.clone()).unwrap_or_default();
-        let (task, payload) = (job.task.clone(), job.payload.here());
+        let (task, payload) = ((*job.task).clone(), job.payload.here());
         let (attempt, max_attempts) = (job.attempt, job.max_attempts);
         let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
         let group = job.group;

@@ -14,7 +14,7 @@
 //! | `admission` | whether jobs may come to be |
 //! | `group`, `bucket`, `waits`, `batch`, `schedule` | many jobs together: turns and limits, dependencies, batches, ticks |
 //! | `ownership` | whose things are and to which queue they belong, for the node to ask |
-//! | `job`, `payload`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
+//! | `job`, `jobs`, `payload`, `task`, `queue`, `index`, `keys`, `ended`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
 //! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
@@ -37,6 +37,7 @@ mod enqueue;
 mod group;
 mod index;
 mod job;
+mod jobs;
 mod keys;
 mod lease;
 mod namespaces;
@@ -51,6 +52,7 @@ mod retention;
 mod schedule;
 mod secrets;
 mod state_hash;
+mod task;
 mod tokens;
 mod values;
 mod waits;

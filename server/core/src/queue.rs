@@ -7,11 +7,12 @@ use crate::Event;
 use crate::bucket::Bucket;
 use crate::group::{GroupIndex, Groups};
 use crate::job::Job;
+use crate::jobs::Slot;
 use crate::namespaces::{NamespaceIndex, Namespaces};
 use crate::record::GroupRecord;
 use crate::retention::Floors;
 use jobraft_protocol::{
-    GroupKey, GroupSetting, JobId, JobState, LogTime, QueueMode, QueueName, QueueSetting, QueueSettings, QueueStats,
+    GroupKey, GroupSetting, JobState, LogTime, QueueMode, QueueName, QueueSetting, QueueSettings, QueueStats,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,8 +152,8 @@ impl Queues {
     }
 
     /// Counts the job in its state; a ready one can be leased from now on.
-    pub(crate) fn enter(&mut self, id: JobId, job: &Job, now: LogTime) {
-        self.count(id, job);
+    pub(crate) fn enter(&mut self, job: &Job, now: LogTime) {
+        self.count(job);
         self.changed(job.queue, job.group, now);
         let Queue { stats, groups, .. } = self.get(job.queue);
         // Never by how much is open: that is as old as the last look, which a restore takes anew.
@@ -178,7 +179,7 @@ impl Queues {
     }
 
     /// The same for a state that is being restored: [`Self::restored`] is to follow.
-    pub(crate) fn count(&mut self, id: JobId, job: &Job) {
+    pub(crate) fn count(&mut self, job: &Job) {
         let queue = &mut self.by_index[job.queue.0 as usize];
         *queue.counter(job.state) += 1;
         // Live jobs are counted anew at restore; only what ended for good is kept in the row.
@@ -190,7 +191,7 @@ impl Queues {
             queue.stats.waiting_bytes += job.waiting_bytes();
         }
         match job.state {
-            JobState::Ready => queue.groups.add_ready(id, job),
+            JobState::Ready => queue.groups.add_ready(job),
             JobState::Leased => *queue.groups.leased(job.group) += 1,
             JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) += 1,
             _ => {}
@@ -199,7 +200,7 @@ impl Queues {
 
     /// The reverse of [`Self::enter`], before the job changes. Unless it enters the same group again,
     /// [`Self::changed`] is to follow.
-    pub(crate) fn leave(&mut self, id: JobId, job: &Job) {
+    pub(crate) fn leave(&mut self, job: &Job) {
         let queue = &mut self.by_index[job.queue.0 as usize];
         *queue.counter(job.state) -= 1;
         let space = self.namespaces.get_mut(queue.namespace);
@@ -209,7 +210,7 @@ impl Queues {
             queue.stats.waiting_bytes -= job.waiting_bytes();
         }
         match job.state {
-            JobState::Ready => queue.groups.remove_ready(id, job),
+            JobState::Ready => queue.groups.remove_ready(job),
             JobState::Leased => *queue.groups.leased(job.group) -= 1,
             JobState::Scheduled | JobState::Blocked => *queue.groups.waiting(job.group) -= 1,
             _ => {}
@@ -223,7 +224,7 @@ impl Queues {
     }
 
     /// Whose turn it is in a queue, and its first job, if one may be leased now.
-    pub(crate) fn next(&self, index: QueueIndex, now: LogTime) -> Option<(GroupIndex, JobId)> {
+    pub(crate) fn next(&self, index: QueueIndex, now: LogTime) -> Option<(GroupIndex, Slot)> {
         let queue = self.get(index);
         if queue.open(now) == 0 { None } else { queue.groups.next() }
     }

@@ -20,6 +20,8 @@ use std::collections::BTreeSet;
 
 /// No counter gets here in the life of a cluster; one beyond was not written by it, and might overflow.
 const COUNTER_MAX: u64 = u64::MAX / 2;
+/// The same for places in the order of enqueues, of which indexes keep 7 bytes.
+const SEQ_MAX: u64 = (1 << 56) - 1;
 
 /// Why rows do not make a state. None of these can be retried: restore a copy, or let the node fetch a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +67,9 @@ impl Core {
     pub fn restore(header: &[u8]) -> Result<Restore, RestoreError> {
         let header: Header = record::decode("header", header)?;
         let Counters { seq, token, worker, version, revision } = header.counters;
-        if [seq, token, worker, version, revision, header.now.as_ms()].into_iter().any(|count| count > COUNTER_MAX) {
+        if [seq, token, worker, version, revision, header.now.as_ms()].into_iter().any(|count| count > COUNTER_MAX)
+            || seq > SEQ_MAX
+        {
             return Err(inconsistent("a counter or the time of the header is beyond all reason".to_owned()));
         }
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
@@ -98,13 +102,13 @@ impl Restore {
         }
         let group = record.view.group.clone();
         let group = self.core.index.queues.intern_group(queue, group.as_ref());
-        let mut job = Box::new(Job::from_record(record, queue, group));
+        let mut job = Job::from_record(record, queue, group, &mut self.core.tasks);
         job.payload.rest();
         self.core.index.link(id, &job, |id| self.core.jobs.contains_key(&id));
-        self.core.index.restore(id, &job);
-        if self.core.jobs.insert(id, job).is_some() {
+        let Some(job) = self.core.jobs.insert(id, job) else {
             return Err(inconsistent(format!("two rows for job {id}")));
-        }
+        };
+        self.core.index.restore(id, job);
         Ok(())
     }
 

@@ -160,7 +160,7 @@ impl Core {
     }
 
     fn granted(&self, id: JobId) -> impl Iterator<Item = &SecretName> {
-        let job = self.jobs.get(&id).and_then(|job| match &job.task {
+        let job = self.jobs.get(&id).and_then(|job| match &*job.task {
             Task::Module(digest) => Some((job, self.secrets.given.get(digest)?)),
             Task::Handler(_) => None,
         });

@@ -51,12 +51,12 @@ impl Core {
         part(encode(self.secrets.records()));
         part(encode(&self.tokens.by_name));
         let mut jobs: Vec<_> = self.jobs.iter().collect();
-        jobs.sort_unstable_by_key(|(id, _)| **id);
+        jobs.sort_unstable_by_key(|(id, _)| *id);
         for (id, job) in jobs {
             let queue = self.index.queues.get(job.queue);
-            let mut record = job.record(*id, queue, self.holds_key(*id, job));
+            let mut record = job.record(id, queue, self.holds_key(id, job));
             if job.payload.is_at_rest() {
-                record.view.payload = read(*id)?;
+                record.view.payload = read(id)?;
             }
             part(encode(&record));
         }

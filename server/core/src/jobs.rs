@@ -1,0 +1,239 @@
+//! The live jobs, by id: nearly all of a node's memory when many wait.
+//!
+//! They lie side by side in chunks, which a backlog fills and gives back as it goes; nothing moves when it grows. Tables and
+//! indexes name a job by its *slot*, in 4 bytes instead of 16.
+
+use crate::job::Job;
+use hashbrown::HashTable;
+use jobraft_protocol::JobId;
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
+
+/// Jobs in a chunk.
+const CHUNK_JOBS: u32 = 1_024;
+
+/// A job's place in memory, for as long as it lives. Slots differ between nodes: nothing may go by their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(u32);
+
+impl Slot {
+    const fn chunk(self) -> u32 {
+        self.0 / CHUNK_JOBS
+    }
+
+    const fn place(self) -> usize {
+        (self.0 % CHUNK_JOBS) as usize
+    }
+
+    pub(crate) const fn to_be_bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    pub(crate) const fn from_be_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(bytes))
+    }
+}
+
+/// What the table by id holds. With a part of the hash, so that the table grows without a look at the jobs.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u32,
+    slot: Slot,
+}
+
+impl Entry {
+    /// The table goes by the lowest bits and by the highest.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Taken(JobId, Job),
+    /// With the next free one of its chunk.
+    Free(Option<u16>),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    /// None, until a job comes.
+    places: Box<[Place]>,
+    free: Option<u16>,
+    taken: u32,
+}
+
+/// Jobs by id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Jobs {
+    by_id: HashTable<Entry>,
+    hasher: RandomState,
+    chunks: Vec<Chunk>,
+    /// Chunks with room. The first is filled first, so that others become empty.
+    open: BTreeSet<u32>,
+}
+
+impl Jobs {
+    fn hash(&self, id: JobId) -> u32 {
+        // Ids are chosen by clients: the hasher has a key.
+        (self.hasher.hash_one(id) >> 32) as u32
+    }
+
+    fn find(&self, id: JobId) -> Option<Slot> {
+        let hash = self.hash(id);
+        let is_it = |entry: &Entry| entry.hash == hash && self.at(entry.slot).0 == id;
+        self.by_id.find(Entry::spread(hash), is_it).map(|entry| entry.slot)
+    }
+
+    /// The job in a slot.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn at(&self, slot: Slot) -> (JobId, &Job) {
+        match &self.chunks[slot.chunk() as usize].places[slot.place()] {
+            Place::Taken(id, job) => (*id, job),
+            Place::Free(_) => unreachable!("slots are named only while a job is there"),
+        }
+    }
+
+    pub(crate) fn get(&self, id: &JobId) -> Option<&Job> {
+        self.find(*id).map(|slot| self.at(slot).1)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &JobId) -> Option<&mut Job> {
+        let slot = self.find(*id)?;
+        match &mut self.chunks[slot.chunk() as usize].places[slot.place()] {
+            Place::Taken(_, job) => Some(job),
+            Place::Free(_) => None,
+        }
+    }
+
+    pub(crate) fn contains_key(&self, id: &JobId) -> bool {
+        self.find(*id).is_some()
+    }
+
+    /// Takes in a job, unless there is one of this id.
+    pub(crate) fn insert(&mut self, id: JobId, mut job: Job) -> Option<&mut Job> {
+        let hash = self.hash(id);
+        if self.find(id).is_some() {
+            return None;
+        }
+        let number = self.open.first().copied().unwrap_or_else(|| self.add_chunk());
+        let chunk = &mut self.chunks[number as usize];
+        if chunk.places.is_empty() {
+            chunk.places =
+                (1..=CHUNK_JOBS).map(|next| Place::Free((next < CHUNK_JOBS).then_some(next as u16))).collect();
+            chunk.free = Some(0);
+        }
+        let place = chunk.free.expect("open chunks have room");
+        let slot = Slot(number * CHUNK_JOBS + u32::from(place));
+        job.slot = slot;
+        let Place::Free(next) = std::mem::replace(&mut chunk.places[usize::from(place)], Place::Taken(id, job)) else {
+            unreachable!("what is free is not taken")
+        };
+        chunk.free = next;
+        chunk.taken += 1;
+        if next.is_none() {
+            self.open.remove(&number);
+        }
+        self.by_id.insert_unique(Entry::spread(hash), Entry { hash, slot }, |entry| Entry::spread(entry.hash));
+        match &mut self.chunks[number as usize].places[usize::from(place)] {
+            Place::Taken(_, job) => Some(job),
+            Place::Free(_) => None,
+        }
+    }
+
+    fn add_chunk(&mut self) -> u32 {
+        let number = u32::try_from(self.chunks.len()).expect("memory ends before");
+        assert!(number < u32::MAX / CHUNK_JOBS, "memory ends before");
+        self.chunks.push(Chunk::default());
+        self.open.insert(number);
+        number
+    }
+
+    pub(crate) fn remove(&mut self, id: &JobId) -> Option<Job> {
+        let hash = self.hash(*id);
+        let slot = self.find(*id)?;
+        let entry = self.by_id.find_entry(Entry::spread(hash), |entry| entry.slot == slot);
+        entry.expect("it was found just now").remove();
+        let chunk = &mut self.chunks[slot.chunk() as usize];
+        let place = Place::Free(chunk.free.replace(slot.place() as u16));
+        let Place::Taken(_, job) = std::mem::replace(&mut chunk.places[slot.place()], place) else {
+            unreachable!("a job is where the table says")
+        };
+        chunk.taken -= 1;
+        self.open.insert(slot.chunk());
+        if chunk.taken == 0 {
+            *chunk = Chunk::default();
+        }
+        Some(job)
+    }
+
+    /// In no order that matters.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        let places = self.chunks.iter().flat_map(|chunk| &chunk.places);
+        places.filter_map(|place| match place {
+            Place::Taken(id, job) => Some((*id, job)),
+            Place::Free(_) => None,
+        })
+    }
+
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.by_id.reserve(more, |entry| Entry::spread(entry.hash));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Command, Core, Entry as LogEntry};
+    use jobraft_protocol::{LogTime, NewJob, Task};
+    use std::collections::BTreeMap;
+
+    fn id(number: u32) -> JobId {
+        let mut random = [0; 10];
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        JobId::new(LogTime::ZERO, random)
+    }
+
+    /// Some job, told from others by its priority.
+    fn some_job() -> Job {
+        let mut core = Core::new();
+        let new = NewJob::new(id(0), "q".parse().unwrap(), Task::Handler("t".parse().unwrap()), "");
+        core.apply(&LogEntry { commands: vec![Command::enqueue(vec![new])], ..LogEntry::default() });
+        core.job(id(0)).clone()
+    }
+
+    #[test]
+    fn jobs_are_found_whatever_came_and_went() {
+        let (job, mut jobs, mut model) = (some_job(), Jobs::default(), BTreeMap::new());
+        let mut random: u32 = 1;
+        for step in 0..60_000_u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Waves: until a few chunks are full, until most are empty.
+            let number = (random >> 8) % 9_000;
+            let priority = (random % 10) as u8;
+            if (step / 15_000).is_multiple_of(2) == (random >> 28 < 13) {
+                let inserted = jobs.insert(id(number), Job { priority, ..job.clone() }).map(|job| job.slot);
+                assert_eq!(inserted.is_some(), !model.contains_key(&number));
+                if let Some(slot) = inserted {
+                    assert_eq!((jobs.at(slot).0, jobs.at(slot).1.slot), (id(number), slot));
+                    model.insert(number, priority);
+                }
+            } else {
+                let removed = jobs.remove(&id(number)).map(|job| job.priority);
+                assert_eq!(removed, model.remove(&number));
+            }
+            assert_eq!(jobs.get(&id(number)).map(|job| job.priority), model.get(&number).copied());
+        }
+        let all: BTreeMap<_, _> = jobs.iter().map(|(id, job)| (id, job.priority)).collect();
+        assert_eq!(all, model.iter().map(|(number, priority)| (id(*number), *priority)).collect());
+        let taken = |jobs: &Jobs| jobs.chunks.iter().filter(|chunk| !chunk.places.is_empty()).count();
+        assert!(taken(&jobs) > 1);
+        for number in model.keys() {
+            jobs.remove(&id(*number)).unwrap();
+        }
+        assert_eq!((taken(&jobs), jobs.by_id.len()), (0, 0), "a backlog gives back its memory");
+    }
+}
