@@ -1,7 +1,9 @@
 //! Checked texts: what names and keys have in common.
 
 use crate::namespace::{SEPARATOR, SEPARATOR_SHOWN};
+use serde::de::Visitor;
 use std::borrow::Cow;
+use std::fmt;
 
 /// A full name as people see it in the logs of nodes.
 #[must_use]
@@ -17,8 +19,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $what:literal, $error:ident, $check:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub(crate) std::sync::Arc<str>);
 
         impl $name {
@@ -41,6 +42,18 @@ macro_rules! text {
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str($crate::text::Texts($what, Self::new))
             }
         }
 
@@ -78,3 +91,18 @@ macro_rules! text {
     };
 }
 pub(crate) use text;
+
+/// Reads a text of that kind, without a copy but the one that is made of it.
+pub(crate) struct Texts<T, E>(pub(crate) &'static str, pub(crate) fn(&str) -> Result<T, E>);
+
+impl<T, E: fmt::Display> Visitor<'_> for Texts<T, E> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {}", self.0)
+    }
+
+    fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<T, F> {
+        self.1(text).map_err(F::custom)
+    }
+}

@@ -189,6 +189,7 @@ impl Core {
         let record: JobRecord = decode("job", row).map_err(unreadable)?;
         let is_sound = (1..=limits::ATTEMPTS_MAX).contains(&record.view.max_attempts)
             && (1..=self.counters.seq).contains(&record.seq)
+            && record.view.run_timeout_ms <= limits::RUN_TIMEOUT_MS_MAX
             && record.view.priority <= limits::PRIORITY_MAX;
         if !is_sound {
             return Err(unreadable("its values are out of range"));

@@ -145,7 +145,7 @@ fn chain(before: [u8; 32], id: JobId, ended: EndedJob, job: &Job) -> [u8; 32] {
     hash.update(id.as_bytes());
     hash.update(ended.finished_at.as_ms().to_be_bytes());
     hash.update(ended.token.map_or(0, |token| token.0).to_be_bytes());
-    hash.update(job.attempt.to_be_bytes());
+    hash.update(u32::from(job.attempt).to_be_bytes());
     let mut text = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);

@@ -1,7 +1,7 @@
 //! Enqueue: how a job comes to be, at most once per id.
 
 use crate::admission::{Admission, Circumstances, Claimed, Parent, check_bulk};
-use crate::job::{Job, Membership, Options};
+use crate::job::{Job, Membership, Options, count, duration};
 use crate::jobs::Slot;
 use crate::keys::period_end;
 use crate::payload::Payload;
@@ -118,14 +118,14 @@ impl Core {
             group: self.index.queues.intern_group(queue, new.group.as_ref()),
             slot: Slot::default(),
             task: self.tasks.intern(&new.task),
-            payload: Payload::Here(new.payload.clone()),
+            payload: Payload::from(&new.payload),
             state,
             priority: new.priority.unwrap_or(limits::PRIORITY_DEFAULT),
             dirty: false,
             rests: false,
             attempt: 0,
-            max_attempts: new.max_attempts.unwrap_or(limits::ATTEMPTS_DEFAULT),
-            run_timeout_ms: new.run_timeout_ms.unwrap_or(limits::RUN_TIMEOUT_MS_DEFAULT),
+            max_attempts: count(new.max_attempts.unwrap_or(limits::ATTEMPTS_DEFAULT)),
+            run_timeout_ms: duration(new.run_timeout_ms.unwrap_or(limits::RUN_TIMEOUT_MS_DEFAULT)),
             enqueued_at: self.now,
             run_at,
             seq: self.counters.seq,
@@ -161,7 +161,7 @@ impl Core {
         let (now, start_by) = (self.now, self.start_by(new, run_at));
         self.amend(holder, |job| {
             if payload {
-                job.payload = Payload::Here(new.payload.clone());
+                job.payload = Payload::from(&new.payload);
                 // They speak of the payload that is gone.
                 if let Some(past) = &mut job.past {
                     past.checkpoint = Bytes::new();

@@ -33,9 +33,9 @@ pub(crate) struct Job {
     pub(crate) dirty: bool,
     /// Whether a checkpoint was to write a row of it: if not, there is none.
     pub(crate) rests: bool,
-    pub(crate) attempt: u32,
-    pub(crate) max_attempts: u32,
-    pub(crate) run_timeout_ms: u64,
+    pub(crate) attempt: u16,
+    pub(crate) max_attempts: u16,
+    pub(crate) run_timeout_ms: u32,
     pub(crate) enqueued_at: LogTime,
     pub(crate) run_at: LogTime,
     /// Its place in the order of all enqueues; kept for life, so that a job given back goes before later ones.
@@ -110,12 +110,12 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// When the job will have run longer than it may, and the time to stop it is over too.
-    pub(crate) fn runs_until(&self, run_timeout_ms: u64) -> LogTime {
-        self.granted_at.plus_ms(run_timeout_ms).plus_ms(limits::RUN_GRACE_MS)
+    pub(crate) fn runs_until(&self, run_timeout_ms: u32) -> LogTime {
+        self.granted_at.plus_ms(run_timeout_ms.into()).plus_ms(limits::RUN_GRACE_MS)
     }
 
     /// When it ends, however often it is extended.
-    pub(crate) fn latest(&self, run_timeout_ms: u64) -> LogTime {
+    pub(crate) fn latest(&self, run_timeout_ms: u32) -> LogTime {
         let runs_until = self.runs_until(run_timeout_ms);
         self.cancel.as_ref().map_or(runs_until, |cancel| runs_until.min(cancel.hard_at))
     }
@@ -194,7 +194,7 @@ impl Job {
 
     /// Notes how the current attempt went wrong. The oldest notes go first; of the former ones little text is kept.
     pub(crate) fn record_error(&mut self, at: LogTime, kind: FailureKind, message: String) {
-        let attempt = self.attempt;
+        let attempt = self.attempt.into();
         let errors = &mut self.past_mut().errors;
         if errors.len() >= limits::ATTEMPT_ERRORS_MAX {
             errors.remove(0);
@@ -265,9 +265,9 @@ impl Job {
             payload: self.payload.here(),
             state: self.state,
             priority: self.priority,
-            attempt: self.attempt,
-            max_attempts: self.max_attempts,
-            run_timeout_ms: self.run_timeout_ms,
+            attempt: self.attempt.into(),
+            max_attempts: self.max_attempts.into(),
+            run_timeout_ms: self.run_timeout_ms.into(),
             enqueued_at: self.enqueued_at,
             run_at: self.run_at,
             finished_at: past.finished_at,
@@ -359,14 +359,14 @@ impl Job {
             group,
             slot: Slot::default(),
             task: tasks.intern(&view.task),
-            payload: Payload::Here(view.payload),
+            payload: Payload::from(&view.payload),
             state: view.state,
             priority: view.priority,
             dirty: false,
             rests: true,
-            attempt: view.attempt,
-            max_attempts: view.max_attempts,
-            run_timeout_ms: view.run_timeout_ms,
+            attempt: count(view.attempt),
+            max_attempts: count(view.max_attempts),
+            run_timeout_ms: duration(view.run_timeout_ms),
             enqueued_at: view.enqueued_at,
             run_at: view.run_at,
             seq,
@@ -375,6 +375,16 @@ impl Job {
             past: (past != Past::default()).then(|| Box::new(past)),
         }
     }
+}
+
+/// A number of attempts as a job keeps it. Those beyond [`limits::ATTEMPTS_MAX`] are refused before.
+pub(crate) fn count(attempts: u32) -> u16 {
+    u16::try_from(attempts).unwrap_or(u16::MAX)
+}
+
+/// How long a job may run, as it keeps it. What is beyond [`limits::RUN_TIMEOUT_MS_MAX`] is refused before.
+pub(crate) fn duration(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 /// A job as it stands in a list.
@@ -423,6 +433,6 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Job>() <= 120, "a job takes {} bytes", size_of::<Job>());
+        assert!(size_of::<Job>() <= 96, "a job takes {} bytes", size_of::<Job>());
     }
 }

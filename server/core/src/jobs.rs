@@ -9,8 +9,10 @@ use jobraft_protocol::JobId;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 
+/// As much as allocators give out without a rest, and not so much that an almost empty one matters.
+const CHUNK_BYTES: usize = 128 << 10;
 /// Jobs in a chunk.
-const CHUNK_JOBS: u32 = 1_024;
+const CHUNK_JOBS: u32 = (CHUNK_BYTES / size_of::<Place>()) as u32;
 
 /// A job's place in memory, for as long as it lives. Slots differ between nodes: nothing may go by their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -107,11 +107,11 @@ impl Core {
             queue: queue.stats.queue.clone(),
             task,
             payload,
-            attempt,
-            max_attempts,
+            attempt: attempt.into(),
+            max_attempts: max_attempts.into(),
             token,
             expires_at,
-            run_timeout_ms,
+            run_timeout_ms: run_timeout_ms.into(),
             enqueued_at,
             checkpoint,
             group: queue.groups.key(group).cloned(),
@@ -194,7 +194,7 @@ impl Core {
         }
         let is_to_stop = lease.cancel.is_some();
         // Only a worker that was heard of after that has let it run on; one that was not has died before.
-        let ran_too_long = lease.heard_at >= lease.granted_at.plus_ms(run_timeout_ms);
+        let ran_too_long = lease.heard_at >= lease.granted_at.plus_ms(run_timeout_ms.into());
         self.events.push(Event::LeaseExpired { worker: lease.worker });
         if is_to_stop {
             return self.end_cancelled(id, EndReason::Cancelled);

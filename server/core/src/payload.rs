@@ -7,6 +7,7 @@ use crate::record::{self, JobPayload};
 use crate::{Core, RestoreError};
 use bytes::Bytes;
 use jobraft_protocol::JobId;
+use std::sync::Arc;
 
 /// A payload of so many bytes costs more to read than to keep.
 const KEPT_BYTES_MAX: usize = 64;
@@ -14,9 +15,16 @@ const KEPT_BYTES_MAX: usize = 64;
 /// A job's payload.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
-    Here(Bytes),
+    Here(Arc<[u8]>),
     /// In the job's row, with so many bytes.
     AtRest(u32),
+}
+
+impl From<&Bytes> for Payload {
+    /// A copy: it keeps nothing else in memory, such as the request in which it came.
+    fn from(bytes: &Bytes) -> Self {
+        Self::Here(bytes[..].into())
+    }
 }
 
 impl Payload {
@@ -34,7 +42,7 @@ impl Payload {
     /// The payload if it is in memory, and nothing if not.
     pub(crate) fn here(&self) -> Bytes {
         match self {
-            Self::Here(bytes) => bytes.clone(),
+            Self::Here(bytes) => Bytes::from_owner(Arc::clone(bytes)),
             Self::AtRest(_) => Bytes::new(),
         }
     }

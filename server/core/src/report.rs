@@ -72,7 +72,7 @@ impl Core {
             (ended(JobState::Dead, EndReason::AttemptsExhausted), None)
         } else {
             let policy = job.options.as_ref().and_then(|options| options.backoff.as_ref());
-            let retry_at = now.plus_ms(backoff_ms(policy, id, job.attempt));
+            let retry_at = now.plus_ms(backoff_ms(policy, id, job.attempt.into()));
             (Next::Scheduled(retry_at), Some(retry_at))
         };
         let state = next.state();

@@ -113,7 +113,7 @@ impl Restore {
     }
 
     fn check_job(&self, record: &JobRecord) -> Result<(), &'static str> {
-        let JobView { state, attempt, max_attempts, priority, lease, .. } = &record.view;
+        let JobView { state, attempt, max_attempts, run_timeout_ms, priority, lease, .. } = &record.view;
         let counters = &self.core.counters;
         let check = |holds: bool, otherwise| if holds { Ok(()) } else { Err(otherwise) };
         check(
@@ -127,6 +127,7 @@ impl Restore {
         check(named.len() == after.len(), "it comes after one job twice")?;
         check(after.iter().all(|one| one.ended.is_none_or(JobState::is_terminal)), "it takes a live job for ended")?;
         check((1..=limits::ATTEMPTS_MAX).contains(max_attempts), "its limit of attempts is out of range")?;
+        check(*run_timeout_ms <= limits::RUN_TIMEOUT_MS_MAX, "it may run for too long")?;
         let leased = *state == JobState::Leased;
         check(lease.is_some() == leased && record.lease_ms.is_some() == leased, "its lease does not fit its state")?;
         let attempts_begun = u32::from(leased)..=(if leased { *max_attempts } else { max_attempts.saturating_sub(1) });
