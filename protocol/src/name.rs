@@ -61,9 +61,10 @@ pub(crate) fn check_local(what: &'static str, text: &str) -> Result<(), NameErro
     if text.len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong { what, bytes: text.len(), max: NAME_BYTES_MAX });
     }
-    let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@');
-    match text.chars().find(|&c| !permitted(c)) {
-        Some(character) => Err(NameError::Character { what, character }),
+    let permitted = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':' | b'/' | b'@');
+    match text.bytes().position(|b| !permitted(b)) {
+        // What comes before it is ASCII: here a character begins.
+        Some(at) => Err(NameError::Character { what, character: text[at..].chars().next().unwrap_or_default() }),
         None => Ok(()),
     }
 }

@@ -185,27 +185,32 @@ impl Core {
             job.past_mut().group = self.index.queues.get(job.queue).groups.key(job.group).cloned();
         }
         self.index.leave(id, job);
+        let is_over = next.state().is_terminal();
         transition(job, next);
         self.index.enter(id, job, self.now);
         let has_key = job.unique().is_some();
-        self.touch(id);
+        note_change(id, job, &mut self.dirty, &mut self.changed_bytes);
         if has_key {
             self.settle_key(id);
         }
-        self.retire(id);
+        if is_over {
+            self.retire(id);
+        }
     }
 
     /// Takes a job that ended out of the live ones; it stays known for a while.
+    ///
+    /// # Panics
+    /// If it is not there or has not ended: a defect of the caller.
     fn retire(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let mut job = self.jobs.remove(&id).expect("callers name a live job");
         let (state, queue) = (job.state, job.queue);
-        let Some(past) = job.past.as_mut() else { return };
-        let Some(finished_at) = past.finished_at else { return };
+        let past = job.past.as_mut().expect("a job that ended has a past");
+        let finished_at = past.finished_at.expect("a job that ended did so at some time");
         let seq = self.index.queues.get(queue).ended(state);
         past.ended_seq = Some(seq);
         let namespace = self.index.queues.get(queue).namespace;
         let ended = EndedJob { state, token: past.reported, finished_at, namespace };
-        let job = self.jobs.remove(&id).expect("it was there just now");
         if state == JobState::Dead {
             let holds = job.waits().into_iter().flat_map(Waits::held).map(|(_, before)| before).collect();
             self.dead.insert(id, DeadJob { queue, seq, finished_at, holds });
@@ -221,11 +226,8 @@ impl Core {
 
     /// Notes that the job's row is behind.
     pub(crate) fn touch(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id)
-            && !std::mem::replace(&mut job.dirty, true)
-        {
-            self.dirty.push(id);
-            self.changed_bytes += job.waiting_bytes();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            note_change(id, job, &mut self.dirty, &mut self.changed_bytes);
         }
     }
 
@@ -308,5 +310,13 @@ impl Core {
     #[must_use]
     pub fn queues(&self) -> Vec<QueueStats> {
         self.index.queues.sorted().map(|queue| queue.stats.clone()).collect()
+    }
+}
+
+/// Notes that the row of a live job is behind.
+fn note_change(id: JobId, job: &mut Job, dirty: &mut Vec<JobId>, changed_bytes: &mut u64) {
+    if !std::mem::replace(&mut job.dirty, true) {
+        dirty.push(id);
+        *changed_bytes += job.waiting_bytes();
     }
 }

@@ -7,10 +7,11 @@
 
 use crate::job::Job;
 use crate::namespaces::NamespaceIndex;
+use crate::recent::Recent;
 use jobraft_protocol::{FencingToken, JobId, JobState, LogTime, limits};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 
 /// How long a job's id is known, from its end or from its making, whichever is later: an id may be minted ahead of log
 /// time and is accepted for a whole window from there. Were it forgotten sooner, a late retry could make a second job.
@@ -34,9 +35,7 @@ pub(crate) struct EndedJob {
 /// The jobs that ended lately, and a digest over all that ever did.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EndedJobs {
-    known: HashMap<JobId, EndedJob>,
-    /// In the order in which they ended; one that was retried may stand here more than once.
-    order: VecDeque<JobId>,
+    known: Recent,
     /// Those whose rows are gone.
     tombstones: BTreeSet<JobId>,
     /// Tombstones that came or went.
@@ -48,7 +47,7 @@ pub(crate) struct EndedJobs {
 impl EndedJobs {
     /// How the job ended, if that is still known at `now`.
     pub(crate) fn get(&self, id: JobId, now: LogTime) -> Option<EndedJob> {
-        self.known.get(&id).copied().filter(|ended| is_known(id, ended, now))
+        self.known.get(id).filter(|ended| is_known(id, ended, now))
     }
 
     /// Notes the end of a job.
@@ -77,7 +76,7 @@ impl EndedJobs {
 
     /// Forgets the end of a job that lives again.
     pub(crate) fn revive(&mut self, id: JobId) {
-        self.known.remove(&id);
+        self.known.remove(id);
         if self.tombstones.remove(&id) {
             self.dirty.insert(id);
         }
@@ -86,9 +85,7 @@ impl EndedJobs {
     /// Tombstones that changed since the last call: with how the job ended, or without if it is forgotten.
     pub(crate) fn take_tombstones(&mut self) -> impl Iterator<Item = (JobId, Option<EndedJob>)> {
         let Self { known, tombstones, dirty, .. } = self;
-        std::mem::take(dirty)
-            .into_iter()
-            .map(|id| (id, tombstones.contains(&id).then(|| known.get(&id).copied()).flatten()))
+        std::mem::take(dirty).into_iter().map(|id| (id, tombstones.contains(&id).then(|| known.get(id)).flatten()))
     }
 
     /// Takes back a tombstone.
@@ -99,37 +96,30 @@ impl EndedJobs {
 
     /// Notes how a job ended that is the last to have done so, or, until [`Self::restored`], any.
     pub(crate) fn remember(&mut self, id: JobId, ended: EndedJob) {
-        self.known.insert(id, ended);
-        self.order.push_back(id);
+        self.known.push(id, ended);
     }
 
     /// Puts what a checkpoint held in the order in which it ended: memory is freed in that order.
     pub(crate) fn restored(&mut self) {
-        let Self { known, order, .. } = self;
-        order.make_contiguous().sort_by_cached_key(|id| (known.get(id).map(|ended| ended.finished_at), *id));
+        let mut all: Vec<_> = std::mem::take(&mut self.known).iter().collect();
+        all.sort_unstable_by_key(|(id, ended)| (ended.finished_at, *id));
+        all.into_iter().for_each(|(id, ended)| self.known.push(id, ended));
     }
 
     /// Drops what is no longer known, a bounded number at a time.
     pub(crate) fn forget(&mut self, now: LogTime) {
         for _ in 0..FORGOTTEN_PER_ENTRY_MAX {
-            match self.order.front() {
-                Some(&id) if self.known.get(&id).is_none_or(|ended| !is_known(id, ended, now)) => {
-                    self.known.remove(&id);
-                    self.order.pop_front();
-                    if self.tombstones.remove(&id) {
-                        self.dirty.insert(id);
-                    }
-                }
-                _ => break,
+            let Some(id) = self.known.pop_if(|id, ended| !is_known(id, ended, now)) else { break };
+            if self.tombstones.remove(&id) {
+                self.dirty.insert(id);
             }
         }
     }
 
     /// Everything known at `now`, by time of ending, then by id.
     pub(crate) fn sorted(&self, now: LogTime) -> Vec<(JobId, EndedJob)> {
-        let mut all: Vec<_> = self.order.iter().filter_map(|&id| Some((id, self.get(id, now)?))).collect();
+        let mut all: Vec<_> = self.known.iter().filter(|(id, ended)| is_known(*id, ended, now)).collect();
         all.sort_unstable_by_key(|(id, ended)| (ended.finished_at, *id));
-        all.dedup_by_key(|(id, _)| *id);
         all
     }
 }

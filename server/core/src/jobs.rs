@@ -4,6 +4,7 @@
 //! indexes name a job by its *slot*, in 4 bytes instead of 16.
 
 use crate::job::Job;
+use crate::recent::spread;
 use hashbrown::HashTable;
 use jobraft_protocol::JobId;
 use std::collections::BTreeSet;
@@ -43,13 +44,6 @@ struct Entry {
     slot: Slot,
 }
 
-impl Entry {
-    /// The table goes by the lowest bits and by the highest.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash) << 32 | u64::from(hash)
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Place {
     Taken(JobId, Job),
@@ -82,9 +76,12 @@ impl Jobs {
     }
 
     fn find(&self, id: JobId) -> Option<Slot> {
-        let hash = self.hash(id);
+        self.find_hashed(id, self.hash(id))
+    }
+
+    fn find_hashed(&self, id: JobId, hash: u32) -> Option<Slot> {
         let is_it = |entry: &Entry| entry.hash == hash && self.at(entry.slot).0 == id;
-        self.by_id.find(Entry::spread(hash), is_it).map(|entry| entry.slot)
+        self.by_id.find(spread(hash), is_it).map(|entry| entry.slot)
     }
 
     /// The job in a slot.
@@ -117,7 +114,7 @@ impl Jobs {
     /// Takes in a job, unless there is one of this id.
     pub(crate) fn insert(&mut self, id: JobId, mut job: Job) -> Option<&mut Job> {
         let hash = self.hash(id);
-        if self.find(id).is_some() {
+        if self.find_hashed(id, hash).is_some() {
             return None;
         }
         let number = self.open.first().copied().unwrap_or_else(|| self.add_chunk());
@@ -138,7 +135,7 @@ impl Jobs {
         if next.is_none() {
             self.open.remove(&number);
         }
-        self.by_id.insert_unique(Entry::spread(hash), Entry { hash, slot }, |entry| Entry::spread(entry.hash));
+        self.by_id.insert_unique(spread(hash), Entry { hash, slot }, |entry| spread(entry.hash));
         match &mut self.chunks[number as usize].places[usize::from(place)] {
             Place::Taken(_, job) => Some(job),
             Place::Free(_) => None,
@@ -155,8 +152,8 @@ impl Jobs {
 
     pub(crate) fn remove(&mut self, id: &JobId) -> Option<Job> {
         let hash = self.hash(*id);
-        let slot = self.find(*id)?;
-        let entry = self.by_id.find_entry(Entry::spread(hash), |entry| entry.slot == slot);
+        let slot = self.find_hashed(*id, hash)?;
+        let entry = self.by_id.find_entry(spread(hash), |entry| entry.slot == slot);
         entry.expect("it was found just now").remove();
         let chunk = &mut self.chunks[slot.chunk() as usize];
         let place = Place::Free(chunk.free.replace(slot.place() as u16));
@@ -181,7 +178,7 @@ impl Jobs {
     }
 
     pub(crate) fn reserve(&mut self, more: usize) {
-        self.by_id.reserve(more, |entry| Entry::spread(entry.hash));
+        self.by_id.reserve(more, |entry| spread(entry.hash));
     }
 }
 

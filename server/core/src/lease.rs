@@ -40,14 +40,14 @@ impl Core {
             return Ok(Outcome::Leased(Leased::default()));
         }
         let max = max.min(limits::LEASE_JOBS_MAX) as usize;
-        let Leased { mut jobs, mut at_rest } = Leased::default();
+        let mut leased = Leased::default();
         let mut bytes = 0;
         let mut expired = 0;
         for (place, name) in queues.iter().enumerate() {
             let Some(index) = self.index.queues.index_of(name) else { continue };
             let share = shares.get(place).map_or(max, |&share| share as usize);
-            let max = max.min(jobs.len().saturating_add(share));
-            while jobs.len() < max
+            let max = max.min(leased.jobs.len().saturating_add(share));
+            while leased.jobs.len() < max
                 && bytes <= limits::LEASE_BYTES_MAX
                 && expired < limits::TIMERS_PER_ENTRY_MAX
                 && let Some((group, slot)) = self.index.queues.next(index, self.now)
@@ -59,18 +59,11 @@ impl Core {
                     expired += 1;
                     continue;
                 }
-                let job = self.lease_one(id, index, worker, lease_ms);
+                bytes += self.lease_one(id, index, worker, lease_ms, &mut leased);
                 self.index.queues.charge(index, group, self.now);
-                bytes += job.weight_bytes();
-                let payload = &self.job(id).payload;
-                if payload.is_at_rest() {
-                    bytes += payload.len();
-                    at_rest.push(id);
-                }
-                jobs.push(job);
             }
         }
-        Ok(Outcome::Leased(Leased { jobs, at_rest }))
+        Ok(Outcome::Leased(leased))
     }
 
     /// Ends a waiting job that was not started in time.
@@ -79,7 +72,15 @@ impl Core {
         self.transition(id, next);
     }
 
-    fn lease_one(&mut self, id: JobId, queue: QueueIndex, worker: WorkerId, lease_ms: u64) -> LeasedJob {
+    /// Leases a ready job; how many bytes it makes of an answer.
+    fn lease_one(
+        &mut self,
+        id: JobId,
+        queue: QueueIndex,
+        worker: WorkerId,
+        lease_ms: u64,
+        leased: &mut Leased,
+    ) -> usize {
         self.counters.token += 1;
         let (token, granted_at) = (FencingToken(self.counters.token), self.now);
         let expires_at = granted_at.plus_ms(lease_ms);
@@ -92,6 +93,11 @@ impl Core {
         assert!(job.attempt <= job.max_attempts, "defect: an attempt beyond the limit");
         let checkpoint = job.past.as_ref().map(|past| past.checkpoint.clone()).unwrap_or_default();
         let (task, payload) = ((*job.task).clone(), job.payload.here());
+        let mut resting_bytes = 0;
+        if job.payload.is_at_rest() {
+            resting_bytes = job.payload.len();
+            leased.at_rest.push(id);
+        }
         let (attempt, max_attempts) = (job.attempt, job.max_attempts);
         let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
         let group = job.group;
@@ -102,7 +108,7 @@ impl Core {
         let tick = options.and_then(|options| options.tick.clone());
         let has_secrets = self.has_secrets(id);
         let queue = self.index.queues.get(queue);
-        LeasedJob {
+        let job = LeasedJob {
             id,
             queue: queue.stats.queue.clone(),
             task,
@@ -120,7 +126,10 @@ impl Core {
             label,
             tick,
             has_secrets,
-        }
+        };
+        let bytes = job.weight_bytes() + resting_bytes;
+        leased.jobs.push(job);
+        bytes
     }
 
     /// Extends each lease that is still held, up to what its job may run; never shortens one. Notes progress first.

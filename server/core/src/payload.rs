@@ -50,12 +50,21 @@ impl Payload {
     /// Leaves memory, if that is worth it. It must be in the job's row.
     pub(crate) fn rest(&mut self) {
         if let Self::Here(bytes) = self
-            && bytes.len() > KEPT_BYTES_MAX
-            && let Ok(bytes) = u32::try_from(bytes.len())
+            && let Some(bytes) = worth_reading(bytes)
         {
             *self = Self::AtRest(bytes);
         }
     }
+
+    /// One that is in the job's row.
+    pub(crate) fn at_rest(bytes: &Bytes) -> Self {
+        worth_reading(bytes).map_or_else(|| Self::from(bytes), Self::AtRest)
+    }
+}
+
+/// The length of a payload that need not be in memory if it is on disk.
+fn worth_reading(bytes: &[u8]) -> Option<u32> {
+    u32::try_from(bytes.len()).ok().filter(|_| bytes.len() > KEPT_BYTES_MAX)
 }
 
 /// The payload in the body of a [`crate::JobRow`].

@@ -7,6 +7,7 @@ use crate::catalog::parse_holder_row_key;
 use crate::checkpoint::parse_group_row_key;
 use crate::ended::{EndedJob, REMEMBERED_MS};
 use crate::job::Job;
+use crate::payload::Payload;
 use crate::record::{
     self, BatchRecord, Counters, DeadRecord, EndedRecord, GroupRecord, Header, HolderRecord, JobRecord, NameRecord,
     NamespaceRecord, PeriodRecord, QueueRecord, ScheduleRecord, SecretRecord, TokenRecord, ValueRecord,
@@ -90,7 +91,7 @@ impl Restore {
     /// # Errors
     /// If it is malformed or newer, or contradicts the header or another row.
     pub fn job(&mut self, body: &[u8]) -> Result<(), RestoreError> {
-        let record: JobRecord = record::decode("job", body)?;
+        let mut record: JobRecord = record::decode("job", body)?;
         let id = record.view.id;
         self.check_job(&record).map_err(|reason| inconsistent(format!("job {id}: {reason}")))?;
         let queue = self.intern(&record.view.queue)?;
@@ -102,8 +103,8 @@ impl Restore {
         }
         let group = record.view.group.clone();
         let group = self.core.index.queues.intern_group(queue, group.as_ref());
-        let mut job = Job::from_record(record, queue, group, &mut self.core.tasks);
-        job.payload.rest();
+        let payload = Payload::at_rest(&std::mem::take(&mut record.view.payload));
+        let job = Job { payload, ..Job::from_record(record, queue, group, &mut self.core.tasks) };
         self.core.index.link(id, &job, |id| self.core.jobs.contains_key(&id));
         let Some(job) = self.core.jobs.insert(id, job) else {
             return Err(inconsistent(format!("two rows for job {id}")));

@@ -74,7 +74,7 @@ const META_CHECKPOINT: &str = "checkpoint";
 pub(super) const META_HEADER: &str = "header";
 
 /// Bytes of live jobs' bodies that are read at a time, but for one.
-const LIVE_BYTES_AT_ONCE: usize = 4 << 20;
+const LIVE_BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Bodies of live jobs, one behind the other.
 #[derive(Default)]
