@@ -111,13 +111,22 @@ impl Consensus {
             let directory = directory.clone();
             machine::blocking(move || -> Result<_, ConsensusError> {
                 service::clear_unfinished(&directory);
-                let (db, recovered) = LogDb::open_sealed(&directory, Arc::clone(&seal))?;
+                let (log, state) = machine::both(
+                    || LogDb::open_sealed(&directory, Arc::clone(&seal)),
+                    || {
+                        StateMachine::load(
+                            StateDb::open_sealed(&directory, Arc::clone(&seal))?,
+                            directory.clone(),
+                            observer,
+                        )
+                    },
+                );
+                let (db, recovered) = log?;
                 let log = LogStore::new(db, recovered).map_err(ConsensusError::Log)?;
-                let state = StateMachine::load(StateDb::open_sealed(&directory, seal)?, directory.clone(), observer)
-                    .map_err(|error| match error {
-                        StateError::Storage(error) => ConsensusError::Storage(error),
-                        other => ConsensusError::State(other.to_string()),
-                    })?;
+                let state = state.map_err(|error| match error {
+                    StateError::Storage(error) => ConsensusError::Storage(error),
+                    other => ConsensusError::State(other.to_string()),
+                })?;
                 Ok((log, state))
             })
         };

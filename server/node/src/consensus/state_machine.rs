@@ -146,9 +146,8 @@ impl Applied {
     }
 
     fn state_hash(&self, db: &StateDb) -> Result<[u8; 32], StateError> {
-        self.core.state_hash_with(|id| {
-            let body = db.job(id)?.ok_or(StateError::Replaced(id))?;
-            Ok(jobraft_core::payload(&body)?)
+        db.read_jobs(|read| {
+            self.core.state_hash_with(|id| Ok(jobraft_core::payload(&read(id)?.ok_or(StateError::Replaced(id))?)?))
         })
     }
 
@@ -255,7 +254,10 @@ impl StateMachine {
 
     /// Leased jobs with their payloads. Blocks on the disk.
     pub(crate) fn complete(&self, leased: Leased) -> Result<Vec<LeasedJob>, StateError> {
-        self.heed(leased.complete(|id| self.payload(id)))
+        self.heed(self.shared.db.read_jobs(|read| {
+            leased
+                .complete(|id| read(id)?.map(|body| jobraft_core::payload(&body)).transpose().map_err(StateError::from))
+        }))
     }
 
     /// [`Core::state_hash`]. Blocks on the disk.

@@ -9,6 +9,7 @@ use std::io;
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Operations that may wait; the sender of one more is blocked.
 const QUEUE_OPS_MAX: usize = 16_384;
@@ -96,13 +97,25 @@ impl LogQueue {
         lock(&self.state).waiting.committed = Some(committed);
     }
 
-    /// Everything that waits. If nothing does, waits for something, or with `wait` unset answers an empty batch.
-    /// `None` once the queue was closed and is empty.
-    pub(super) fn take(&self, wait: bool) -> Option<Batch> {
+    /// Everything that waits. If nothing does, waits for something, and answers an empty batch if nothing comes within
+    /// `patience`. `None` once the queue was closed and is empty.
+    pub(super) fn take(&self, patience: Option<Duration>) -> Option<Batch> {
         let mut state = lock(&self.state);
-        while wait && state.waiting.ops.is_empty() && !state.closing {
-            state.writer = Writer::WaitsAsThread;
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if patience != Some(Duration::ZERO) {
+            let is_idle = |state: &mut State| {
+                let is_idle = state.waiting.ops.is_empty() && !state.closing;
+                state.writer = if is_idle { Writer::WaitsAsThread } else { Writer::Works };
+                is_idle
+            };
+            let waited = match patience {
+                None => self.work.wait_while(state, is_idle),
+                Some(patience) => match self.work.wait_timeout_while(state, patience, is_idle) {
+                    Ok((state, _)) => Ok(state),
+                    Err(poisoned) => Err(PoisonError::new(poisoned.into_inner().0)),
+                },
+            };
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state.writer = Writer::Works;
         }
         if state.closing && state.waiting.ops.is_empty() && state.waiting.committed.is_none() {
             return None;

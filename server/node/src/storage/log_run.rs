@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A writer at work.
@@ -53,13 +54,16 @@ impl LogRun {
 /// As [`LogWriter::run`], with the time that a disk takes, during which more collects.
 async fn by_task(place: Place, shared: Arc<Shared>) {
     loop {
-        let Some(idle) = lock(&place).as_ref().map(LogWriter::is_idle) else { return };
-        if idle {
-            poll_fn(|context| shared.queue.poll_work(context)).await;
+        let Some(patience) = lock(&place).as_ref().map(LogWriter::patience) else { return };
+        let work = poll_fn(|context| shared.queue.poll_work(context));
+        match patience {
+            None => work.await,
+            Some(Duration::ZERO) => {}
+            Some(patience) => drop(tokio::time::timeout(patience, work).await),
         }
         machine::pause(DiskWork::LogWrite).await;
         let Some(mut writer) = lock(&place).take() else { return };
-        let Some(batch) = shared.queue.take(false) else { return writer.close() };
+        let Some(batch) = shared.queue.take(Some(Duration::ZERO)) else { return writer.close() };
         let written = writer.write_or_stop(batch);
         *lock(&place) = Some(writer);
         machine::pause(DiskWork::LogWritten).await;

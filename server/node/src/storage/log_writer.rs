@@ -15,11 +15,15 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Free pages that the file keeps for what is appended next.
 const FREE_PAGES_KEPT: u64 = 4096;
-/// Pages given back per transaction.
-const VACUUM_PAGES: u64 = 128;
+/// Pages given back per transaction, which writes nothing else.
+const VACUUM_PAGES: u64 = 64;
+/// The pause after it. To find one page among many free ones SQLite looks at all of them: a burst of a million jobs left
+/// work for seconds, which is not to be done while others wait.
+const VACUUM_PAUSE: Duration = Duration::from_millis(20);
 /// Pages that a transaction touches apart from bodies: the last leaf, its parent, `meta`, the list of free pages.
 const PAGES_PER_COMMIT: u64 = 4;
 const PAGE_BYTES: u64 = 4096;
@@ -41,9 +45,18 @@ pub(super) struct LogWriter {
     db: Database,
     seal: Arc<Seal>,
     shared: Arc<Shared>,
-    shrinking: bool,
+    shrinking: Option<Shrinking>,
     /// Dropped last.
     _end: StopOnEnd,
+}
+
+/// The file may be longer than it need be.
+#[derive(Clone, Copy)]
+struct Shrinking {
+    /// When to do the next step, if nothing waits then.
+    at: Instant,
+    /// Whether some steps were done.
+    has_begun: bool,
 }
 
 /// A batch that is durable.
@@ -81,12 +94,12 @@ impl Drop for StopOnEnd {
 impl LogWriter {
     pub(super) fn new(db: Database, shared: Arc<Shared>, seal: Arc<Seal>) -> Self {
         let end = StopOnEnd(Arc::clone(&shared));
-        Self { db, seal, shared, shrinking: false, _end: end }
+        Self { db, seal, shared, shrinking: None, _end: end }
     }
 
     /// Writes until the log is closed or a write fails.
     pub(super) fn run(mut self) {
-        while let Some(batch) = self.shared.queue.take(self.is_idle()) {
+        while let Some(batch) = self.shared.queue.take(self.patience()) {
             let Some(written) = self.write_or_stop(batch) else { return };
             let settling = written.tell();
             if !self.settle(settling) {
@@ -96,20 +109,24 @@ impl LogWriter {
         self.close();
     }
 
-    /// Whether there is nothing to do but what is asked.
-    pub(super) fn is_idle(&self) -> bool {
-        !self.shrinking && !lock(&self.shared.index).has_garbage()
+    /// How long there is nothing to do but what is asked; `None`: for good.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if lock(&self.shared.index).has_garbage() {
+            return Some(Duration::ZERO);
+        }
+        self.shrinking.map(|shrinking| shrinking.at.saturating_duration_since(Instant::now()))
     }
 
     /// Writes a batch durably; those who wait for it are to be told next. `None` if it failed: they know, and nothing
     /// more can be written.
     pub(super) fn write_or_stop(&mut self, batch: Batch) -> Option<Written> {
-        let was_shrinking = self.shrinking;
+        let was_shrinking = self.shrinking.is_some_and(|shrinking| shrinking.has_begun);
         match self.write(&batch) {
             Ok(pages) => {
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
                 // Only then is the file as short as it was made, and it may be long until the next write.
-                let settling = if was_shrinking && !self.shrinking { Settling::All } else { Settling::Pages(pages) };
+                let settling =
+                    if was_shrinking && self.shrinking.is_none() { Settling::All } else { Settling::Pages(pages) };
                 Some(Written { batch, settling })
             }
             Err(error) => {
@@ -153,8 +170,13 @@ impl LogWriter {
                 put_meta(transaction, &path, META_COMMITTED, committed)?;
             }
             let collected = change.collect_garbage(transaction)?;
-            if collected || *shrinking {
-                *shrinking = change.shrink(transaction, *shrinking)?;
+            match *shrinking {
+                Some(Shrinking { at, has_begun }) if batch.ops.is_empty() && at <= Instant::now() => {
+                    let goes_on = change.shrink(transaction, has_begun)?;
+                    *shrinking = goes_on.then(|| Shrinking { at: Instant::now() + VACUUM_PAUSE, has_begun: true });
+                }
+                None if collected => *shrinking = Some(Shrinking { at: Instant::now(), has_begun: false }),
+                _ => {}
             }
             Ok(())
         })?;

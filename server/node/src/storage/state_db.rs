@@ -213,10 +213,12 @@ impl StateDb {
         self.with_open(|open| {
             // By the connection that writes: it needs the pages of these rows next.
             let database = lock(&open.writer);
-            taken.encode(|id| {
-                let body = job_body(database.connection(), id, seal, path)?;
-                let body = body.ok_or_else(|| StorageError::corrupt(path, format!("job {id} is not there")))?;
-                jobraft_core::payload(&body).map_err(|error| StorageError::corrupt(path, error.to_string()))
+            together(database.connection(), path, |connection| {
+                taken.encode(|id| {
+                    let body = job_body(connection, id, seal, path)?;
+                    let body = body.ok_or_else(|| StorageError::corrupt(path, format!("job {id} is not there")))?;
+                    jobraft_core::payload(&body).map_err(|error| StorageError::corrupt(path, error.to_string()))
+                })
             })
         })
     }
@@ -324,11 +326,25 @@ impl StateDb {
     /// # Errors
     /// As [`StateDb::meta`].
     pub fn job(&self, id: JobId) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read_jobs(|read| read(id))
+    }
+
+    /// The same for many, as of one checkpoint: `f` is given what reads one.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn read_jobs<T, E: From<StorageError>>(
+        &self,
+        f: impl FnOnce(&dyn Fn(JobId) -> Result<Option<Vec<u8>>, StorageError>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let (path, seal) = (&self.inner.path, &self.inner.seal);
-        self.read(|connection| match job_body(connection, id, seal, path)? {
-            // Had it lived until just before, it would be there by now.
-            None => completed_job(connection, id, seal, path),
-            found => Ok(found),
+        self.read(|connection| {
+            together(connection, path, |connection| {
+                f(&|id| match job_body(connection, id, seal, path)? {
+                    None => completed_job(connection, id, seal, path),
+                    found => Ok(found),
+                })
+            })
         })
     }
 
@@ -364,6 +380,19 @@ impl StateDb {
             Err(reason) => Err(StorageError::Stopped { path: self.inner.path.clone(), reason: reason.clone() }.into()),
         }
     }
+}
+
+/// Reads in one transaction: all is of one moment, and locks are taken once.
+fn together<T, E: From<StorageError>>(
+    connection: &Connection,
+    path: &Path,
+    read: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    let failed = StorageError::database(path);
+    let transaction = connection.unchecked_transaction().map_err(&failed)?;
+    let value = read(&transaction)?;
+    transaction.rollback().map_err(failed)?;
+    Ok(value)
 }
 
 /// The body of a job that is not completed.
