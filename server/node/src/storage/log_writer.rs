@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 const FREE_PAGES_KEPT: u64 = 4096;
 /// Pages given back per transaction, which writes nothing else.
 const VACUUM_PAGES: u64 = 64;
-/// The pause after it. To find one page among many free ones SQLite looks at all of them: a burst of a million jobs left
-/// work for seconds, which is not to be done while others wait.
-const VACUUM_PAUSE: Duration = Duration::from_millis(20);
+/// One part of the time in so many goes into that. To find one page among many free ones SQLite looks at all of them: a burst
+/// of a million jobs leaves work for seconds.
+const VACUUM_SHARE: u32 = 20;
 /// Pages that a transaction touches apart from bodies: the last leaf, its parent, `meta`, the list of free pages.
 const PAGES_PER_COMMIT: u64 = 4;
 const PAGE_BYTES: u64 = 4096;
@@ -172,8 +172,10 @@ impl LogWriter {
             let collected = change.collect_garbage(transaction)?;
             match *shrinking {
                 Some(Shrinking { at, has_begun }) if batch.ops.is_empty() && at <= Instant::now() => {
+                    let began = Instant::now();
                     let goes_on = change.shrink(transaction, has_begun)?;
-                    *shrinking = goes_on.then(|| Shrinking { at: Instant::now() + VACUUM_PAUSE, has_begun: true });
+                    let pause = began.elapsed() * VACUUM_SHARE;
+                    *shrinking = goes_on.then(|| Shrinking { at: Instant::now() + pause, has_begun: true });
                 }
                 None if collected => *shrinking = Some(Shrinking { at: Instant::now(), has_begun: false }),
                 _ => {}
