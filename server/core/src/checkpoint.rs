@@ -167,6 +167,7 @@ impl Core {
             counters: self.counters,
             ended_digest: self.ended.digest,
             settings: self.settings.clone(),
+            live: Some(self.jobs.len() as u64),
         }
     }
 }

@@ -107,6 +107,10 @@ impl Jobs {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(crate) fn contains_key(&self, id: &JobId) -> bool {
         self.find(*id).is_some()
     }

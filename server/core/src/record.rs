@@ -227,6 +227,9 @@ pub(crate) struct Header {
     pub(crate) ended_digest: [u8; 32],
     #[serde(default)]
     pub(crate) settings: ClusterSettings,
+    /// How many jobs live: what hides a row on a disk does not hide it from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live: Option<u64>,
 }
 
 /// What of a queue cannot be counted anew: its settings, and the counters of jobs that left memory.

@@ -24,6 +24,9 @@ const COUNTER_MAX: u64 = u64::MAX / 2;
 /// The same for places in the order of enqueues, of which indexes keep 7 bytes.
 const SEQ_MAX: u64 = (1 << 56) - 1;
 
+/// Live jobs for which room is made at once.
+const EXPECTED_MAX: u64 = 1 << 24;
+
 /// Why rows do not make a state. None of these can be retried: restore a copy, or let the node fetch a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
@@ -56,6 +59,7 @@ pub enum RestoreError {
 #[derive(Debug)]
 pub struct Restore {
     core: Core,
+    live: Option<u64>,
     names: Vec<(ModuleName, NameRecord)>,
     holders: Vec<(Namespace, Digest, HolderRecord)>,
 }
@@ -76,16 +80,12 @@ impl Core {
         let mut core = Self { now: header.now, counters: header.counters, ..Self::new() };
         core.ended.digest = header.ended_digest;
         core.settings = header.settings;
-        Ok(Restore { core, names: Vec::new(), holders: Vec::new() })
+        core.jobs.reserve(header.live.unwrap_or_default().min(EXPECTED_MAX) as usize);
+        Ok(Restore { core, live: header.live, names: Vec::new(), holders: Vec::new() })
     }
 }
 
 impl Restore {
-    /// Makes room for so many live jobs, all at once.
-    pub fn expect_jobs(&mut self, count: u64) {
-        self.core.jobs.reserve(usize::try_from(count).unwrap_or(0));
-    }
-
     /// Takes the row of a live job. Rows in a terminal state stay on disk.
     ///
     /// # Errors
@@ -297,7 +297,11 @@ impl Restore {
     /// # Errors
     /// If the rows contradict each other.
     pub fn finish(self) -> Result<Core, RestoreError> {
-        let Self { mut core, names, holders } = self;
+        let Self { mut core, live, names, holders } = self;
+        let rows = core.jobs.len() as u64;
+        if let Some(live) = live.filter(|live| *live != rows) {
+            return Err(inconsistent(format!("{live} jobs live, and {rows} have rows")));
+        }
         for (name, record) in names {
             if !core.catalog.contains(&record.digest) {
                 let digest = record.digest;

@@ -85,6 +85,8 @@ struct Applied {
     membership: StoredMembership,
     /// What the last checkpoint holds.
     checkpoint: Option<LogId>,
+    /// Whether all of `state.db` was examined before it was believed.
+    is_examined: bool,
 }
 
 /// Why the state cannot be loaded or read.
@@ -120,6 +122,7 @@ impl Applied {
                 last: None,
                 membership: StoredMembership::default(),
                 checkpoint: None,
+                is_examined: true,
             });
         };
         let membership = cbor::read(&meta.membership).map_err(|error| StateError::Membership(error.to_string()))?;
@@ -127,16 +130,18 @@ impl Applied {
         for table in Table::ALL {
             db.each_row(table, |key, body| restore.row(table, key, body).map_err(StateError::from))?;
         }
-        restore.expect_jobs(db.live_count()?);
-        let (examined, lives) =
-            machine::both(|| db.examine(), || db.each_live_job(|body| restore.job(body).map_err(StateError::from)));
+        let is_examined = db.is_small()?;
+        let (examined, lives) = machine::both(
+            || if is_examined { db.examine() } else { Ok(()) },
+            || db.each_live_job(|body| restore.job(body).map_err(StateError::from)),
+        );
         // What damage hid is nothing to go by.
         examined?;
         lives?;
         db.each_ended_since(restore.remember_since(), |body| restore.remember(body).map_err(StateError::from))?;
         db.each_dead(|body| restore.dead(body).map_err(StateError::from))?;
         let last = Some(log_id(meta.term, meta.index));
-        Ok(Self { core: restore.finish()?, last, membership, checkpoint: last })
+        Ok(Self { core: restore.finish()?, last, membership, checkpoint: last, is_examined })
     }
 
     fn show(&self, witness: Option<&dyn Witness>, db: &StateDb) {
@@ -176,7 +181,24 @@ impl StateMachine {
             observer,
             witness,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let this = Self { shared: Arc::new(shared) };
+        this.examine();
+        Ok(this)
+    }
+
+    /// Examines what was too large for that while it was loaded, beside all else: that no live job is missing is known.
+    fn examine(&self) {
+        if lock(&self.shared.applied).is_examined {
+            return;
+        }
+        let this = self.clone();
+        machine::aside(move || {
+            let examined = this.shared.db.examine().map_err(StateError::from);
+            // It says itself what it finds.
+            if this.heed(examined).is_ok() {
+                lock(&this.shared.applied).is_examined = true;
+            }
+        });
     }
 
     /// Reads the state as of the last applied entry.
@@ -469,6 +491,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             *upkeep = Upkeep::default();
             loaded.show(this.shared.witness.as_deref(), &this.shared.db);
             *lock(&this.shared.applied) = loaded;
+            drop(upkeep);
+            this.examine();
             std::fs::remove_file(&file)
         };
         machine::blocking(install).await.map_err(io::Error::other)?

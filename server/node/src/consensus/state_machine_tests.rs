@@ -4,7 +4,7 @@
 
 use super::state_machine::{CHECKPOINT_BYTES, CHECKPOINT_JOBS, Observer, RowPart, StateMachine};
 use super::types::{LogEntry, Proposal, log_id};
-use crate::storage::tests::tamper;
+use crate::storage::tests::{break_index, tamper};
 use crate::storage::{StateDb, StorageError};
 use jobraft_core::command::{Command, Entry, Outcome, Target};
 use jobraft_core::{Leased, RestingJob};
@@ -60,6 +60,12 @@ struct Node {
 
 fn enqueue(jobs: Vec<NewJob>) -> Command {
     Command::Enqueue { jobs, all_or_none: false, known: vec![] }
+}
+
+fn open_unexamined(directory: &Path) -> (StateDb, StateMachine) {
+    let db = StateDb::open_unexamined(directory).unwrap();
+    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_, _| {})).unwrap();
+    (db, state)
 }
 
 fn open(directory: &Path) -> (StateDb, StateMachine) {
@@ -500,6 +506,43 @@ fn a_start_examines_also_what_it_does_not_load() {
         let loaded = StateMachine::load(db, copy.path().to_path_buf(), Arc::new(|_, _| {}));
         let error = loaded.err().unwrap().to_string();
         assert!(error.contains("checksum"), "{error}");
+    }
+}
+
+#[test]
+fn a_live_job_whose_row_is_gone_is_missed() {
+    let mut node = Node::new();
+    node.enqueue(at(10), &[1, 2, 3].map(|number| job_id(at(0), number)));
+    node.state.checkpoint().unwrap();
+    let (copy, db, state) = node.after_a_kill();
+    drop((db, state));
+    tamper(&copy.path().join("state.db"), "DELETE FROM jobs WHERE rowid = 2");
+    let db = StateDb::open_unexamined(copy.path()).unwrap();
+    let loaded = StateMachine::load(db, copy.path().to_path_buf(), Arc::new(|_, _| {}));
+    let error = loaded.err().unwrap().to_string();
+    assert!(error.contains("3 jobs live, and 2 have rows"), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_state_is_examined_while_the_node_serves_and_damage_stops_it() {
+    let mut node = Node::new();
+    for number in 0..300 {
+        let payload = vec![7; limits::PAYLOAD_BYTES_DEFAULT].into();
+        node.apply(at(number), vec![enqueue(vec![NewJob { payload, ..new_job(job_id(at(0), number)) }])]);
+    }
+    node.state.checkpoint().unwrap();
+    for is_damaged in [false, true] {
+        let (copy, db, state) = node.after_a_kill();
+        assert!(!db.is_small().unwrap());
+        drop((db, state));
+        if is_damaged {
+            // No start reads it.
+            break_index(&copy.path().join("state.db"), "jobs_batch");
+        }
+        let (_db, state) = open_unexamined(copy.path());
+        let damage = tokio::time::timeout(Duration::from_secs(if is_damaged { 60 } else { 2 }), state.damage()).await;
+        assert_eq!(damage.is_ok(), is_damaged);
+        assert_eq!(state.checkpoint().is_err(), is_damaged, "nothing is written on top of damage");
     }
 }
 

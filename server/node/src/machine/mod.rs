@@ -11,7 +11,7 @@ mod file;
 mod work;
 
 pub(crate) use file::{File, read, remove_file};
-pub(crate) use work::{blocking, both, pause};
+pub(crate) use work::{aside, blocking, both, pause};
 
 use crate::consensus::Witness;
 use crate::transport::UdpPort;

@@ -29,6 +29,17 @@ pub(crate) fn both<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOn
     })
 }
 
+/// Runs what computes for long, and what nobody waits for, on a thread of its own; a simulated machine has none, and waits.
+pub(crate) fn aside(work: impl FnOnce() + Send + 'static) {
+    if is_simulated() {
+        return work();
+    }
+    let started = std::thread::Builder::new().name("aside".to_owned()).spawn(work);
+    if let Err(error) = started {
+        tracing::warn!(%error, "a thread could not be started");
+    }
+}
+
 /// Lets simulated time go by; a real disk takes its time by itself.
 pub(crate) async fn pause(work: DiskWork) {
     let time = simulated().map_or(Duration::ZERO, |machine| machine.disk_time(work));

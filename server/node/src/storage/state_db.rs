@@ -4,7 +4,7 @@
 //! here to be loaded again at the next start; ended ones are nowhere else. What a row's body says is the state
 //! machine's business.
 
-use super::database::{Database, Kind, lock, meta, put_meta, unsigned};
+use super::database::{Database, Kind, lock, meta, put_meta};
 use super::readers::Readers;
 use super::runs::completed_job;
 use super::state_rows::{
@@ -180,7 +180,15 @@ impl StateDb {
         Ok(state)
     }
 
-    /// Looks for damage, as far as a start can wait for it.
+    /// Whether it is so small that a start can wait until all of it is examined.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn is_small(&self) -> Result<bool, StorageError> {
+        self.read(|connection| soundness::is_small(connection, &self.inner.path))
+    }
+
+    /// Looks for damage, in what is not [small](Self::is_small) in its structure alone.
     ///
     /// # Errors
     /// [`StorageError::Corrupt`] with what was found, or what SQLite refuses.
@@ -261,17 +269,6 @@ impl StateDb {
             std::mem::swap(&mut read, &mut next);
         }
         Ok(())
-    }
-
-    /// How many jobs live.
-    ///
-    /// # Errors
-    /// As [`StateDb::meta`].
-    pub fn live_count(&self) -> Result<u64, StorageError> {
-        let sql = "SELECT count(*) FROM jobs INDEXED BY jobs_live WHERE live = 1";
-        self.read(|connection| {
-            connection.query_row(sql, [], |row| unsigned(row, 0)).map_err(StorageError::database(&self.inner.path))
-        })
     }
 
     /// Replaces `read` by some live jobs, by id, from behind one on.

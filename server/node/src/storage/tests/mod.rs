@@ -12,12 +12,13 @@ mod snapshot;
 mod state_db;
 mod sweep;
 
+use super::state_db::PAGE_BYTES;
 use super::{CheckpointMeta, Done, LogDb, LogPosition, LogRecord, StateDb};
 use bytes::Bytes;
 use jobraft_core::command::{Changes, JobRow, Row, Table};
 use jobraft_protocol::{JobFilter, JobId, JobState, LogTime};
 use std::fs;
-use std::io;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
@@ -79,6 +80,18 @@ fn copy_files(from: &Path, to: &Path) {
 pub(crate) fn tamper(path: &Path, sql: &str) {
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.execute_batch(sql).unwrap();
+}
+
+/// Lets an empty index seem to have entries: damage to SQLite's own structure.
+pub(crate) fn break_index(path: &Path, index: &str) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+    let page: u32 = connection.query_row(sql, [index], |row| row.get(0)).unwrap();
+    drop(connection);
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    // After the page's type and its first free block.
+    file.seek(SeekFrom::Start(u64::from(page - 1) * PAGE_BYTES + 3)).unwrap();
+    file.write_all(&3_u16.to_be_bytes()).unwrap();
 }
 
 fn job_id(number: u64) -> JobId {
