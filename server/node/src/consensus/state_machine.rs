@@ -140,6 +140,8 @@ impl Applied {
         lives?;
         db.each_ended_since(restore.remember_since(), |body| restore.remember(body).map_err(StateError::from))?;
         db.each_dead(|body| restore.dead(body).map_err(StateError::from))?;
+        // Each has its memory full of rows that are in the core now.
+        db.close_idle();
         let last = Some(log_id(meta.term, meta.index));
         Ok(Self { core: restore.finish()?, last, membership, checkpoint: last, is_examined })
     }
@@ -197,6 +199,7 @@ impl StateMachine {
             // It says itself what it finds.
             if this.heed(examined).is_ok() {
                 lock(&this.shared.applied).is_examined = true;
+                this.shared.db.close_idle();
             }
         });
     }

@@ -84,6 +84,11 @@ impl Database {
         &self.connection
     }
 
+    /// Gives back the memory of what was read: after an opening, all of the cache is full of what nobody asks for again.
+    pub(super) fn forget_pages(&self) -> Result<(), StorageError> {
+        self.connection.release_memory().map_err(StorageError::database(&self.path))
+    }
+
     /// Runs `change` in one transaction that is durable on return. Whatever fails, nothing is written any more.
     pub(super) fn write(
         &mut self,

@@ -103,6 +103,7 @@ impl LogDb {
         let path = db.path().to_owned();
         let index = LogIndex::recover(db.connection(), &path)?;
         let recovered = recovered(db.connection(), &path, &seal, &index)?;
+        db.forget_pages()?;
         let shared = Arc::new(Shared { index: Mutex::new(index), ..Shared::default() });
         let writer = LogWriter::new(db, Arc::clone(&shared), Arc::clone(&seal));
         let writer = LogRun::start(writer, &shared, &path)?;

@@ -293,6 +293,14 @@ impl StateDb {
         })
     }
 
+    /// Closes connections that nobody reads by, with what they keep in memory.
+    pub fn close_idle(&self) {
+        let open = self.inner.open.read().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(open) = &*open {
+            open.readers.close_idle();
+        }
+    }
+
     /// Calls `f` with the key and body of every row of a small table, in the order of the keys.
     /// `f` must not call this [`StateDb`].
     ///
