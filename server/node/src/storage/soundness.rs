@@ -2,8 +2,9 @@
 //!
 //! Rows carry checksums, but a bit that flips in SQLite's own structure can hide rows, and what is not found is not
 //! checked: a vote that was given, records of the log, jobs. So the structure is examined at each opening, as far as
-//! a start can wait for it (ADR 0023): a small database whole, a larger one without comparing indexes to their table,
-//! and one beyond [`STRUCTURE_BYTES_MAX`] not at all: damage there shows when it is read.
+//! that is worth its time (ADR 0023): a small database whole, a larger one without comparing indexes to their table,
+//! and one beyond [`STRUCTURE_BYTES_MAX`] not at all: damage there shows when it is read. No start waits for the examination of a
+//! large state (ADR 0037).
 
 use super::StorageError;
 use super::database::{crc32, unreadable, unsigned};
@@ -24,7 +25,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StorageE
     let bytes = bytes(connection).map_err(&failed)?;
     check_meta(connection, path)?;
     if bytes > STRUCTURE_BYTES_MAX {
-        tracing::info!(path = %path.display(), bytes, "too large to be examined at the start; damage shows when it is read");
+        tracing::info!(path = %path.display(), bytes, "too large to be examined; damage shows when it is read");
         return Ok(());
     }
     let pragma = if bytes <= WHOLE_BYTES_MAX { "integrity_check" } else { "quick_check" };
