@@ -59,6 +59,13 @@ struct Shrinking {
     has_begun: bool,
 }
 
+impl Shrinking {
+    /// Whether there is anything to do is to be found out.
+    fn look() -> Self {
+        Self { at: Instant::now(), has_begun: false }
+    }
+}
+
 /// A batch that is durable.
 pub(super) struct Written {
     batch: Batch,
@@ -94,7 +101,8 @@ impl Drop for StopOnEnd {
 impl LogWriter {
     pub(super) fn new(db: Database, shared: Arc<Shared>, seal: Arc<Seal>) -> Self {
         let end = StopOnEnd(Arc::clone(&shared));
-        Self { db, seal, shared, shrinking: None, _end: end }
+        // A former process may have left it longer than it need be.
+        Self { db, seal, shared, shrinking: Some(Shrinking::look()), _end: end }
     }
 
     /// Writes until the log is closed or a write fails.
@@ -177,7 +185,7 @@ impl LogWriter {
                     let pause = began.elapsed() * VACUUM_SHARE;
                     *shrinking = goes_on.then(|| Shrinking { at: Instant::now() + pause, has_begun: true });
                 }
-                None if collected => *shrinking = Some(Shrinking { at: Instant::now(), has_begun: false }),
+                None if collected => *shrinking = Some(Shrinking::look()),
                 _ => {}
             }
             Ok(())

@@ -122,6 +122,30 @@ fn purge_past_the_end_lets_the_log_go_on_from_there() {
     assert_eq!(all(&log), records(101..=110));
 }
 
+fn wait_until_shrunk(dir: &Path) {
+    let started = Instant::now();
+    while fs::metadata(dir.join("log.db")).unwrap().len() > 18 << 20 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the file does not shrink");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn room_that_a_former_process_left_free_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = LogDb::open(dir.path()).unwrap();
+    append(&log, records(0..=9)).unwrap();
+    drop(log);
+    let filler = "CREATE TABLE filler (bytes);
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+         INSERT INTO filler SELECT zeroblob(1048576) FROM n;
+         DROP TABLE filler;";
+    tamper(&dir.path().join("log.db"), filler);
+    let (log, _) = LogDb::open(dir.path()).unwrap();
+    wait_until_shrunk(dir.path());
+    assert_eq!(all(&log), records(0..=9));
+}
+
 #[test]
 fn large_purge_gives_room_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -134,11 +158,7 @@ fn large_purge_gives_room_back() {
     }
     purge(&log, 58).unwrap();
     // On its own: nothing else is written.
-    let started = Instant::now();
-    while fs::metadata(dir.path().join("log.db")).unwrap().len() > 18 << 20 {
-        assert!(started.elapsed() < Duration::from_secs(60), "the file does not shrink");
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until_shrunk(dir.path());
     assert!(fs::metadata(dir.path().join("log.db-wal")).unwrap().len() <= 64 << 20);
     assert_eq!(all(&log).len(), 1);
 }
