@@ -3,12 +3,10 @@
 //! They lie side by side in chunks, which a backlog fills and gives back as it goes; nothing moves when it grows. Tables and
 //! indexes name a job by its *slot*, in 4 bytes instead of 16.
 
+use crate::id_table::IdTable;
 use crate::job::Job;
-use crate::recent::spread;
-use hashbrown::HashTable;
 use jobraft_protocol::JobId;
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, RandomState};
 
 /// As much as allocators give out without a rest, and not so much that an almost empty one matters.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -37,13 +35,6 @@ impl Slot {
     }
 }
 
-/// What the table by id holds. With a part of the hash, so that the table grows without a look at the jobs.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    hash: u32,
-    slot: Slot,
-}
-
 #[derive(Clone, Debug)]
 enum Place {
     Taken(JobId, Job),
@@ -62,26 +53,15 @@ struct Chunk {
 /// Jobs by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Jobs {
-    by_id: HashTable<Entry>,
-    hasher: RandomState,
+    by_id: IdTable,
     chunks: Vec<Chunk>,
     /// Chunks with room. The first is filled first, so that others become empty.
     open: BTreeSet<u32>,
 }
 
 impl Jobs {
-    fn hash(&self, id: JobId) -> u32 {
-        // Ids are chosen by clients: the hasher has a key.
-        (self.hasher.hash_one(id) >> 32) as u32
-    }
-
     fn find(&self, id: JobId) -> Option<Slot> {
-        self.find_hashed(id, self.hash(id))
-    }
-
-    fn find_hashed(&self, id: JobId, hash: u32) -> Option<Slot> {
-        let is_it = |entry: &Entry| entry.hash == hash && self.at(entry.slot).0 == id;
-        self.by_id.find(spread(hash), is_it).map(|entry| entry.slot)
+        self.by_id.find(id, |slot| self.at(Slot(slot)).0).map(Slot)
     }
 
     /// The job in a slot.
@@ -117,8 +97,7 @@ impl Jobs {
 
     /// Takes in a job, unless there is one of this id.
     pub(crate) fn insert(&mut self, id: JobId, mut job: Job) -> Option<&mut Job> {
-        let hash = self.hash(id);
-        if self.find_hashed(id, hash).is_some() {
+        if self.find(id).is_some() {
             return None;
         }
         let number = self.open.first().copied().unwrap_or_else(|| self.add_chunk());
@@ -139,7 +118,7 @@ impl Jobs {
         if next.is_none() {
             self.open.remove(&number);
         }
-        self.by_id.insert_unique(spread(hash), Entry { hash, slot }, |entry| spread(entry.hash));
+        self.by_id.insert(id, slot.0);
         match &mut self.chunks[number as usize].places[usize::from(place)] {
             Place::Taken(_, job) => Some(job),
             Place::Free(_) => None,
@@ -155,10 +134,8 @@ impl Jobs {
     }
 
     pub(crate) fn remove(&mut self, id: &JobId) -> Option<Job> {
-        let hash = self.hash(*id);
-        let slot = self.find_hashed(*id, hash)?;
-        let entry = self.by_id.find_entry(spread(hash), |entry| entry.slot == slot);
-        entry.expect("it was found just now").remove();
+        let slot = self.find(*id)?;
+        self.by_id.remove(*id, slot.0);
         let chunk = &mut self.chunks[slot.chunk() as usize];
         let place = Place::Free(chunk.free.replace(slot.place() as u16));
         let Place::Taken(_, job) = std::mem::replace(&mut chunk.places[slot.place()], place) else {
@@ -166,10 +143,21 @@ impl Jobs {
         };
         chunk.taken -= 1;
         self.open.insert(slot.chunk());
-        if chunk.taken == 0 {
+        self.tidy(slot.chunk());
+        Some(job)
+    }
+
+    /// Gives back a chunk that has become empty, unless it is the first with room: the next job goes there. One that was the first
+    /// until now goes in its place.
+    fn tidy(&mut self, number: u32) {
+        let is_first = self.open.first() == Some(&number);
+        let other = if is_first { self.open.range(number + 1..).next().copied() } else { Some(number) };
+        if let Some(other) = other
+            && let Some(chunk) = self.chunks.get_mut(other as usize)
+            && chunk.taken == 0
+        {
             *chunk = Chunk::default();
         }
-        Some(job)
     }
 
     /// In no order that matters.
@@ -182,7 +170,7 @@ impl Jobs {
     }
 
     pub(crate) fn reserve(&mut self, more: usize) {
-        self.by_id.reserve(more, |entry| spread(entry.hash));
+        self.by_id.reserve(more);
     }
 }
 
@@ -234,9 +222,18 @@ mod tests {
         assert_eq!(all, model.iter().map(|(number, priority)| (id(*number), *priority)).collect());
         let taken = |jobs: &Jobs| jobs.chunks.iter().filter(|chunk| !chunk.places.is_empty()).count();
         assert!(taken(&jobs) > 1);
+        let empty =
+            |jobs: &Jobs| jobs.chunks.iter().filter(|chunk| !chunk.places.is_empty() && chunk.taken == 0).count();
         for number in model.keys() {
             jobs.remove(&id(*number)).unwrap();
+            assert!(empty(&jobs) <= 1, "the one for the next job");
         }
-        assert_eq!((taken(&jobs), jobs.by_id.len()), (0, 0), "a backlog gives back its memory");
+        // One that comes and goes alone takes no memory and gives none.
+        let first = |jobs: &Jobs| jobs.chunks.iter().find(|chunk| !chunk.places.is_empty()).unwrap().places.as_ptr();
+        let before = first(&jobs);
+        jobs.insert(id(1), job.clone()).unwrap();
+        jobs.remove(&id(1)).unwrap();
+        assert_eq!(first(&jobs), before);
+        assert_eq!((taken(&jobs), jobs.by_id.len()), (1, 0), "a backlog gives back its memory");
     }
 }

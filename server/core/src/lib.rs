@@ -14,7 +14,7 @@
 //! | `admission` | whether jobs may come to be |
 //! | `group`, `bucket`, `waits`, `batch`, `schedule` | many jobs together: turns and limits, dependencies, batches, ticks |
 //! | `ownership` | whose things are and to which queue they belong, for the node to ask |
-//! | `job`, `jobs`, `payload`, `task`, `queue`, `index`, `keys`, `ended`, `recent`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
+//! | `job`, `jobs`, `id_table`, `payload`, `task`, `queue`, `index`, `keys`, `ended`, `recent`, `retention`, `workers`, `values`, `catalog`, `tokens` | the parts of the state |
 //! | `record`, `checkpoint`, `resting`, `restore`, `state_hash` | how it rests on disk, is read there, comes back, and is compared |
 //!
 //! What is deliberately absent: any knowledge of Raft, of connections, and of whether this node leads.
@@ -35,6 +35,7 @@ mod core;
 mod ended;
 mod enqueue;
 mod group;
+mod id_table;
 mod index;
 mod job;
 mod jobs;

@@ -2,11 +2,10 @@
 //! minutes. They lie in chunks, and the table by id holds numbers instead of ids: nothing is moved as their count grows.
 
 use crate::ended::EndedJob;
+use crate::id_table::IdTable;
 use crate::namespaces::NamespaceIndex;
-use hashbrown::HashTable;
 use jobraft_protocol::{FencingToken, JobId, JobState, LogTime};
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, RandomState};
 
 /// Ends in a chunk: as many bytes as allocators give out without a rest.
 const CHUNK: usize = (128 << 10) / size_of::<End>();
@@ -19,7 +18,6 @@ struct End {
     token: u64,
     finished_at: LogTime,
     namespace: NamespaceIndex,
-    hash: u32,
     state: JobState,
     /// Whether it is what is known of the job: it was not taken out, nor noted anew.
     is_current: bool,
@@ -36,23 +34,10 @@ impl End {
     }
 }
 
-/// What the table by id holds: with the number of the end, in the order of all.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    hash: u32,
-    number: u32,
-}
-
-/// The table goes by the lowest bits and by the highest.
-pub(crate) fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
 /// Ends of jobs, at most one that counts for each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recent {
-    by_id: HashTable<Entry>,
-    hasher: RandomState,
+    by_id: IdTable,
     /// All but the last are full.
     chunks: VecDeque<Vec<End>>,
     /// Those of the first chunk that are gone.
@@ -62,32 +47,26 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    fn hash(&self, id: JobId) -> u32 {
-        // Ids are chosen by clients: the hasher has a key.
-        (self.hasher.hash_one(id) >> 32) as u32
-    }
-
     fn at(&self, number: u32) -> &End {
         let place = number.wrapping_sub(self.first) as usize;
         &self.chunks[place / CHUNK][place % CHUNK]
     }
 
-    fn find(&self, id: JobId, hash: u32) -> Option<u32> {
-        let is_it = |entry: &Entry| entry.hash == hash && self.at(entry.number).id == id;
-        self.by_id.find(spread(hash), is_it).map(|entry| entry.number)
+    fn find(&self, id: JobId) -> Option<u32> {
+        self.by_id.find(id, |number| self.at(number).id)
     }
 
     /// What was last noted of a job.
     pub(crate) fn get(&self, id: JobId) -> Option<EndedJob> {
-        self.find(id, self.hash(id)).map(|number| self.at(number).job())
+        self.find(id).map(|number| self.at(number).job())
     }
 
     /// Notes the end of a job, in place of any that it had before.
     pub(crate) fn push(&mut self, id: JobId, ended: EndedJob) {
         self.remove(id);
         let EndedJob { state, token, finished_at, namespace } = ended;
-        let (hash, token) = (self.hash(id), token.map_or(0, |token| token.0));
-        let end = End { id, token, finished_at, namespace, hash, state, is_current: true };
+        let token = token.map_or(0, |token| token.0);
+        let end = End { id, token, finished_at, namespace, state, is_current: true };
         if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push_back(Vec::with_capacity(CHUNK));
         }
@@ -95,29 +74,22 @@ impl Recent {
         let Some(last) = self.chunks.back_mut() else { return };
         let number = self.first.wrapping_add((full + last.len()) as u32);
         last.push(end);
-        self.by_id.insert_unique(spread(hash), Entry { hash, number }, |entry| spread(entry.hash));
+        self.by_id.insert(id, number);
     }
 
     /// Takes out what is noted of a job.
     pub(crate) fn remove(&mut self, id: JobId) {
-        let hash = self.hash(id);
-        let Some(number) = self.find(id, hash) else { return };
-        self.unlist(hash, number);
+        let Some(number) = self.find(id) else { return };
+        self.by_id.remove(id, number);
         let place = number.wrapping_sub(self.first) as usize;
         self.chunks[place / CHUNK][place % CHUNK].is_current = false;
-    }
-
-    fn unlist(&mut self, hash: u32, number: u32) {
-        if let Ok(entry) = self.by_id.find_entry(spread(hash), |entry| entry.number == number) {
-            entry.remove();
-        }
     }
 
     /// Takes out the job that was noted first of all that are there, if it may go.
     pub(crate) fn pop_if(&mut self, may_go: impl Fn(JobId, &EndedJob) -> bool) -> Option<JobId> {
         loop {
             let end = self.chunks.front()?.get(self.gone)?;
-            let (id, hash, is_current) = (end.id, end.hash, end.is_current);
+            let (id, is_current) = (end.id, end.is_current);
             if is_current && !may_go(id, &end.job()) {
                 return None;
             }
@@ -129,7 +101,7 @@ impl Recent {
                 self.gone = 0;
             }
             if is_current {
-                self.unlist(hash, number);
+                self.by_id.remove(id, number);
                 return Some(id);
             }
         }
