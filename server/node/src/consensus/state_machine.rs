@@ -102,6 +102,8 @@ pub(crate) enum StateError {
     Defect(String),
     #[error("job {0} is not in state.db, which a snapshot is about to replace")]
     Replaced(JobId),
+    #[error("job {0} lives, and is not in state.db")]
+    Missing(JobId),
 }
 
 fn place(id: LogId) -> Place {
@@ -234,7 +236,7 @@ impl StateMachine {
         read.inspect_err(|error| {
             let is_damage = match error {
                 StateError::Storage(error) => error.is_damage(),
-                StateError::Restore(_) | StateError::Membership(_) => true,
+                StateError::Restore(_) | StateError::Membership(_) | StateError::Missing(_) => true,
                 StateError::Defect(_) | StateError::Replaced(_) => false,
             };
             if is_damage {
@@ -280,8 +282,12 @@ impl StateMachine {
     /// Leased jobs with their payloads. Blocks on the disk.
     pub(crate) fn complete(&self, leased: Leased) -> Result<Vec<LeasedJob>, StateError> {
         self.heed(self.shared.db.read_jobs(|read| {
-            leased
-                .complete(|id| read(id)?.map(|body| jobraft_core::payload(&body)).transpose().map_err(StateError::from))
+            leased.complete(|id| match read(id)? {
+                Some(body) => Ok(Some(jobraft_core::payload(&body)?)),
+                // A leader's state is replaced by no snapshot.
+                None if self.read(|core| core.payload_rests(id)) => Err(StateError::Missing(id)),
+                None => Ok(None),
+            })
         }))
     }
 

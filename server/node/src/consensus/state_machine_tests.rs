@@ -509,6 +509,19 @@ fn a_start_examines_also_what_it_does_not_load() {
     }
 }
 
+#[tokio::test]
+async fn a_row_that_is_missed_when_its_job_is_leased_stops_the_node() {
+    let mut node = Node::new();
+    node.enqueue(at(10), &[1, 2].map(|number| job_id(at(0), number)));
+    node.state.checkpoint().unwrap();
+    tamper(&node.directory.path().join("state.db"), "DELETE FROM jobs WHERE rowid = 2");
+    let leased = node.lease_all(at(20));
+    let error = node.state.complete(leased).unwrap_err().to_string();
+    assert!(error.contains("is not in state.db"), "{error}");
+    tokio::time::timeout(Duration::from_secs(60), node.state.damage()).await.unwrap();
+    assert!(matches!(node.state.checkpoint(), Err(StorageError::Stopped { .. })));
+}
+
 #[test]
 fn a_live_job_whose_row_is_gone_is_missed() {
     let mut node = Node::new();
