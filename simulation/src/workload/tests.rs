@@ -3,7 +3,7 @@
 
 use super::requests::{Made, made};
 use super::*;
-use crate::history::{Call, Demands, Outcome, Recorder, Verdict, judge};
+use crate::history::{Call, Demands, Operation, Outcome, Recorder, Verdict, judge};
 use jobraft_node::Node;
 use jobraft_node::config::{AuditConfig, LogConfig, NodeConfig};
 use jobraft_node::tls::{CertificateAuthority, Credentials, Overwrite, TlsFiles};
@@ -62,12 +62,16 @@ async fn a_busy_node_passes_and_what_is_planted_is_caught() {
     let demands = Demands { operations: 200, jobs: 30, ..Demands::default() };
     let verdict = judge(&history, &demands);
     assert!(verdict.is_passed(), "{verdict}");
-    // A job that was read is said to be gone; much happens behind that, which tells how late it can have been.
+    // A job is said to be gone between two reads of it. Before the first it may not have been there yet.
     let mut planted = history.clone();
-    let read = planted
-        .operations
-        .iter_mut()
-        .find(|operation| matches!((&operation.call, &operation.outcome), (Call::Get, Some(Outcome::View(_)))));
+    let is_read =
+        |operation: &Operation| matches!((&operation.call, &operation.outcome), (Call::Get, Some(Outcome::View(_))));
+    let is_between = |read: &Operation| {
+        let others = || history.operations.iter().filter(|other| other.job == read.job && is_read(other));
+        others().any(|other| other.returned < Some(read.called))
+            && others().any(|other| read.returned < Some(other.called))
+    };
+    let read = planted.operations.iter_mut().find(|operation| is_read(operation) && is_between(operation));
     read.unwrap().outcome = Some(Outcome::Refused(jobraft_protocol::ErrorCode::NotFound));
     assert!(matches!(judge(&planted, &demands), Verdict::Violated(_)));
     // A lease is given twice.
