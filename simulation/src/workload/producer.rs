@@ -98,8 +98,9 @@ fn new_job(seat: &mut Seat, known: &[NewJob]) -> Option<NewJob> {
     }
     let id = seat.new_id()?;
     let place = seat.rng.random_range(0..3);
-    let payload: [u8; 8] = seat.rng.random();
-    let mut job = plan::job(id, place, payload.to_vec());
+    // Every other one is so large that it leaves memory while its job waits.
+    let length = if seat.rng.random() { 8 } else { 200 };
+    let mut job = plan::job(id, place, vec![seat.rng.random::<u8>(); length]);
     job.backoff = Some(plan::backoff(seat.rng.random_range(0..1_500)));
     let rng = &mut seat.rng;
     job.priority = rng.random_bool(0.3).then(|| rng.random_range(0..10));
