@@ -238,7 +238,6 @@ impl Core {
         }
         self.batches.job_revived(&job);
         self.begin(id, job);
-        self.touch(id);
         self.tell_dependents(id, None);
         Ok(())
     }

@@ -165,7 +165,7 @@ impl Core {
         self.settle_batches();
     }
 
-    /// A job begins to live.
+    /// A job begins to live, and its row is behind.
     ///
     /// # Panics
     /// If it does already: a defect of the caller.
@@ -173,6 +173,7 @@ impl Core {
         self.index.link(id, &job, |id| self.jobs.contains_key(&id));
         let job = self.jobs.insert(id, job).expect("callers have checked that it does not live");
         self.index.enter(id, job, self.now);
+        note_change(id, job, &mut self.dirty, &mut self.changed_bytes);
     }
 
     /// Takes a live job to another state, and the indexes with it.

@@ -138,7 +138,6 @@ impl Core {
         }
         self.batches.job_began(&job);
         self.begin(new.id, job);
-        self.touch(new.id);
     }
 
     /// What is left of an ended job that is known no longer makes room for a new one of its id. Only an id that is older than

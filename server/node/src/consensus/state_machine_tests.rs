@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::state_machine::{CHECKPOINT_BYTES, CHECKPOINT_JOBS, Observer, RowPart, StateMachine};
+use super::state_machine::{CHECKPOINT_BYTES, CHECKPOINT_JOBS, Observer, RowPart, StateError, StateMachine};
 use super::types::{LogEntry, Proposal, log_id};
 use crate::storage::tests::{break_index, tamper};
 use crate::storage::{StateDb, StorageError};
@@ -62,15 +62,18 @@ fn enqueue(jobs: Vec<NewJob>) -> Command {
     Command::Enqueue { jobs, all_or_none: false, known: vec![] }
 }
 
-fn open_unexamined(directory: &Path) -> (StateDb, StateMachine) {
-    let db = StateDb::open_unexamined(directory).unwrap();
-    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_, _| {})).unwrap();
-    (db, state)
+fn load(db: StateDb, directory: &Path) -> Result<StateMachine, StateError> {
+    StateMachine::load(db, directory.to_path_buf(), Arc::new(|_, _| {}))
+}
+
+/// What a start says that the database does not examine beforehand.
+fn start(directory: &Path) -> Result<StateMachine, StateError> {
+    load(StateDb::open_unexamined(directory).unwrap(), directory)
 }
 
 fn open(directory: &Path) -> (StateDb, StateMachine) {
     let db = StateDb::open(directory).unwrap();
-    let state = StateMachine::load(db.clone(), directory.to_path_buf(), Arc::new(|_, _| {})).unwrap();
+    let state = load(db.clone(), directory).unwrap();
     (db, state)
 }
 
@@ -502,9 +505,7 @@ fn a_start_examines_also_what_it_does_not_load() {
         if hides_the_checkpoint {
             tamper(&copy.path().join("state.db"), "DELETE FROM meta WHERE key = 'checkpoint'");
         }
-        let db = StateDb::open_unexamined(copy.path()).unwrap();
-        let loaded = StateMachine::load(db, copy.path().to_path_buf(), Arc::new(|_, _| {}));
-        let error = loaded.err().unwrap().to_string();
+        let error = start(copy.path()).err().unwrap().to_string();
         assert!(error.contains("checksum"), "{error}");
     }
 }
@@ -530,9 +531,7 @@ fn a_live_job_whose_row_is_gone_is_missed() {
     let (copy, db, state) = node.after_a_kill();
     drop((db, state));
     tamper(&copy.path().join("state.db"), "DELETE FROM jobs WHERE rowid = 2");
-    let db = StateDb::open_unexamined(copy.path()).unwrap();
-    let loaded = StateMachine::load(db, copy.path().to_path_buf(), Arc::new(|_, _| {}));
-    let error = loaded.err().unwrap().to_string();
+    let error = start(copy.path()).err().unwrap().to_string();
     assert!(error.contains("3 jobs live, and 2 have rows"), "{error}");
 }
 
@@ -552,7 +551,7 @@ async fn a_large_state_is_examined_while_the_node_serves_and_damage_stops_it() {
             // No start reads it.
             break_index(&copy.path().join("state.db"), "jobs_batch");
         }
-        let (_db, state) = open_unexamined(copy.path());
+        let state = start(copy.path()).unwrap();
         let damage = tokio::time::timeout(Duration::from_secs(if is_damaged { 60 } else { 2 }), state.damage()).await;
         assert_eq!(damage.is_ok(), is_damaged);
         assert_eq!(state.checkpoint().is_err(), is_damaged, "nothing is written on top of damage");

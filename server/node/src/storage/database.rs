@@ -336,6 +336,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sqlite_is_built_with_a_page_cache_for_each_connection() {
+        let sql = "SELECT count(*) FROM pragma_compile_options WHERE compile_options = 'ENABLE_MEMORY_MANAGEMENT'";
+        let count = Connection::open_in_memory().and_then(|connection| connection.query_row(sql, [], |row| row.get(0)));
+        assert_eq!(count, Ok(0), "`.cargo/config.toml` says otherwise");
+    }
+
+    #[test]
     fn a_checksum_is_that_of_all_lengths_and_bytes_one_behind_the_other() {
         let bytes: Vec<u8> = (0..2_000_u32).map(|number| (number * 7 % 251) as u8).collect();
         let lengths = [0, 1, 200, 47, 48, 49, 255, 256, 257, 1_000, 3, 248, 0];
