@@ -105,7 +105,7 @@ impl LogDb {
         let recovered = recovered(db.connection(), &path, &seal, &index)?;
         db.forget_pages()?;
         let shared = Arc::new(Shared { index: Mutex::new(index), ..Shared::default() });
-        let writer = LogWriter::new(db, Arc::clone(&shared), Arc::clone(&seal));
+        let writer = LogWriter::new(db, Arc::clone(&shared), Arc::clone(&seal))?;
         let writer = LogRun::start(writer, &shared, &path)?;
         let readers = Readers::new(&path);
         let inner = Inner { path, seal, shared, readers, writer: Mutex::new(Some(writer)) };

@@ -10,7 +10,7 @@ use super::log_queue::{Batch, Failure, LogQueue, Op};
 use super::room::{Room, give_back};
 use super::{LogRecord, StorageError};
 use crate::seal::Seal;
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,25 +45,10 @@ pub(super) struct LogWriter {
     db: Database,
     seal: Arc<Seal>,
     shared: Arc<Shared>,
-    shrinking: Option<Shrinking>,
+    /// When to give room back next, if nothing waits then; `None`: not to.
+    shrinks_at: Option<Instant>,
     /// Dropped last.
     _end: StopOnEnd,
-}
-
-/// The file may be longer than it need be.
-#[derive(Clone, Copy)]
-struct Shrinking {
-    /// When to do the next step, if nothing waits then.
-    at: Instant,
-    /// Whether some steps were done.
-    has_begun: bool,
-}
-
-impl Shrinking {
-    /// Whether there is anything to do is to be found out.
-    fn look() -> Self {
-        Self { at: Instant::now(), has_begun: false }
-    }
 }
 
 /// A batch that is durable.
@@ -99,10 +84,11 @@ impl Drop for StopOnEnd {
 }
 
 impl LogWriter {
-    pub(super) fn new(db: Database, shared: Arc<Shared>, seal: Arc<Seal>) -> Self {
+    pub(super) fn new(db: Database, shared: Arc<Shared>, seal: Arc<Seal>) -> Result<Self, StorageError> {
         let end = StopOnEnd(Arc::clone(&shared));
         // A former process may have left it longer than it need be.
-        Self { db, seal, shared, shrinking: Some(Shrinking::look()), _end: end }
+        let shrinks_at = has_room_to_give(db.connection(), db.path())?.then(Instant::now);
+        Ok(Self { db, seal, shared, shrinks_at, _end: end })
     }
 
     /// Writes until the log is closed or a write fails.
@@ -122,19 +108,19 @@ impl LogWriter {
         if lock(&self.shared.index).has_garbage() {
             return Some(Duration::ZERO);
         }
-        self.shrinking.map(|shrinking| shrinking.at.saturating_duration_since(Instant::now()))
+        self.shrinks_at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Writes a batch durably; those who wait for it are to be told next. `None` if it failed: they know, and nothing
     /// more can be written.
     pub(super) fn write_or_stop(&mut self, batch: Batch) -> Option<Written> {
-        let was_shrinking = self.shrinking.is_some_and(|shrinking| shrinking.has_begun);
+        let was_shrinking = self.shrinks_at.is_some();
         match self.write(&batch) {
             Ok(pages) => {
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
                 // Only then is the file as short as it was made, and it may be long until the next write.
                 let settling =
-                    if was_shrinking && self.shrinking.is_none() { Settling::All } else { Settling::Pages(pages) };
+                    if was_shrinking && self.shrinks_at.is_none() { Settling::All } else { Settling::Pages(pages) };
                 Some(Written { batch, settling })
             }
             Err(error) => {
@@ -171,21 +157,20 @@ impl LogWriter {
     fn write(&mut self, batch: &Batch) -> Result<u64, StorageError> {
         let path = self.db.path().to_owned();
         let mut change = Change { path: &path, seal: &self.seal, shared: &self.shared, pages: PAGES_PER_COMMIT };
-        let shrinking = &mut self.shrinking;
+        let shrinks_at = &mut self.shrinks_at;
         self.db.write(|transaction| {
             batch.ops.iter().try_for_each(|(op, _)| change.apply(transaction, op))?;
             if let Some(committed) = &batch.committed {
                 put_meta(transaction, &path, META_COMMITTED, committed)?;
             }
             let collected = change.collect_garbage(transaction)?;
-            match *shrinking {
-                Some(Shrinking { at, has_begun }) if batch.ops.is_empty() && at <= Instant::now() => {
+            match *shrinks_at {
+                Some(at) if batch.ops.is_empty() && at <= Instant::now() => {
                     let began = Instant::now();
-                    let goes_on = change.shrink(transaction, has_begun)?;
-                    let pause = began.elapsed() * VACUUM_SHARE;
-                    *shrinking = goes_on.then(|| Shrinking { at: Instant::now() + pause, has_begun: true });
+                    let goes_on = change.shrink(transaction)?;
+                    *shrinks_at = goes_on.then(|| Instant::now() + began.elapsed() * VACUUM_SHARE);
                 }
-                None if collected => *shrinking = Some(Shrinking::look()),
+                None if collected && has_room_to_give(transaction, &path)? => *shrinks_at = Some(Instant::now()),
                 _ => {}
             }
             Ok(())
@@ -256,16 +241,12 @@ impl Change<'_> {
         Ok(true)
     }
 
-    /// Gives pages back if far more are free than are in use, down to what appends will need anyway.
-    fn shrink(&mut self, transaction: &Transaction<'_>, already: bool) -> Result<bool, StorageError> {
+    /// Gives pages back, and says whether there are more than appends will need anyway.
+    fn shrink(&mut self, transaction: &Transaction<'_>) -> Result<bool, StorageError> {
         let failed = StorageError::database(self.path);
-        let room = Room::of(transaction).map_err(&failed)?;
-        if room.free <= FREE_PAGES_KEPT || !already && room.free <= room.used() {
-            return Ok(false);
-        }
         give_back(transaction, VACUUM_PAGES).map_err(&failed)?;
         self.pages += VACUUM_PAGES;
-        Ok(true)
+        Ok(Room::of(transaction).map_err(failed)?.free > FREE_PAGES_KEPT)
     }
 
     fn column(&self, value: u64) -> Result<i64, StorageError> {
@@ -275,6 +256,12 @@ impl Change<'_> {
     fn refused(&self, what: impl Into<String>) -> StorageError {
         StorageError::Refused { path: self.path.to_owned(), what: what.into() }
     }
+}
+
+/// Whether far more pages are free than are in use.
+fn has_room_to_give(connection: &Connection, path: &Path) -> Result<bool, StorageError> {
+    let room = Room::of(connection).map_err(StorageError::database(path))?;
+    Ok(room.free > FREE_PAGES_KEPT && room.free > room.used())
 }
 
 pub(super) fn record_crc(index: u64, term: u64, body: &[u8]) -> u32 {

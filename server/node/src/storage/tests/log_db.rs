@@ -64,6 +64,16 @@ fn appends_that_wait_share_one_fsync_and_are_acknowledged_in_order() {
 }
 
 #[test]
+fn a_log_that_is_not_asked_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let (log, _) = LogDb::open(dir.path()).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(log.commits(), 0);
+    }
+}
+
+#[test]
 fn read_respects_range_and_bytes_and_gives_at_least_one() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = LogDb::open(dir.path()).unwrap();
