@@ -4,7 +4,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use jobraft_core::{Core, Table, identity};
+use jobraft_core::{Core, LiveRecord, Table, identity};
 use jobraft_node::consensus::check_record;
 use libfuzzer_sys::fuzz_target;
 
@@ -30,7 +30,7 @@ fn restore(mut bytes: &[u8]) {
         let (row, rest) = rest.split_at(rest.len().min(usize::from(u16::from_be_bytes([*high, *low]))));
         bytes = rest;
         let taken = match usize::from(*table) % (Table::ALL.len() + 3) {
-            10 => restore.job(row),
+            10 => LiveRecord::decode(row).and_then(|job| restore.job(job)),
             11 => restore.remember(row),
             12 => restore.dead(row),
             table => restore.row(Table::ALL[table], &String::from_utf8_lossy(key), row),

@@ -511,7 +511,7 @@ mod tests {
         // As if nothing had ever been written before.
         for (id, job) in core.jobs.iter() {
             let record = job.record(id, core.index.queues.get(job.queue), false);
-            restore.job(&encode(&record)).unwrap();
+            restore.job(crate::LiveRecord::decode(&encode(&record)).unwrap()).unwrap();
         }
         for (id, record) in core.batches.records() {
             restore.row(Table::Batch, &id.to_string(), &encode(record)).unwrap();

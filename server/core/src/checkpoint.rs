@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(rows(&core.take_changes().encode(Err).unwrap()), [(JobState::Completed, false)]);
         // What is restored has one.
         let mut restore = Core::restore(&first.header).unwrap();
-        restore.job(&first.jobs[0].body).unwrap();
+        restore.job(crate::LiveRecord::decode(&first.jobs[0].body).unwrap()).unwrap();
         let mut core = restore.finish().unwrap();
         let targets = vec![Target { job: id(1), row: None }];
         let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };

@@ -88,7 +88,7 @@ impl Core {
     }
 
     pub(crate) fn create(&mut self, new: &NewJob, run_at: LogTime, circumstances: &Circumstances, origin: Origin) {
-        self.drop_former(new.id);
+        let had_another_life = self.drop_former(new.id);
         self.counters.seq += 1;
         let waits = new.after.as_ref().filter(|after| !after.jobs.is_empty()).map(|after| {
             let noted = |&job: &JobId| Predecessor { job, ended: self.how_ended(job, circumstances).flatten() };
@@ -122,7 +122,7 @@ impl Core {
             state,
             priority: new.priority.unwrap_or(limits::PRIORITY_DEFAULT),
             dirty: false,
-            rests: false,
+            rests: had_another_life,
             attempt: 0,
             max_attempts: count(new.max_attempts.unwrap_or(limits::ATTEMPTS_DEFAULT)),
             run_timeout_ms: duration(new.run_timeout_ms.unwrap_or(limits::RUN_TIMEOUT_MS_DEFAULT)),
@@ -141,15 +141,16 @@ impl Core {
     }
 
     /// What is left of an ended job that is known no longer makes room for a new one of its id. Only an id that is older than
-    /// the window, such as that of a child or a callback, can have had such a life.
-    fn drop_former(&mut self, id: JobId) {
+    /// the window, such as that of a child or a callback, can have had such a life; says whether it can.
+    fn drop_former(&mut self, id: JobId) -> bool {
         if id.minted_at().plus_ms(limits::IDEMPOTENCY_WINDOW_MS_DEFAULT) >= self.now {
-            return;
+            return false;
         }
         self.dead.remove(id);
         self.departing.remove(&id);
         self.deleted.remove(&id);
         self.ended.revive(id);
+        true
     }
 
     /// Lets the waiting holder of a key take over the payload, or the start with all that counts from it, or both.

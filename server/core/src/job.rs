@@ -31,7 +31,7 @@ pub(crate) struct Job {
     pub(crate) priority: u8,
     /// Whether its row on disk is behind.
     pub(crate) dirty: bool,
-    /// Whether a checkpoint was to write a row of it: if not, there is none.
+    /// Whether there may be a row of it, or of another life under its id: if not, there is none.
     pub(crate) rests: bool,
     pub(crate) attempt: u16,
     pub(crate) max_attempts: u16,

@@ -67,5 +67,5 @@ pub use ownership::{LeaseOwner, WorkOn, WorkerOwner};
 pub use payload::payload;
 pub use record::identity;
 pub use resting::{RestingJob, UnwrittenJob};
-pub use restore::{Restore, RestoreError};
+pub use restore::{LiveRecord, Restore, RestoreError};
 pub use tokens::TokenStanding;

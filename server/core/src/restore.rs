@@ -54,6 +54,25 @@ pub enum RestoreError {
     },
 }
 
+/// A live job as its row has it. It is decoded without the state, aside of what restores it.
+#[derive(Debug)]
+pub struct LiveRecord {
+    record: JobRecord,
+    payload: Payload,
+}
+
+impl LiveRecord {
+    /// Decodes the body of a row.
+    ///
+    /// # Errors
+    /// If the bytes are not such a body, or one of a newer version.
+    pub fn decode(body: &[u8]) -> Result<Self, RestoreError> {
+        let mut record: JobRecord = record::decode("job", body)?;
+        let payload = Payload::at_rest(&std::mem::take(&mut record.view.payload));
+        Ok(Self { record, payload })
+    }
+}
+
 /// A state on its way back into memory: feed it the rows of live jobs, of jobs
 /// that ended lately, and of the small tables, in any order, then [`Restore::finish`].
 #[derive(Debug)]
@@ -86,12 +105,11 @@ impl Core {
 }
 
 impl Restore {
-    /// Takes the row of a live job. Rows in a terminal state stay on disk.
+    /// Takes a live job. Those in a terminal state stay on disk.
     ///
     /// # Errors
-    /// If it is malformed or newer, or contradicts the header or another row.
-    pub fn job(&mut self, body: &[u8]) -> Result<(), RestoreError> {
-        let mut record: JobRecord = record::decode("job", body)?;
+    /// If it contradicts the header or another row.
+    pub fn job(&mut self, LiveRecord { record, payload }: LiveRecord) -> Result<(), RestoreError> {
         let id = record.view.id;
         self.check_job(&record).map_err(|reason| inconsistent(format!("job {id}: {reason}")))?;
         let queue = self.intern(&record.view.queue)?;
@@ -103,7 +121,6 @@ impl Restore {
         }
         let group = record.view.group.clone();
         let group = self.core.index.queues.intern_group(queue, group.as_ref());
-        let payload = Payload::at_rest(&std::mem::take(&mut record.view.payload));
         let job = Job { payload, ..Job::from_record(record, queue, group, &mut self.core.tasks) };
         self.core.index.link(id, &job, |id| self.core.jobs.contains_key(&id));
         let Some(job) = self.core.jobs.insert(id, job) else {

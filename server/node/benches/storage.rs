@@ -65,7 +65,7 @@ fn append(criterion: &mut Criterion) {
     log.close();
 }
 
-fn row(number: u64, round: u64) -> JobRow {
+fn row(number: u64, round: u64, is_new: bool) -> JobRow {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
     JobRow {
@@ -79,7 +79,7 @@ fn row(number: u64, round: u64) -> JobRow {
         key: None,
         batch: None,
         error: None,
-        rests: true,
+        rests: !is_new,
         body: vec![round as u8; JOB_BYTES].into(),
     }
 }
@@ -97,7 +97,7 @@ fn checkpoint(criterion: &mut Criterion) {
                 for _ in 0..times {
                     round += 1;
                     let first = if is_new { round * JOBS } else { JOBS };
-                    let jobs = (first..first + JOBS).map(|number| row(number, round)).collect();
+                    let jobs = (first..first + JOBS).map(|number| row(number, round, is_new)).collect();
                     let header = Bytes::from_static(b"header");
                     let changes = Changes { header, jobs, deleted: Vec::new(), rows: Vec::new() };
                     let meta = CheckpointMeta { index: round, term: 1, membership: vec![1] };

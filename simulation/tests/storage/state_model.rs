@@ -31,7 +31,8 @@ fn job_id(number: u64) -> JobId {
     JobId::new(LogTime::from_ms(1_700_000_000_000 + number), [7; 10])
 }
 
-fn job(number: u64, state: JobState, index: u64) -> JobRow {
+/// It may have a row before this one.
+fn job(number: u64, state: JobState, index: u64, rests: bool) -> JobRow {
     let ended = state.is_terminal().then_some(number);
     let length = if number.is_multiple_of(5) { 9_000 } else { 150 };
     JobRow {
@@ -45,7 +46,7 @@ fn job(number: u64, state: JobState, index: u64) -> JobRow {
         key: number.is_multiple_of(3).then(|| format!("key {number}").parse().unwrap()),
         batch: None,
         error: (state == JobState::Dead).then(|| "it failed".to_owned()),
-        rests: true,
+        rests,
         body: format!("{state} {number} {index} ").repeat(length / 20).into_bytes().into(),
     }
 }
@@ -87,7 +88,10 @@ impl State {
         };
         let changes = Changes {
             header: format!("header {index}").into_bytes().into(),
-            jobs: jobs.iter().map(|(number, state)| job(*number, *state, index)).collect(),
+            jobs: jobs
+                .iter()
+                .map(|(number, state)| job(*number, *state, index, self.jobs.contains_key(&job_id(*number))))
+                .collect(),
             deleted: deleted.iter().copied().map(job_id).collect(),
             rows: items.iter().map(item).collect(),
         };
@@ -118,10 +122,13 @@ impl State {
             })?;
         }
         let (mut live, mut dead, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-        db.each_live_job(|body| {
-            live.push(body.to_vec());
-            Ok::<_, StorageError>(())
-        })?;
+        db.each_live_job(
+            |body| Ok(body.to_vec()),
+            |body| {
+                live.push(body);
+                Ok::<_, StorageError>(())
+            },
+        )?;
         db.each_dead(|body| {
             dead.push(body.to_vec());
             Ok::<_, StorageError>(())
@@ -133,7 +140,10 @@ impl State {
         let of = |wanted: &dyn Fn(JobState) -> bool| -> Vec<Vec<u8>> {
             state.jobs.values().filter(|(its, ..)| wanted(*its)).map(|(.., body)| body.clone()).collect()
         };
-        assert_eq!(live, of(&|its| !its.is_terminal()), "live jobs");
+        live.sort_unstable();
+        let mut expected = of(&|its| !its.is_terminal());
+        expected.sort_unstable();
+        assert_eq!(live, expected, "live jobs");
         assert_eq!(dead, of(&|its| its == JobState::Dead), "dead jobs");
         ended.sort_unstable();
         let mut expected = of(&JobState::is_terminal);

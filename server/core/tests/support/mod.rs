@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use jobraft_core::{
-    Applied, Changes, Core, Entry, Horizon, JobRow, Leased, Outcome, RestingJob, RestoreError, Table, Target,
+    Applied, Changes, Core, Entry, Horizon, JobRow, Leased, LiveRecord, Outcome, RestingJob, RestoreError, Table,
+    Target,
 };
 use jobraft_protocol::{JobId, JobState, JobView};
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ impl Disk {
             match row.finished_at {
                 Some(at) if at >= restore.remember_since() => ended.push(row),
                 Some(_) => {}
-                None => restore.job(&row.body)?,
+                None => restore.job(LiveRecord::decode(&row.body)?)?,
             }
             if row.state == JobState::Dead {
                 restore.dead(&row.body)?;

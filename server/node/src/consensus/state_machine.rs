@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jobraft_core::command::{Departed, Event, Table};
 use jobraft_core::planted::{Bug, is_planted};
-use jobraft_core::{Core, Leased, RestingJob, RestoreError, TakenChanges};
+use jobraft_core::{Core, Leased, LiveRecord, RestingJob, RestoreError, TakenChanges};
 use jobraft_protocol::{JobFilter, JobId, JobPage, JobView, LeasedJob, LogTime, cbor, limits};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::type_config::alias::SnapshotOf;
@@ -135,7 +135,10 @@ impl Applied {
         let is_examined = db.is_small()?;
         let (examined, lives) = machine::both(
             || if is_examined { db.examine() } else { Ok(()) },
-            || db.each_live_job(|body| restore.job(body).map_err(StateError::from)),
+            || {
+                let decode = |body: &[u8]| LiveRecord::decode(body).map_err(StateError::from);
+                db.each_live_job(decode, |job| restore.job(job).map_err(StateError::from))
+            },
         );
         // What damage hid is nothing to go by.
         examined?;

@@ -515,7 +515,7 @@ async fn a_row_that_is_missed_when_its_job_is_leased_stops_the_node() {
     let mut node = Node::new();
     node.enqueue(at(10), &[1, 2].map(|number| job_id(at(0), number)));
     node.state.checkpoint().unwrap();
-    tamper(&node.directory.path().join("state.db"), "DELETE FROM jobs WHERE rowid = 2");
+    tamper(&node.directory.path().join("state.db"), "DELETE FROM waiting WHERE id = (SELECT max(id) FROM waiting)");
     let leased = node.lease_all(at(20));
     let error = node.state.complete(leased).unwrap_err().to_string();
     assert!(error.contains("is not in state.db"), "{error}");
@@ -530,7 +530,8 @@ fn a_live_job_whose_row_is_gone_is_missed() {
     node.state.checkpoint().unwrap();
     let (copy, db, state) = node.after_a_kill();
     drop((db, state));
-    tamper(&copy.path().join("state.db"), "DELETE FROM jobs WHERE rowid = 2");
+    let hidden = "DELETE FROM waiting WHERE id = (SELECT max(id) FROM waiting); UPDATE backlog SET jobs = 2";
+    tamper(&copy.path().join("state.db"), hidden);
     let error = start(copy.path()).err().unwrap().to_string();
     assert!(error.contains("3 jobs live, and 2 have rows"), "{error}");
 }

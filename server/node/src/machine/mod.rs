@@ -11,7 +11,7 @@ mod file;
 mod work;
 
 pub(crate) use file::{File, read, remove_file};
-pub(crate) use work::{aside, blocking, both, pause};
+pub(crate) use work::{aside, blocking, both, pause, pipeline};
 
 use crate::consensus::Witness;
 use crate::transport::UdpPort;

@@ -2,7 +2,7 @@
 
 use super::StorageError;
 use super::database::unreadable;
-use super::runs::{RUN_COLUMNS, Run};
+use super::runs::{Holds, Run};
 use super::state_db::StateDb;
 use super::state_rows::{JOB_COLUMNS, checked_job};
 use jobraft_protocol::LogTime;
@@ -78,7 +78,7 @@ impl StateDb {
         let path = &self.inner.path;
         let failed = StorageError::database(path);
         self.read(|connection| {
-            let sql = format!("SELECT {RUN_COLUMNS} FROM {LATEST_RUNS}");
+            let sql = format!("SELECT {} FROM {LATEST_RUNS}", Holds::Completed.columns());
             let mut latest = connection.prepare_cached(&sql).map_err(&failed)?;
             let mut next_queue = connection.prepare_cached(NEXT_QUEUE).map_err(&failed)?;
             let mut queue = String::new();
@@ -88,7 +88,7 @@ impl StateDb {
                 queue = next;
                 let mut rows = latest.query([&queue]).map_err(&failed)?;
                 while let Some(row) = rows.next().map_err(&failed)? {
-                    let run = Run::read(row, &self.inner.seal, path)?;
+                    let run = Run::read(row, Holds::Completed, &self.inner.seal, path)?;
                     if run.last.1 < since {
                         break;
                     }

@@ -1,30 +1,31 @@
 //! Lists of jobs: by id, page by page, as of the last checkpoint.
 //!
 //! The index to walk is chosen here and not by SQLite, and each row walked over is counted, whether or not it is wanted: a page
-//! costs no more than its bound, and says where to go on. Of a completed job only its run knows whether it is wanted.
+//! costs no more than its bound, and says where to go on. Of a job in a run only the run knows whether it is wanted.
 
 use super::StorageError;
-use super::runs::{Run, run};
+use super::runs::{Holds, KeptRuns};
 use super::state_db::StateDb;
 use super::state_rows::{JOB_COLUMNS, checked_job, column_time, read_id};
 use crate::seal::Seal;
 use jobraft_protocol::{JobFilter, JobId, JobState, LogTime, QueueName, limits};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use std::collections::VecDeque;
 use std::path::Path;
 
 /// How much older than its enqueue a job's id is at most, at any setting of the idempotency window.
 const ID_AGE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Of the id's timestamp.
 const TIMESTAMP_MS_MAX: u64 = (1 << 48) - 1;
-/// Bytes of runs that a walk keeps, but for one run: between two jobs of one there are those of others that were completed at
-/// about the same time.
-const RUN_BYTES_KEPT: u64 = 2 << 20;
-/// Where the columns of [`Walk::sql`] are: the last says of a row of `jobs` whether it is wanted, and is null for others.
+/// Where the columns of [`Walk::sql`] are.
 const ID: usize = 0;
 const ROWID_OR_RUN: usize = 1;
-const IS_WANTED: usize = 2;
+const KIND: usize = 2;
+/// What the last of them says.
+const NOT_WANTED: i64 = 0;
+const WANTED: i64 = 1;
+const IN_COMPLETED: i64 = 2;
+const IN_BACKLOG: i64 = 3;
 
 impl StateDb {
     /// Calls `f` with the bodies of the jobs that `filter` wants, by id, from the one behind `after` on, until `f` says
@@ -64,7 +65,7 @@ struct Way {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Table {
     Jobs,
-    Completed,
+    Runs(Holds),
 }
 
 impl Walk {
@@ -76,8 +77,11 @@ impl Walk {
         let condition = if is_condition_needed { condition(filter, &mut values) } else { String::new() };
         let ways = ways.into_iter().map(|Way { table, index, range }| {
             let what = match table {
-                Table::Jobs => format!("id, rowid, CASE WHEN {condition} THEN 1 ELSE 0 END FROM jobs"),
-                Table::Completed => "id, run, NULL FROM completed".to_owned(),
+                Table::Jobs => {
+                    format!("id, rowid, CASE WHEN {condition} THEN {WANTED} ELSE {NOT_WANTED} END FROM jobs")
+                }
+                Table::Runs(Holds::Completed) => format!("id, run, {IN_COMPLETED} FROM completed"),
+                Table::Runs(Holds::Ready) => format!("id, run, {IN_BACKLOG} FROM waiting"),
             };
             let index = index.map(|index| format!("INDEXED BY {index}")).unwrap_or_default();
             format!("SELECT {what} {index} WHERE {range} AND id > ?1 AND id < ?2")
@@ -101,7 +105,7 @@ impl Walk {
         let mut walk = connection.prepare(&self.sql).map_err(&failed)?;
         // While this is under way, all of the connection sees one state.
         let mut rows = walk.query(params_from_iter(&self.values)).map_err(&failed)?;
-        let mut runs = VecDeque::new();
+        let mut runs = KeptRuns::default();
         let (mut looked_at, mut last, mut is_full) = (0, None, false);
         while let Some(row) = rows.next().map_err(&failed)? {
             if is_full || looked_at == rows_max {
@@ -112,17 +116,18 @@ impl Walk {
             let id = read_id(id, path)?;
             last = Some(id);
             let rowid_or_run = row.get(ROWID_OR_RUN).map_err(&failed)?;
-            match row.get(IS_WANTED).map_err(&failed)? {
-                Some(false) => {}
-                Some(true) => {
+            match row.get(KIND).map_err(&failed)? {
+                NOT_WANTED => {}
+                WANTED => {
                     let mut found = read.query([rowid_or_run]).map_err(&failed)?;
                     let found = found.next().map_err(&failed)?;
                     let found =
                         found.ok_or_else(|| StorageError::corrupt(path, "an index names a row that is not there"))?;
                     is_full = f(&checked_job(found, path)?.open(seal, path)?)?;
                 }
-                None => {
-                    let run = kept(&mut runs, rowid_or_run, || run(connection, rowid_or_run, seal, path))?;
+                kind => {
+                    let holds = if kind == IN_BACKLOG { Holds::Ready } else { Holds::Completed };
+                    let run = runs.get(connection, holds, rowid_or_run, seal, path)?;
                     if let Some(job) = run.wanted(id, filter, path)? {
                         is_full = f(job.body)?;
                     }
@@ -133,49 +138,37 @@ impl Walk {
     }
 }
 
-/// The run of this number, read if it is not at hand.
-fn kept<E>(runs: &mut VecDeque<Run>, number: i64, read: impl FnOnce() -> Result<Run, E>) -> Result<&Run, E> {
-    let place = match runs.iter().position(|run| run.number == number) {
-        Some(place) => place,
-        None => {
-            runs.push_front(read()?);
-            let mut bytes = 0;
-            let fits = |run: &&Run| {
-                bytes += run.bytes_len();
-                bytes <= RUN_BYTES_KEPT
-            };
-            let kept = runs.iter().take_while(fits).count();
-            runs.truncate(kept.max(1));
-            0
-        }
-    };
-    Ok(&runs[place])
-}
-
 /// Which way leads past the fewest rows that are not wanted.
 fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
     let wants = |state: &JobState| filter.states.is_empty() || filter.states.contains(state);
-    let wants_completed = wants(&JobState::Completed);
-    let both = |of_jobs, of_completed, range: String| {
-        let completed = Way { table: Table::Completed, index: of_completed, range: range.clone() };
-        let jobs = Way { table: Table::Jobs, index: Some(of_jobs), range };
-        std::iter::once(jobs).chain(wants_completed.then_some(completed)).collect()
+    let run_way = |holds: Holds, index: Option<&'static str>, range: &str| {
+        wants(&holds.state()).then(|| Way { table: Table::Runs(holds), index, range: range.to_owned() })
+    };
+    // The backlog has neither keys nor batches.
+    let by = |of_jobs, of_completed, of_waiting: Option<&'static str>, range: &str| {
+        let jobs = Way { table: Table::Jobs, index: Some(of_jobs), range: range.to_owned() };
+        let completed = run_way(Holds::Completed, Some(of_completed), range);
+        let waiting = of_waiting.and_then(|index| run_way(Holds::Ready, Some(index), range));
+        std::iter::once(jobs).chain(completed).chain(waiting).collect()
     };
     if let Some(key) = &filter.key {
         let key = push(values, key.as_str().to_owned());
-        return both("jobs_key", Some("completed_key"), format!("key IS NOT NULL AND key = {key}"));
+        return by("jobs_key", "completed_key", None, &format!("key IS NOT NULL AND key = {key}"));
     }
     if let Some(batch) = &filter.batch {
         let batch = push(values, batch.0.as_bytes().to_vec());
-        return both("jobs_batch", Some("completed_batch"), format!("batch IS NOT NULL AND batch = {batch}"));
+        return by("jobs_batch", "completed_batch", None, &format!("batch IS NOT NULL AND batch = {batch}"));
     }
     if let Some(namespace) = filter.namespace.as_ref().filter(|namespace| !namespace.is_default()) {
         let space = push(values, namespace.as_str().to_owned());
         // No row of another namespace is walked over.
-        return both("jobs_space", Some("completed_space"), format!("space IS NOT NULL AND space = {space}"));
+        let range = format!("space IS NOT NULL AND space = {space}");
+        return by("jobs_space", "completed_space", Some("waiting_space"), &range);
     }
+    let runs = [Holds::Completed, Holds::Ready].into_iter().filter_map(|holds| run_way(holds, None, "TRUE"));
     if filter.states.is_empty() {
-        return both("jobs_id", None, "TRUE".to_owned());
+        let jobs = Way { table: Table::Jobs, index: Some("jobs_id"), range: "TRUE".to_owned() };
+        return std::iter::once(jobs).chain(runs).collect();
     }
     let live = JobState::ALL.iter().any(|state| !state.is_terminal() && wants(state));
     let live = live.then(|| Way { table: Table::Jobs, index: Some("jobs_live"), range: "live = 1".to_owned() });
@@ -184,8 +177,7 @@ fn ways(filter: &JobFilter, values: &mut Vec<Value>) -> Vec<Way> {
         let range = format!("live = 0 AND state = '{state}'");
         Way { table: Table::Jobs, index: Some("jobs_rare"), range }
     });
-    let completed = wants_completed.then(|| Way { table: Table::Completed, index: None, range: "TRUE".to_owned() });
-    live.into_iter().chain(ended).chain(completed).collect()
+    live.into_iter().chain(ended).chain(runs).collect()
 }
 
 /// What a row must be like: what the indexes hold first.

@@ -16,16 +16,21 @@
 //! - A format newer than this build's, or read no longer, is refused before anything is changed.
 //! - What is kept no longer is removed little by little, and its room goes back to the file system.
 
+mod backlog;
+mod bodies;
+mod completed;
 mod data_dir;
 mod database;
 mod ended_rows;
 mod error;
 mod listing;
+mod live_jobs;
 mod log_db;
 mod log_index;
 mod log_queue;
 mod log_run;
 mod log_writer;
+mod places;
 mod readers;
 mod reseal;
 mod room;

@@ -4,7 +4,7 @@ use super::StorageError;
 use super::database::Database;
 use super::log_db::{self, LOG};
 use super::log_writer::record_crc;
-use super::runs::{RUN_COLUMNS, Run};
+use super::runs::{Holds, Run};
 use super::state_db::STATE;
 use super::state_rows::{JOB_COLUMNS, checked_item, checked_job, column_number, open_item, sealed_item};
 use crate::seal::Seal;
@@ -45,7 +45,7 @@ pub fn reseal(dir: &Path, seal: &Seal, mut progress: impl FnMut(Resealed)) -> Re
         progress(done);
         Ok(looked.last)
     };
-    for (kind, tables) in [(&LOG, &[log as StepBehind][..]), (&STATE, &[jobs, runs])] {
+    for (kind, tables) in [(&LOG, &[log as StepBehind][..]), (&STATE, &[jobs, completed, backlog])] {
         let mut database = Database::open(dir, kind)?;
         for table in tables {
             let mut after = i64::MIN;
@@ -103,11 +103,26 @@ fn jobs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> 
     })
 }
 
-fn runs(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
-    let select = format!("SELECT {RUN_COLUMNS} FROM runs WHERE run > ?1 ORDER BY run LIMIT ?2");
-    let update = "UPDATE runs SET crc = ?2, body = ?3 WHERE run = ?1";
-    rows_behind(transaction, path, (&select, update), after, |row| {
-        let run = Run::read(row, seal, path)?;
+fn completed(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
+    runs(transaction, Holds::Completed, path, seal, after)
+}
+
+fn backlog(transaction: &Transaction<'_>, path: &Path, seal: &Seal, after: i64) -> Result<Looked, StorageError> {
+    runs(transaction, Holds::Ready, path, seal, after)
+}
+
+fn runs(
+    transaction: &Transaction<'_>,
+    holds: Holds,
+    path: &Path,
+    seal: &Seal,
+    after: i64,
+) -> Result<Looked, StorageError> {
+    let table = holds.table();
+    let select = format!("SELECT {} FROM {table} WHERE run > ?1 ORDER BY run LIMIT ?2", holds.columns());
+    let update = format!("UPDATE {table} SET crc = ?2, body = ?3 WHERE run = ?1");
+    rows_behind(transaction, path, (&select, &update), after, |row| {
+        let run = Run::read(row, holds, seal, path)?;
         let sealed = (!run.is_current).then(|| run.sealed(seal));
         Ok((run.number, sealed.map(|(crc, body)| (crc, body.into_owned()))))
     })

@@ -4,26 +4,26 @@
 //! here to be loaded again at the next start; ended ones are nowhere else. What a row's body says is the state
 //! machine's business.
 
+use super::bodies::Bodies;
 use super::database::{Database, Kind, lock, meta, put_meta};
 use super::readers::Readers;
-use super::runs::completed_job;
 use super::state_rows::{
-    JOB_COLUMNS, check_rows, checked_item, checked_job, open_item, put_items, put_jobs, remove_jobs,
+    JOB_COLUMNS, check_rows, checked_item, checked_job, is_in_run, open_item, put_items, put_jobs, remove_jobs,
 };
 use super::{StorageError, soundness};
-use crate::machine;
 use crate::seal::Seal;
 use jobraft_core::TakenChanges;
 use jobraft_core::command::{Changes, Table};
-use jobraft_protocol::{JobId, JobState};
-use rusqlite::{Connection, OptionalExtension};
+use jobraft_protocol::JobId;
+use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// `jobs` has all but the completed ones. It keeps its rowid: rows are too large for the primary key's tree, and an update
+/// `jobs` has all that are in no run. It keeps its rowid: rows are too large for the primary key's tree, and an update
 /// finds its page in two short walks. Each row stands in `jobs_id` and in `jobs_live`, or else in `jobs_ended` and `jobs_rare`;
 /// only rarer rows stand in more. The columns of `jobs_live` hardly ever change, so that the steps of a live job touch no index
-/// (see `put_jobs`). Completed jobs are in `runs`, and `completed` tells in which.
+/// (see `put_jobs`). Completed jobs are in `runs`, and `completed` tells in which; jobs that have waited for a worker since their
+/// first checkpoint are in `backlog`, and `waiting` tells in which run of it.
 ///
 /// | Index | Serves |
 /// |---|---|
@@ -33,12 +33,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// | `jobs_rare` | lists of dead, cancelled and expired jobs; loading dead ones |
 /// | `jobs_key`, `completed_key` | lists of the jobs with a unique key |
 /// | `jobs_batch`, `completed_batch` | lists of the jobs of a batch |
-/// | `jobs_space`, `completed_space` | lists of the jobs of a namespace other than the default one |
+/// | `jobs_space`, `completed_space`, `waiting_space` | lists of the jobs of a namespace other than the default one |
 /// | `runs_ended` | retention; loading what was completed lately |
 pub(super) const STATE: Kind = Kind {
     file: "state.db",
-    format: 4,
-    format_min: 4,
+    format: 5,
+    format_min: 5,
     schema: "CREATE TABLE jobs (
                  id BLOB NOT NULL, queue TEXT NOT NULL, space TEXT, state TEXT NOT NULL, live INTEGER NOT NULL,
                  enqueued_at INTEGER NOT NULL, finished_at INTEGER, ended_seq INTEGER, task TEXT NOT NULL, key TEXT,
@@ -54,6 +54,10 @@ pub(super) const STATE: Kind = Kind {
                  run INTEGER PRIMARY KEY, queue TEXT NOT NULL, ended_seq INTEGER NOT NULL, finished_at INTEGER NOT NULL,
                  crc INTEGER NOT NULL, body BLOB NOT NULL);
              CREATE INDEX runs_ended ON runs (queue, ended_seq);
+             CREATE TABLE backlog (
+                 run INTEGER PRIMARY KEY, queue TEXT NOT NULL, jobs INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
+             CREATE TABLE waiting (id BLOB NOT NULL PRIMARY KEY, run INTEGER NOT NULL, space TEXT) WITHOUT ROWID;
+             CREATE INDEX waiting_space ON waiting (space, id) WHERE space IS NOT NULL;
              CREATE TABLE completed (
                  id BLOB NOT NULL PRIMARY KEY, run INTEGER NOT NULL, space TEXT, key TEXT, batch BLOB) WITHOUT ROWID;
              CREATE INDEX completed_key ON completed (key, id) WHERE key IS NOT NULL;
@@ -65,39 +69,13 @@ pub(super) const STATE: Kind = Kind {
     cache_kib: 32 << 10,
 };
 
-/// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body. A completed job dirties far
-/// less than one.
+/// Pages that one changed row dirties, at most, in its table and the indexes, apart from its body. A job in a run dirties far less
+/// than one.
 pub(super) const PAGES_PER_ROW: u64 = 6;
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 const META_CHECKPOINT: &str = "checkpoint";
 pub(super) const META_HEADER: &str = "header";
-
-/// Bytes of live jobs' bodies that are read at a time, but for one.
-const LIVE_BYTES_AT_ONCE: usize = 1 << 20;
-
-/// Bodies of live jobs, one behind the other.
-#[derive(Default)]
-struct LiveJobs {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    /// Of the last of them; `None` if there are none.
-    last: Option<JobId>,
-}
-
-impl LiveJobs {
-    fn clear(&mut self) {
-        let Self { bytes, ends, last } = self;
-        bytes.clear();
-        ends.clear();
-        *last = None;
-    }
-
-    fn bodies(&self) -> impl Iterator<Item = &[u8]> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, &end)| &self.bytes[begin..end])
-    }
-}
 
 /// What a checkpoint stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,8 +200,9 @@ impl StateDb {
             // By the connection that writes: it needs the pages of these rows next.
             let database = lock(&open.writer);
             together(database.connection(), path, |connection| {
+                let bodies = Bodies::new(connection, seal, path)?;
                 taken.encode(|id| {
-                    let body = job_body(connection, id, seal, path)?;
+                    let body = bodies.live(id)?;
                     let body = body.ok_or_else(|| StorageError::corrupt(path, format!("job {id} is not there")))?;
                     jobraft_core::payload(&body).map_err(|error| StorageError::corrupt(path, error.to_string()))
                 })
@@ -246,50 +225,10 @@ impl StateDb {
                 remove_jobs(transaction, &changes.deleted, &self.inner.seal, path)?;
                 put_items(transaction, &changes.rows, &self.inner.seal).map_err(StorageError::database(path))
             })?;
-            let completed = changes.jobs.iter().filter(|job| job.state == JobState::Completed).count();
-            let rows = changes.jobs.len() - completed + changes.deleted.len() + changes.rows.len() + 2;
+            let in_runs = changes.jobs.iter().filter(|job| is_in_run(job)).count();
+            let rows = changes.jobs.len() - in_runs + changes.deleted.len() + changes.rows.len() + 2;
             let bytes: usize = changes.jobs.iter().map(|job| job.body.len()).sum();
-            database.wrote_pages(rows as u64 * PAGES_PER_ROW + completed as u64 + bytes as u64 / PAGE_BYTES)
-        })
-    }
-
-    /// Calls `f` with the body of every live job, by id: those that were made first come first. The next ones are read
-    /// meanwhile: nothing may be written until this returns.
-    ///
-    /// # Errors
-    /// As [`StateDb::meta`], or the first error of `f`.
-    pub fn each_live_job<E: From<StorageError>>(&self, mut f: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let (mut read, mut next) = (LiveJobs::default(), LiveJobs::default());
-        self.read_live_jobs(None, &mut read)?;
-        while let Some(last) = read.last {
-            let (found, done) =
-                machine::both(|| self.read_live_jobs(Some(last), &mut next), || read.bodies().try_for_each(&mut f));
-            done?;
-            found?;
-            std::mem::swap(&mut read, &mut next);
-        }
-        Ok(())
-    }
-
-    /// Replaces `read` by some live jobs, by id, from behind one on.
-    fn read_live_jobs(&self, after: Option<JobId>, read: &mut LiveJobs) -> Result<(), StorageError> {
-        let path = &self.inner.path;
-        let failed = StorageError::database(path);
-        self.read(|connection| {
-            let sql =
-                format!("SELECT {JOB_COLUMNS} FROM jobs INDEXED BY jobs_live WHERE live = 1 AND id > ?1 ORDER BY id");
-            let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
-            let mut rows = statement.query([after.as_ref().map_or(&[][..], |id| id.as_bytes())]).map_err(&failed)?;
-            read.clear();
-            while read.bytes.len() < LIVE_BYTES_AT_ONCE
-                && let Some(row) = rows.next().map_err(&failed)?
-            {
-                let job = checked_job(row, path)?;
-                read.bytes.extend_from_slice(&job.open(&self.inner.seal, path)?);
-                read.ends.push(read.bytes.len());
-                read.last = Some(job.id(path)?);
-            }
-            Ok(())
+            database.wrote_pages(rows as u64 * PAGES_PER_ROW + in_runs as u64 + bytes as u64 / PAGE_BYTES)
         })
     }
 
@@ -345,10 +284,8 @@ impl StateDb {
         let (path, seal) = (&self.inner.path, &self.inner.seal);
         self.read(|connection| {
             together(connection, path, |connection| {
-                f(&|id| match job_body(connection, id, seal, path)? {
-                    None => completed_job(connection, id, seal, path),
-                    found => Ok(found),
-                })
+                let bodies = Bodies::new(connection, seal, path)?;
+                f(&|id| bodies.any(id))
             })
         })
     }
@@ -398,16 +335,6 @@ fn together<T, E: From<StorageError>>(
     let value = read(&transaction)?;
     transaction.rollback().map_err(failed)?;
     Ok(value)
-}
-
-/// The body of a job that is not completed.
-fn job_body(connection: &Connection, id: JobId, seal: &Seal, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?1");
-    let mut statement = connection.prepare_cached(&sql).map_err(StorageError::database(path))?;
-    let body = statement.query_row([&id.as_bytes()[..]], |row| {
-        Ok(checked_job(row, path).and_then(|job| Ok(job.open(seal, path)?.into_owned())))
-    });
-    body.optional().map_err(StorageError::database(path))?.transpose()
 }
 
 /// The checkpoint that a database holds.

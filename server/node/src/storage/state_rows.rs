@@ -1,13 +1,15 @@
 //! The rows of `state.db`: how jobs and the small tables' items become columns, each row with its checksum.
 
 use super::StorageError;
+use super::backlog::{self, Leaving, put_backlog};
+use super::completed::{put_completed, remove_completed};
 use super::database::{crc32, meta, unreadable};
-use super::runs::{check_runs, put_completed, remove_completed};
+use super::runs::{Holds, RunJob, check_runs};
 use super::state_db::META_HEADER;
 use crate::seal::Seal;
 use jobraft_core::command::{JobRow, Row as Item};
 use jobraft_protocol::{JobId, JobState, LogTime, Namespace, UniqueKey};
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, Row, Statement, Transaction, params};
 use std::borrow::Cow;
 use std::path::Path;
 use uuid::Uuid;
@@ -62,6 +64,28 @@ impl Job<'_> {
     /// When it ended, if it did.
     pub(super) fn finished_at(&self) -> Option<LogTime> {
         self.finished_at.map(|at| LogTime::from_ms(at.cast_unsigned()))
+    }
+
+    fn put(&self, statement: &mut Statement<'_>) -> rusqlite::Result<usize> {
+        let Self { id, queue, space, state, live, enqueued_at, finished_at, ended_seq, task, key, batch, error, body } =
+            self;
+        let crc = self.crc();
+        statement.execute(params![
+            id,
+            queue,
+            space,
+            state,
+            live,
+            enqueued_at,
+            finished_at,
+            ended_seq,
+            task,
+            key,
+            batch,
+            error,
+            crc,
+            body
+        ])
     }
 
     /// What was written as its body.
@@ -203,18 +227,32 @@ pub(super) fn space_of(queue: &str) -> Option<&str> {
     (space != Namespace::DEFAULT).then_some(space)
 }
 
-/// Writes jobs: those that are not completed each to a row of its own, and the others to runs.
+/// Whether a job's row is to be in a run.
+pub(super) fn is_in_run(row: &JobRow) -> bool {
+    row.state == JobState::Completed || backlog::belongs(row)
+}
+
+/// Writes jobs: those that are completed and those that begin to wait to runs, the others each to a row of its own.
 pub(super) fn put_jobs(
     transaction: &Transaction<'_>,
     jobs: &[JobRow],
     seal: &Seal,
     path: &Path,
 ) -> Result<(), StorageError> {
-    let is_completed = |row: &&JobRow| row.state == JobState::Completed;
-    let completed: Vec<_> = jobs.iter().filter(is_completed).collect();
-    remove_rows(transaction, completed.iter().filter(|row| row.rests).map(|row| &row.id), path)?;
+    let is_completed = |row: &JobRow| row.state == JobState::Completed;
+    let mut leaving = Leaving::new(transaction, seal, path)?;
+    for row in jobs.iter().filter(|row| row.rests) {
+        if !leaving.take(row.id)? && is_completed(row) {
+            remove_row(transaction, row.id, path)?;
+        }
+    }
+    leaving.finish()?;
+    let completed: Vec<_> = jobs.iter().filter(|row| is_completed(row)).collect();
     put_completed(transaction, &completed, seal, path)?;
-    put_rows(transaction, jobs.iter().filter(|row| !is_completed(row)), seal).map_err(StorageError::database(path))
+    let ready: Vec<_> = jobs.iter().filter(|row| backlog::belongs(row)).collect();
+    put_backlog(transaction, &ready, seal, path)?;
+    let others = jobs.iter().filter(|row| !is_in_run(row));
+    put_rows(transaction, others, seal).map_err(StorageError::database(path))
 }
 
 fn put_rows<'a>(
@@ -241,28 +279,36 @@ fn put_rows<'a>(
             error: row.error.as_deref(),
             body: &body,
         };
-        let crc = job.crc();
-        let columns = params![
-            job.id,
-            job.queue,
-            job.space,
-            job.state,
-            job.live,
-            job.enqueued_at,
-            job.finished_at,
-            job.ended_seq,
-            job.task,
-            job.key,
-            job.batch,
-            job.error,
-            crc,
-            job.body
-        ];
-        if !job.live || put_step.execute(columns)? == 0 {
-            put.execute(columns)?;
+        if !job.live || job.put(&mut put_step)? == 0 {
+            job.put(&mut put)?;
         }
     }
     Ok(())
+}
+
+/// Gives a job of the backlog a row of its own.
+pub(super) fn put_ready_job(
+    transaction: &Transaction<'_>,
+    queue: &str,
+    job: &RunJob<'_>,
+    seal: &Seal,
+) -> rusqlite::Result<()> {
+    let job = Job {
+        id: job.id.as_bytes(),
+        queue,
+        space: space_of(queue),
+        state: JobState::Ready.as_str(),
+        live: true,
+        enqueued_at: column_time(job.enqueued_at),
+        finished_at: None,
+        ended_seq: None,
+        task: job.task,
+        key: job.key,
+        batch: job.batch,
+        error: job.error,
+        body: &seal.seal(&job_place(job.id.as_bytes()), job.body),
+    };
+    job.put(&mut *transaction.prepare_cached(PUT_JOB)?).map(drop)
 }
 
 /// Removes the rows of these jobs, as far as there are any.
@@ -272,18 +318,20 @@ pub(super) fn remove_jobs(
     seal: &Seal,
     path: &Path,
 ) -> Result<(), StorageError> {
-    remove_rows(transaction, jobs.iter(), path)?;
+    let mut leaving = Leaving::new(transaction, seal, path)?;
+    for id in jobs {
+        if !leaving.take(*id)? {
+            remove_row(transaction, *id, path)?;
+        }
+    }
+    leaving.finish()?;
     remove_completed(transaction, jobs, seal, path)
 }
 
-fn remove_rows<'a>(
-    transaction: &Transaction<'_>,
-    mut jobs: impl Iterator<Item = &'a JobId>,
-    path: &Path,
-) -> Result<(), StorageError> {
-    let failed = StorageError::database(path);
-    let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1").map_err(&failed)?;
-    jobs.try_for_each(|id| remove.execute([&id.as_bytes()[..]]).map(drop)).map_err(&failed)
+fn remove_row(transaction: &Transaction<'_>, id: JobId, path: &Path) -> Result<(), StorageError> {
+    let sql = "DELETE FROM jobs WHERE id = ?1";
+    let removed = transaction.prepare_cached(sql).and_then(|mut remove| remove.execute([&id.as_bytes()[..]]));
+    removed.map(drop).map_err(StorageError::database(path))
 }
 
 pub(super) fn put_items(transaction: &Transaction<'_>, rows: &[Item], seal: &Seal) -> rusqlite::Result<()> {
@@ -312,7 +360,8 @@ pub(super) fn check_rows(connection: &Connection, path: &Path, seal: &Seal) -> R
     while let Some(row) = rows.next().map_err(&failed)? {
         seal.check(checked_job(row, path)?.body).map_err(StorageError::unopened(path, || "a job".to_owned()))?;
     }
-    check_runs(connection, path, seal)?;
+    check_runs(connection, Holds::Completed, path, seal)?;
+    check_runs(connection, Holds::Ready, path, seal)?;
     let mut statement = connection.prepare("SELECT kind, key, crc, body FROM items").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {

@@ -6,9 +6,10 @@
 //! their horizon says; they are passed over, and looked at but once for each horizon.
 
 use super::StorageError;
+use super::completed;
 use super::database::{lock, unreadable, unsigned};
 use super::room::{Room, give_back};
-use super::runs::{Completed, RUN_COLUMNS, Run};
+use super::runs::{Holds, Run, RunJob};
 use super::state_db::{PAGE_BYTES, PAGES_PER_ROW, StateDb};
 use super::state_rows::{JOB_COLUMNS, checked_job, column_number, read_id};
 use crate::seal::Seal;
@@ -165,7 +166,7 @@ impl Step<'_> {
     /// The same of completed jobs.
     fn sweep_runs(&mut self, transaction: &Transaction<'_>, due: &mut Due) -> Result<bool, StorageError> {
         let failed = StorageError::database(self.path);
-        let sql = format!("SELECT {RUN_COLUMNS} FROM {EARLIEST_RUNS}");
+        let sql = format!("SELECT {} FROM {EARLIEST_RUNS}", Holds::Completed.columns());
         let mut walk = transaction.prepare_cached(&sql).map_err(&failed)?;
         loop {
             let queue = due.horizon.queue.as_str();
@@ -173,14 +174,14 @@ impl Step<'_> {
             let mut rows = walk.query(params![queue, due.looked_to.map_or(-1, column_number)]).map_err(&failed)?;
             let Some(row) = rows.next().map_err(&failed)? else { return Ok(true) };
             // Damage must not decide what is removed.
-            let run = Run::read(row, self.seal, self.path)?;
+            let run = Run::read(row, Holds::Completed, self.seal, self.path)?;
             drop(rows);
             let (ended_seq, finished_at) = run.last;
             let minted_last = run.jobs().map(|job| job.id.minted_at()).max().unwrap_or_default();
             if self.keeps(&due.horizon, ended_seq, finished_at, minted_last) {
                 return Ok(true);
             }
-            let is_pinned = |job: &Completed<'_>| self.pinned.contains(&job.id);
+            let is_pinned = |job: &RunJob<'_>| self.pinned.contains(&job.id);
             let pinned = run.jobs().filter(is_pinned).count();
             let count = run.jobs().len() - pinned;
             if count > 0 && self.is_full() || self.pinned_left < pinned {
@@ -188,7 +189,7 @@ impl Step<'_> {
             }
             due.looked_to = Some(ended_seq);
             if count > 0 {
-                run.keep(transaction, is_pinned, self.seal).map_err(&failed)?;
+                completed::keep(&run, transaction, is_pinned, self.seal).map_err(&failed)?;
                 self.bytes += run.bytes_len();
             }
             self.pinned_left -= pinned;

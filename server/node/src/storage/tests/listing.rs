@@ -24,6 +24,8 @@ fn row(number: u64) -> JobRow {
         batch: place.is_multiple_of(3).then(|| BatchId(job_id(number % 2))),
         error: place.is_multiple_of(4).then(|| format!("Attempt {number} FAILED: 100%_of Größe")),
         enqueued_at: LogTime::from_ms(1_700_000_000_000 + number),
+        // Of those that wait some have rows of their own.
+        rests: place.is_multiple_of(2),
         ..job(number, state)
     }
 }
@@ -268,27 +270,28 @@ fn each_list_walks_in_the_order_of_ids_and_sorts_nothing() {
                     if index.is_empty() { "INDEX of ids".to_owned() } else { format!("INDEX completed_{index}") };
                 format!("SEARCH completed USING {index} ({range}id>? AND id<?)")
             };
+            let waiting = |index: &str, range: &str| completed(index, range).replace("completed", "waiting");
             let states = &filter.states;
-            let wants_completed = states.is_empty() || states.contains(&JobState::Completed);
+            let wants = |state: JobState| states.is_empty() || states.contains(&state);
             let mut expected = match &filter.key {
                 Some(_) => vec![jobs("key", "key=? AND "), completed("key", "key=? AND ")],
                 None if filter.batch.is_some() => {
                     vec![jobs("batch", "batch=? AND "), completed("batch", "batch=? AND ")]
                 }
                 None if filter.namespace.as_ref().is_some_and(|namespace| !namespace.is_default()) => {
-                    vec![jobs("space", "space=? AND "), completed("space", "space=? AND ")]
+                    let range = "space=? AND ";
+                    vec![jobs("space", range), completed("space", range), waiting("space", range)]
                 }
-                None if states.is_empty() => vec![jobs("id", ""), completed("", "")],
+                None if states.is_empty() => vec![jobs("id", ""), completed("", ""), waiting("", "")],
                 None => {
                     let is_rare = |state: &&JobState| state.is_terminal() && **state != JobState::Completed;
                     let rare = states.iter().filter(is_rare).map(|_| jobs("rare", "state=? AND "));
                     let live = states.iter().any(|state| !state.is_terminal()).then(|| jobs("live", ""));
-                    live.into_iter().chain(rare).chain([completed("", "")]).collect()
+                    live.into_iter().chain(rare).chain([completed("", ""), waiting("", "")]).collect()
                 }
             };
-            if !wants_completed {
-                expected.retain(|search| !search.contains("completed"));
-            }
+            expected.retain(|search| wants(JobState::Completed) || !search.contains("completed"));
+            expected.retain(|search| wants(JobState::Ready) || !search.contains("waiting"));
             let mut searches: Vec<_> = searches.iter().map(String::as_str).collect();
             searches.sort_unstable();
             expected.sort_unstable();

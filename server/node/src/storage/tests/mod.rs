@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod backlog;
 mod data_dir;
 mod listing;
 mod log_crash;
@@ -149,15 +150,47 @@ fn list(state: &StateDb, filter: &JobFilter) -> Vec<String> {
     found
 }
 
+fn put(state: &StateDb, jobs: Vec<JobRow>) {
+    state.checkpoint(&checkpoint_at(1), &Changes { jobs, ..Changes::default() }).unwrap();
+}
+
+fn delete(state: &StateDb, deleted: Vec<JobId>) {
+    state.checkpoint(&checkpoint_at(1), &Changes { deleted, ..Changes::default() }).unwrap();
+}
+
+/// The numbers of all jobs that are listed, each of which is found by its id as well.
+fn left(state: &StateDb) -> Vec<u64> {
+    let bodies = list(state, &JobFilter::default());
+    let left: Vec<u64> = bodies.iter().map(|body| body.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    for (number, body) in left.iter().zip(&bodies) {
+        assert_eq!(state.job(job_id(*number)).unwrap().as_deref(), Some(body.as_bytes()));
+    }
+    left
+}
+
+fn count(dir: &Path, table: &str) -> i64 {
+    let connection = rusqlite::Connection::open(dir.join("state.db")).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+/// The bodies of the jobs that a start would find live.
+fn live(state: &StateDb) -> Result<Vec<Vec<u8>>, super::StorageError> {
+    let mut live = Vec::new();
+    state.each_live_job(
+        |body| Ok(body.to_vec()),
+        |body| {
+            live.push(body);
+            Ok::<_, super::StorageError>(())
+        },
+    )?;
+    Ok(live)
+}
+
 /// All that can be read of a state, as text.
 fn contents(state: &StateDb) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut contents = vec![format!("{:?}", state.meta().unwrap()), format!("{:?}", state.header().unwrap())];
-    let mut live = |body: &[u8]| {
-        contents.push(format!("live {}", text(body)));
-        Ok::<_, super::StorageError>(())
-    };
-    state.each_live_job(&mut live).unwrap();
+    contents.extend(live(state).unwrap().iter().map(|body| format!("live {}", text(body))));
     let mut ended = |body: &[u8]| {
         contents.push(format!("ended {}", text(body)));
         Ok::<_, super::StorageError>(())

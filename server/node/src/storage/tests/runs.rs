@@ -1,23 +1,15 @@
-use super::{checkpoint_at, contents, job, job_id, list, tamper};
+use super::{checkpoint_at, contents, count, delete, job, job_id, left, put, tamper};
 use crate::seal::Seal;
 use crate::seal::tests::key_file;
 use crate::storage::{Due, StateDb, StorageError, reseal};
 use jobraft_core::command::{Changes, Horizon, JobRow};
-use jobraft_protocol::{JobFilter, JobId, JobState, LogTime};
+use jobraft_protocol::{JobFilter, JobState, LogTime};
 use std::collections::HashSet;
 use std::path::Path;
 
 /// The `number`-th of a queue to be completed.
 fn completed(number: u64) -> JobRow {
     JobRow { finished_at: Some(LogTime::from_ms(number)), ended_seq: Some(number), ..job(number, JobState::Completed) }
-}
-
-fn put(state: &StateDb, jobs: Vec<JobRow>) {
-    state.checkpoint(&checkpoint_at(1), &Changes { jobs, ..Changes::default() }).unwrap();
-}
-
-fn delete(state: &StateDb, deleted: Vec<JobId>) {
-    state.checkpoint(&checkpoint_at(1), &Changes { deleted, ..Changes::default() }).unwrap();
 }
 
 /// Jobs 1 to 100, completed between two checkpoints.
@@ -33,21 +25,6 @@ fn sweep(state: &StateDb, above: u64, pinned: &[u64], rows_max: usize) -> (usize
     let pinned = pinned.iter().copied().map(job_id).collect::<HashSet<_>>();
     let outcome = state.sweep(&mut [Due::from(horizon)], &pinned, LogTime::from_ms(u64::MAX), rows_max).unwrap();
     (outcome.removed, outcome.more)
-}
-
-/// The numbers of all jobs that are listed, each of which is found by its id as well.
-fn left(state: &StateDb) -> Vec<u64> {
-    let bodies = list(state, &JobFilter::default());
-    let left: Vec<u64> = bodies.iter().map(|body| body.split(' ').nth(1).unwrap().parse().unwrap()).collect();
-    for (number, body) in left.iter().zip(&bodies) {
-        assert_eq!(state.job(job_id(*number)).unwrap().as_deref(), Some(body.as_bytes()));
-    }
-    left
-}
-
-fn count(dir: &Path, table: &str) -> i64 {
-    let connection = rusqlite::Connection::open(dir.join("state.db")).unwrap();
-    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn what_is_sealed_is_read_with_its_key_and_is_nowhere_in_the_files() {
         let error = LogDb::open_sealed(dir.path(), seal_of(dir.path(), keys)).err().unwrap();
         assert!(matches!(error, StorageError::Sealed { .. }), "{error}");
         let state = StateDb::open_sealed(dir.path(), seal_of(dir.path(), keys)).unwrap();
-        let error = state.each_live_job(|_| Ok::<_, StorageError>(())).unwrap_err();
+        let error = super::live(&state).unwrap_err();
         assert!(matches!(error, StorageError::Sealed { .. }), "{error}");
     }
 }

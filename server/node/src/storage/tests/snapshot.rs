@@ -112,7 +112,7 @@ fn unfit_snapshot_is_refused_and_the_state_stays() {
         let crc = crate::storage::database::crc32(&[b"format", format.as_bytes()]);
         format!("UPDATE meta SET value = CAST('{format}' AS BLOB), crc = {crc} WHERE key = 'format'")
     };
-    let (newer, older) = (of_format("5"), of_format("3"));
+    let (newer, older) = (of_format("6"), of_format("4"));
     type Expected = fn(&StorageError) -> bool;
     let damages: [(&str, Expected); 7] = [
         (&newer, |error| matches!(error, StorageError::NewerFormat { .. })),
