@@ -187,7 +187,9 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::{Command, Entry, Outcome, Target};
-    use jobraft_protocol::{Completion, JobAction, JobState, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo};
+    use jobraft_protocol::{
+        Completion, JobAction, JobState, LeasedJob, LogTime, NewJob, Task, WorkerId, WorkerInfo, limits,
+    };
 
     fn apply(core: &mut Core, command: Command) -> Outcome {
         core.apply(&Entry { commands: vec![command], ..Entry::default() }).outcomes.remove(0).unwrap()
@@ -249,6 +251,27 @@ mod tests {
         let action = JobAction::Cancel { reason: String::new(), grace_ms: 0 };
         apply(&mut core, Command::Act { targets, action, only_in: vec![], by: String::new() });
         assert_eq!(rows(&core.take_changes().encode(Err).unwrap()), [(JobState::Cancelled, true)]);
+    }
+
+    #[test]
+    fn a_job_whose_id_may_have_lived_before_says_that_there_may_be_a_row_of_it() {
+        let mut core = Core::new();
+        let task = || Task::Handler("t".parse().unwrap());
+        apply(&mut core, Command::RegisterWorker { info: WorkerInfo::default() });
+        apply(&mut core, Command::enqueue(vec![NewJob::new(id(1), "q".parse().unwrap(), task(), "")]));
+        let after_window = limits::IDEMPOTENCY_WINDOW_MS_DEFAULT + 1;
+        let queues = vec!["q".parse().unwrap()];
+        let lease = Command::Lease { worker: WorkerId(1), queues, shares: vec![], max: 1, lease_ms: after_window + 1 };
+        let Outcome::Leased(leased) = apply(&mut core, lease) else { panic!("no lease") };
+        // What a job enqueues may be as old as its lease.
+        core.apply(&Entry { at: LogTime::from_ms(after_window), ..Entry::default() });
+        let child =
+            |minted: u64| NewJob::new(JobId::new(LogTime::from_ms(minted), [2; 10]), "q".parse().unwrap(), task(), "");
+        let completion = Completion { jobs: vec![child(0), child(1)], ..Completion::default() };
+        apply(&mut core, Command::complete(leased.jobs[0].lease(), completion));
+        let changes = core.take_changes().encode(Err).unwrap();
+        let rows: Vec<_> = changes.jobs.iter().map(|row| (row.state, row.rests)).collect();
+        assert_eq!(rows, [(JobState::Completed, false), (JobState::Ready, true), (JobState::Ready, false)]);
     }
 
     #[test]
