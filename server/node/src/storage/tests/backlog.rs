@@ -1,20 +1,19 @@
-use super::{checkpoint_at, contents, count, delete, job, job_id, left, list, put, tamper};
+use super::{
+    assert_damage_is_never_served, checkpoint_at, completed, contents, count, delete, job, job_id, left, list, put,
+    tamper,
+};
 use crate::seal::Seal;
 use crate::seal::tests::key_file;
 use crate::storage::places::Places;
 use crate::storage::runs::Holds;
 use crate::storage::{StateDb, StorageError, reseal};
 use jobraft_core::command::{Changes, JobRow};
-use jobraft_protocol::{BatchId, JobFilter, JobState, LogTime};
+use jobraft_protocol::{BatchId, JobFilter, JobState};
 use std::path::Path;
 
 /// A job that waits, and has no row yet.
 fn new(number: u64) -> JobRow {
     JobRow { rests: false, ..job(number, JobState::Ready) }
-}
-
-fn completed(number: u64) -> JobRow {
-    JobRow { finished_at: Some(LogTime::from_ms(number)), ended_seq: Some(number), ..job(number, JobState::Completed) }
 }
 
 /// Jobs 1 to 100, new in one checkpoint: those to 64 in one run, the others in the next.
@@ -146,21 +145,7 @@ fn damage_to_the_backlog_or_to_what_tells_of_it_is_never_served() {
         ("UPDATE waiting SET space = 's' WHERE run = 1", false),
     ];
     for (damage, shows_at_once) in damages {
-        let dir = tempfile::tempdir().unwrap();
-        let state = with_jobs(dir.path());
-        tamper(&dir.path().join("state.db"), damage);
-        if shows_at_once {
-            let error = state.job(job_id(1)).unwrap_err();
-            assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
-            let never = |_: &[u8]| Ok::<_, StorageError>(false);
-            let error = state.list_jobs(&JobFilter::default(), None, true, 100, never).unwrap_err();
-            assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
-        }
-        let error = state.snapshot_to(&dir.path().join("snapshot")).unwrap_err();
-        assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
-        drop(state);
-        let error = StateDb::open(dir.path()).err().unwrap();
-        assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
+        assert_damage_is_never_served(with_jobs, damage, shows_at_once);
     }
 }
 

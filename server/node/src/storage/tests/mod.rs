@@ -14,7 +14,7 @@ mod state_db;
 mod sweep;
 
 use super::state_db::PAGE_BYTES;
-use super::{CheckpointMeta, Done, LogDb, LogPosition, LogRecord, StateDb};
+use super::{CheckpointMeta, Done, LogDb, LogPosition, LogRecord, StateDb, StorageError};
 use bytes::Bytes;
 use jobraft_core::command::{Changes, JobRow, Row, Table};
 use jobraft_protocol::{JobFilter, JobId, JobState, LogTime};
@@ -144,7 +144,7 @@ fn list(state: &StateDb, filter: &JobFilter) -> Vec<String> {
     let mut found = Vec::new();
     let add = |body: &[u8]| {
         found.push(String::from_utf8(body.to_vec()).unwrap());
-        Ok::<_, super::StorageError>(false)
+        Ok::<_, StorageError>(false)
     };
     assert_eq!(state.list_jobs(filter, None, true, usize::MAX, add).unwrap(), None);
     found
@@ -174,16 +174,40 @@ fn count(dir: &Path, table: &str) -> i64 {
 }
 
 /// The bodies of the jobs that a start would find live.
-fn live(state: &StateDb) -> Result<Vec<Vec<u8>>, super::StorageError> {
+fn live(state: &StateDb) -> Result<Vec<Vec<u8>>, StorageError> {
     let mut live = Vec::new();
     state.each_live_job(
         |body| Ok(body.to_vec()),
         |body| {
             live.push(body);
-            Ok::<_, super::StorageError>(())
+            Ok::<_, StorageError>(())
         },
     )?;
     Ok(live)
+}
+
+/// Damage to a state in which job 1 is: it shows at once to whoever reads or lists jobs, or else to who looks at all.
+fn assert_damage_is_never_served(with_jobs: impl Fn(&Path) -> StateDb, damage: &str, shows_at_once: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = with_jobs(dir.path());
+    tamper(&dir.path().join("state.db"), damage);
+    if shows_at_once {
+        let error = state.job(job_id(1)).unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
+        let never = |_: &[u8]| Ok::<_, StorageError>(false);
+        let error = state.list_jobs(&JobFilter::default(), None, true, 100, never).unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
+    }
+    let error = state.snapshot_to(&dir.path().join("snapshot")).unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
+    drop(state);
+    let error = StateDb::open(dir.path()).err().unwrap();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
+}
+
+/// The `number`-th of a queue to be completed.
+fn completed(number: u64) -> JobRow {
+    JobRow { finished_at: Some(LogTime::from_ms(number)), ended_seq: Some(number), ..job(number, JobState::Completed) }
 }
 
 /// All that can be read of a state, as text.
@@ -193,18 +217,18 @@ fn contents(state: &StateDb) -> Vec<String> {
     contents.extend(live(state).unwrap().iter().map(|body| format!("live {}", text(body))));
     let mut ended = |body: &[u8]| {
         contents.push(format!("ended {}", text(body)));
-        Ok::<_, super::StorageError>(())
+        Ok::<_, StorageError>(())
     };
     state.each_ended_since(LogTime::ZERO, &mut ended).unwrap();
     let mut dead = |body: &[u8]| {
         contents.push(format!("to be retried: {}", text(body)));
-        Ok::<_, super::StorageError>(())
+        Ok::<_, StorageError>(())
     };
     state.each_dead(&mut dead).unwrap();
     for table in Table::ALL {
         let mut row = |key: &str, body: &[u8]| {
             contents.push(format!("{} {key} {}", table.as_str(), text(body)));
-            Ok::<_, super::StorageError>(())
+            Ok::<_, StorageError>(())
         };
         state.each_row(table, &mut row).unwrap();
     }

@@ -1,16 +1,11 @@
-use super::{checkpoint_at, contents, count, delete, job, job_id, left, put, tamper};
+use super::{assert_damage_is_never_served, checkpoint_at, completed, contents, count, delete, job, job_id, left, put};
 use crate::seal::Seal;
 use crate::seal::tests::key_file;
-use crate::storage::{Due, StateDb, StorageError, reseal};
+use crate::storage::{Due, StateDb, reseal};
 use jobraft_core::command::{Changes, Horizon, JobRow};
-use jobraft_protocol::{JobFilter, JobState, LogTime};
+use jobraft_protocol::{JobState, LogTime};
 use std::collections::HashSet;
 use std::path::Path;
-
-/// The `number`-th of a queue to be completed.
-fn completed(number: u64) -> JobRow {
-    JobRow { finished_at: Some(LogTime::from_ms(number)), ended_seq: Some(number), ..job(number, JobState::Completed) }
-}
 
 /// Jobs 1 to 100, completed between two checkpoints.
 fn with_jobs(dir: &Path) -> StateDb {
@@ -120,21 +115,7 @@ fn damage_to_a_run_or_to_what_tells_of_it_is_never_served() {
         ("UPDATE completed SET space = 's' WHERE run = 1", false),
     ];
     for (damage, shows_at_once) in damages {
-        let dir = tempfile::tempdir().unwrap();
-        let state = with_jobs(dir.path());
-        tamper(&dir.path().join("state.db"), damage);
-        if shows_at_once {
-            let error = state.job(job_id(1)).unwrap_err();
-            assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
-            let never = |_: &[u8]| Ok::<_, StorageError>(false);
-            let error = state.list_jobs(&JobFilter::default(), None, true, 100, never).unwrap_err();
-            assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
-        }
-        let error = state.snapshot_to(&dir.path().join("snapshot")).unwrap_err();
-        assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
-        drop(state);
-        let error = StateDb::open(dir.path()).err().unwrap();
-        assert!(matches!(error, StorageError::Corrupt { .. }), "{damage}: {error}");
+        assert_damage_is_never_served(with_jobs, damage, shows_at_once);
     }
 }
 
