@@ -81,6 +81,19 @@ fn whatever_becomes_of_a_job_it_leaves_its_run_and_the_last_takes_the_run_with_i
 }
 
 #[test]
+fn a_job_that_ended_and_lives_again_leaves_its_run_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = with_jobs(dir.path());
+    // Others of the run are read ahead.
+    let dead = (1..=20).map(|number| job(number, JobState::Dead));
+    put(&state, dead.chain([job(20, JobState::Ready)]).collect());
+    assert_eq!((rows(dir.path()), left(&state).len()), ([20, 80, 2], 100));
+    drop(state);
+    // Which compares what the run counts with what it has.
+    assert_eq!(live(&StateDb::open(dir.path()).unwrap()), (20..=100).collect::<Vec<_>>());
+}
+
+#[test]
 fn those_that_stay_behind_get_rows_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let state = with_jobs(dir.path());

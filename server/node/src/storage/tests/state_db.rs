@@ -24,8 +24,13 @@ fn live_jobs_are_read_once_each_by_id_whatever_their_size() {
     let state = StateDb::open(dir.path()).unwrap();
     // More than is read at a time, in parts that end behind large ones and between small ones.
     let size = |number: u64| if number.is_multiple_of(50) { 6 << 20 } else { 30_000 };
-    let row = |number| JobRow { body: vec![number as u8 & 0x7F; size(number)].into(), ..job(number, JobState::Ready) };
-    let changes = Changes { jobs: (0..400).rev().map(row).collect(), ..Changes::default() };
+    // The second half is in the backlog, which is read behind the rows.
+    let row = |number| JobRow {
+        body: vec![number as u8 & 0x7F; size(number)].into(),
+        rests: number < 200,
+        ..job(number, JobState::Ready)
+    };
+    let changes = Changes { jobs: (0..200).rev().chain(200..400).map(row).collect(), ..Changes::default() };
     state.checkpoint(&checkpoint_at(7), &changes).unwrap();
     let read = live(&state).unwrap();
     assert_eq!(read.len(), 400);
