@@ -5,8 +5,9 @@
 
 use super::Shared;
 use super::handler::{Outcome, bounded};
-use super::table::{Slot, Stop};
+use super::table::{Slot, Stop, Tenure};
 use crate::client::{Trail, unexpected};
+use crate::clock::after;
 use crate::context::{Held, JobContext};
 use crate::error::SdkError;
 use crate::requests::{full_pause, millis};
@@ -16,7 +17,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,29 +36,27 @@ enum End {
 }
 
 /// Runs `job` in `slot`, from its arrival to the answer to its report.
-pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot) {
+pub(super) async fn attempt(shared: Arc<Shared>, job: Arc<LeasedJob>, slot: Slot) {
     let (lease, limit) = (job.lease(), Duration::from_millis(job.run_timeout_ms));
-    if *slot.deadline.borrow() <= Instant::now() {
+    let tenure = &slot.tenure;
+    if tenure.deadline() <= Instant::now() {
         // It was long under way, or this process stood still.
         tracing::info!(job = %lease.job, "the lease was over when the job came; not begun");
         shared.counts.lost.fetch_add(1, Relaxed);
         return;
     }
-    let deadline = slot.deadline.clone();
     let held = Held { client: shared.client.clone(), lease, progress: Arc::clone(&shared.progress) };
-    let context = JobContext::of(&job, slot.signal.clone(), held, move || *deadline.borrow());
+    let known = Arc::clone(tenure);
+    let context = JobContext::of(&job, tenure.signal.clone(), held, move || known.deadline());
     // However this ends, the job's code learns of it.
-    let cancel = slot.signal.token().clone().drop_guard();
+    let cancel = tenure.signal.token().clone().drop_guard();
     // All that is the program's own runs there, the choice of an executor too: it may panic or block.
     let tasks = Arc::clone(&shared.tasks);
-    let running = async move { tasks.start(Arc::new(job), context).await };
+    let running = async move { tasks.start(job, context).await };
     let mut code = AbortOnDropHandle::new(shared.runtime.spawn(running));
-    let stop = slot.stop.take();
     let end = tokio::select! {
         outcome = &mut code => End::Finished(outcome),
-        why = stopped(stop) => End::Stopped(why),
-        () = past(slot.deadline.clone()) => End::Stopped(Stop::Lost),
-        () = tokio::time::sleep(limit) => End::TimedOut,
+        why = tenure.over(after(limit)) => why.map_or(End::TimedOut, End::Stopped),
     };
     drop(cancel);
     let ended = matches!(end, End::Finished(_));
@@ -74,7 +72,7 @@ pub(super) async fn attempt(shared: Arc<Shared>, job: LeasedJob, mut slot: Slot)
                 let told = async { shared.client.tell_progress(&[(lease, progress)]).await };
                 let _ = Box::pin(tokio::time::timeout(PROGRESS_WAIT, told)).await;
             }
-            report(&shared, lease, bounded(outcome), &slot.deadline).await;
+            report(&shared, lease, bounded(outcome), tenure).await;
         }
         Err(Stop::Lost) => {
             tracing::info!(job = %lease.job, "lease lost, job stopped");
@@ -120,37 +118,12 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     format!("the handler panicked: {}", text.unwrap_or("no text"))
 }
 
-/// Waits for the word to stop; for ever once nobody can say it.
-async fn stopped(stop: Option<tokio::sync::oneshot::Receiver<Stop>>) -> Stop {
-    match stop {
-        Some(stop) => match stop.await {
-            Ok(why) => why,
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until the deadline, as it moves, is past.
-async fn past(mut deadline: watch::Receiver<Instant>) {
-    loop {
-        let at = *deadline.borrow_and_update();
-        tokio::select! {
-            () = tokio::time::sleep_until(at.into()) => return,
-            changed = deadline.changed() => if changed.is_err() {
-                // No longer extended: this deadline is the last.
-                return tokio::time::sleep_until(at.into()).await;
-            },
-        }
-    }
-}
-
 /// Reports until it is answered or the lease is over. Heartbeats go on meanwhile, so that an election does not cost
 /// the work done.
-async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, deadline: &watch::Receiver<Instant>) {
+async fn report(shared: &Shared, lease: LeaseRef, mut outcome: Outcome, tenure: &Tenure) {
     let (mut trail, ended) = (Trail::default(), Instant::now());
     loop {
-        let left = deadline.borrow().saturating_duration_since(Instant::now());
+        let left = tenure.deadline().saturating_duration_since(Instant::now());
         if left.is_zero() {
             tracing::warn!(job = %lease.job, "the lease ended before the job could be reported");
             shared.counts.lost.fetch_add(1, Relaxed);

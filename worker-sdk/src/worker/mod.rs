@@ -179,7 +179,8 @@ impl Worker {
                 // Pushes first: what arrived before the subscription ended is seen before its end is.
                 biased;
                 Some(push) = pushed.recv() => handle(&shared, push, &mut jobs),
-                Some(_) = jobs.join_next() => {}
+                // All that have ended: each turn of the loop asks everybody here.
+                Some(_) = jobs.join_next() => while jobs.try_join_next().is_some() {},
                 outcome = &mut subscription, if !draining => {
                     outcome?;
                     draining = true;
@@ -218,7 +219,7 @@ fn handle(shared: &Arc<Shared>, push: Push, jobs: &mut JoinSet<()>) {
                 let (lease, deadline) = (job.lease(), shared.deadline(job.expires_at, now));
                 let shared = Arc::clone(shared);
                 match shared.table.admit(lease, deadline) {
-                    Admission::Admitted(slot) => jobs.spawn(attempt(shared, job, slot)),
+                    Admission::Admitted(slot) => jobs.spawn(attempt(shared, Arc::new(job), slot)),
                     Admission::Full => jobs.spawn(async move { give_back(&shared, lease).await }),
                     Admission::Duplicate => continue,
                 };

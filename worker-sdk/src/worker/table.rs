@@ -10,7 +10,7 @@ use jobraft_protocol::LeaseRef;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::Notify;
 
 /// Why a running job is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +34,57 @@ struct State {
     taken: u32,
     owed: u32,
     open: bool,
-    live: HashMap<LeaseRef, Live>,
+    live: HashMap<LeaseRef, Arc<Tenure>>,
+}
+
+/// How long a job that runs here may go on.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    terms: Mutex<Terms>,
+    changed: Notify,
+    /// How the job's own code hears that it is to stop.
+    pub(super) signal: StopSignal,
 }
 
 #[derive(Debug)]
-struct Live {
-    deadline: watch::Sender<Instant>,
+struct Terms {
+    deadline: Instant,
     /// When the grace of its cancellation is over: nothing extends it beyond.
     latest: Option<Instant>,
-    signal: StopSignal,
-    stop: Option<oneshot::Sender<Stop>>,
+    stop: Option<Stop>,
+}
+
+impl Tenure {
+    /// The instant at which the lease must be taken for lost, as of now.
+    pub(super) fn deadline(&self) -> Instant {
+        lock(&self.terms).deadline
+    }
+
+    /// Waits until the job must stop, at the latest at `limit`: why, or `None` if that is the reason. Only one may wait at a time.
+    pub(super) async fn over(&self, limit: Instant) -> Option<Stop> {
+        loop {
+            let deadline = {
+                let terms = lock(&self.terms);
+                if terms.stop.is_some() {
+                    return terms.stop;
+                }
+                terms.deadline
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline.min(limit).into()) => return (deadline <= limit).then_some(Stop::Lost),
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Terms)) {
+        change(&mut lock(&self.terms));
+        self.changed.notify_one();
+    }
+
+    fn stop(&self, why: Stop) {
+        self.change(|terms| terms.stop = terms.stop.or(Some(why)));
+    }
 }
 
 /// What became of a job that arrived.
@@ -60,11 +101,7 @@ pub(super) enum Admission {
 pub(super) struct Slot {
     table: Arc<Table>,
     lease: LeaseRef,
-    pub(super) deadline: watch::Receiver<Instant>,
-    /// How the job's own code hears that it is to stop.
-    pub(super) signal: StopSignal,
-    /// Taken by whoever waits for it.
-    pub(super) stop: Option<oneshot::Receiver<Stop>>,
+    pub(super) tenure: Arc<Tenure>,
 }
 
 impl Slot {
@@ -100,11 +137,10 @@ impl Table {
             return Admission::Full;
         }
         state.taken += 1;
-        let (deadline, watched) = watch::channel(deadline);
-        let (stop, stopped) = oneshot::channel();
-        let signal = StopSignal::default();
-        state.live.insert(lease, Live { deadline, latest: None, signal: signal.clone(), stop: Some(stop) });
-        Admission::Admitted(Slot { table: Arc::clone(self), lease, deadline: watched, signal, stop: Some(stopped) })
+        let terms = Mutex::new(Terms { deadline, latest: None, stop: None });
+        let tenure = Arc::new(Tenure { terms, changed: Notify::new(), signal: StopSignal::default() });
+        state.live.insert(lease, Arc::clone(&tenure));
+        Admission::Admitted(Slot { table: Arc::clone(self), lease, tenure })
     }
 
     /// The credits for a new subscription, which replaces all that was owed before.
@@ -137,42 +173,34 @@ impl Table {
 
     /// The lease lasts until `deadline` now, or until the grace of its cancellation is over.
     pub(super) fn extend(&self, lease: &LeaseRef, deadline: Instant) {
-        if let Some(live) = lock(&self.state).live.get(lease) {
-            live.deadline.send_replace(live.latest.map_or(deadline, |latest| deadline.min(latest)));
+        if let Some(tenure) = self.tenure(lease) {
+            tenure.change(|terms| terms.deadline = terms.latest.map_or(deadline, |latest| deadline.min(latest)));
         }
     }
 
     /// The job was cancelled: its code is asked to stop, and goes on until it does, or until `latest`.
     pub(super) fn cancel(&self, lease: &LeaseRef, reason: String, latest: Instant) {
-        let signal = lock(&self.state).live.get_mut(lease).map(|live| {
-            live.latest = Some(live.latest.map_or(latest, |former| former.min(latest)));
-            live.deadline.send_if_modified(|deadline| {
-                let is_later = *deadline > latest;
-                *deadline = latest.min(*deadline);
-                is_later
+        if let Some(tenure) = self.tenure(lease) {
+            tenure.change(|terms| {
+                terms.latest = Some(terms.latest.map_or(latest, |former| former.min(latest)));
+                terms.deadline = terms.deadline.min(latest);
             });
-            live.signal.clone()
-        });
-        // Not under the lock: this wakes whoever waits.
-        if let Some(signal) = signal {
-            signal.cancel(reason);
+            tenure.signal.cancel(reason);
         }
     }
 
     pub(super) fn stop(&self, lease: &LeaseRef, why: Stop) {
-        if let Some(live) = lock(&self.state).live.get_mut(lease)
-            && let Some(stop) = live.stop.take()
-        {
-            let _ = stop.send(why);
+        if let Some(tenure) = self.tenure(lease) {
+            tenure.stop(why);
         }
     }
 
     pub(super) fn stop_all(&self, why: Stop) {
-        for live in lock(&self.state).live.values_mut() {
-            if let Some(stop) = live.stop.take() {
-                let _ = stop.send(why);
-            }
-        }
+        lock(&self.state).live.values().for_each(|tenure| tenure.stop(why));
+    }
+
+    fn tenure(&self, lease: &LeaseRef) -> Option<Arc<Tenure>> {
+        lock(&self.state).live.get(lease).cloned()
     }
 }
 
@@ -207,7 +235,7 @@ mod tests {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let Admission::Admitted(slot) = table.admit(lease(1), after(10)) else { panic!("there is a slot") };
-        let deadline = || *slot.deadline.borrow();
+        let deadline = || slot.tenure.deadline();
         table.cancel(&lease(1), "over".to_owned(), after(25));
         assert_eq!(deadline(), after(10), "it is not extended by being cancelled");
         table.extend(&lease(1), after(20));
@@ -219,6 +247,28 @@ mod tests {
         table.cancel(&lease(1), "over".to_owned(), after(15));
         table.extend(&lease(1), after(30));
         assert_eq!(deadline(), after(5), "and never more");
+    }
+
+    #[tokio::test]
+    async fn a_job_is_over_when_it_is_stopped_or_its_lease_or_its_time_is_over() {
+        let (table, now) = (Table::new(3), Instant::now());
+        let (past, future) = (now, now + Duration::from_secs(3_600));
+        let admit = |token, deadline| match table.admit(lease(token), deadline) {
+            Admission::Admitted(slot) => slot,
+            _ => panic!("there are slots"),
+        };
+        let (lost, held) = (admit(1, past), admit(2, future));
+        assert_eq!(lost.tenure.over(future).await, Some(Stop::Lost));
+        assert_eq!(held.tenure.over(past).await, None, "its time is over, not its lease");
+        // What is said while nobody waits yet is heard, and so is what is said to one who waits.
+        let waits = async { tokio::join!(held.tenure.over(future), async { table.extend(&lease(2), past) }) };
+        assert_eq!(waits.await.0, Some(Stop::Lost));
+        let third = admit(3, future);
+        let waits = async { tokio::join!(third.tenure.over(future), async { table.stop(&lease(3), Stop::Lost) }) };
+        assert_eq!(waits.await.0, Some(Stop::Lost));
+        table.stop_all(Stop::Drain);
+        assert_eq!(third.tenure.over(future).await, Some(Stop::Lost), "the first reason counts");
+        assert_eq!(held.tenure.over(future).await, Some(Stop::Drain));
     }
 
     #[test]
