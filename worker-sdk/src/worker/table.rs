@@ -252,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_is_over_when_it_is_stopped_or_its_lease_or_its_time_is_over() {
         let (table, now) = (Table::new(3), Instant::now());
-        let (past, future) = (now, now + Duration::from_secs(3_600));
+        let (past, limit, future) = (now, now + Duration::from_secs(60), now + Duration::from_secs(120));
         let admit = |token, deadline| match table.admit(lease(token), deadline) {
             Admission::Admitted(slot) => slot,
             _ => panic!("there are slots"),
@@ -261,7 +261,6 @@ mod tests {
         assert_eq!(lost.tenure.over(future).await, Some(Stop::Lost));
         assert_eq!(held.tenure.over(past).await, None, "its time is over, not its lease");
         // Who waits hears what is said, and need not wait until the limit.
-        let limit = now + Duration::from_secs(60);
         let (end, ()) = tokio::join!(held.tenure.over(limit), async { table.extend(&lease(2), past) });
         assert_eq!(end, Some(Stop::Lost));
         let third = admit(3, future);
