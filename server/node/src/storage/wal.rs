@@ -5,10 +5,11 @@
 //! a Raft node that forgets what it acknowledged can lose a cluster's data. Commits are fsynced one by one, so that
 //! a crash can leave at most one unfinished transaction; what is followed by further commits was finished once.
 //! In the last transaction a damaged frame may be an unfinished write. If all else of that transaction is there, and a
-//! single bit makes the frame right again, it is none: a write that stopped leaves whole stretches as they were. Two flipped bits in the last transaction, and a file that is
-//! cut between transactions, look like a crash and cannot be told from one. SQLite fsyncs the header of a new WAL before
-//! any frame, and a disk writes a header, which lies in one sector, whole or not at all: a damaged header with frames
-//! behind it is no crash either.
+//! single bit makes the frame right again, it is none, for a write that stopped leaves whole sectors as they were (where
+//! such a sector lacks a single bit, the node refuses to start rather than to forget). Two flipped bits in the last
+//! transaction, and a file that is cut between transactions, look like a crash and cannot be told from one. SQLite fsyncs
+//! the header of a new WAL before any frame, and a disk writes a header, which lies in one sector, whole or not at all: a
+//! damaged header with frames behind it is no crash either.
 //!
 //! This relies on no frames of an earlier crash being left behind the end: `database` empties the WAL whenever it
 //! opens one. Format: <https://www.sqlite.org/fileformat2.html#walformat>.

@@ -1,7 +1,7 @@
 use super::{all, append, at, copy_files, purge, record, records, tamper};
 use crate::storage::{LogDb, StorageError};
 use proptest::prelude::*;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -95,7 +95,7 @@ fn killed_log(to: &Path) -> Vec<u64> {
 fn flipped_bit_in_the_write_ahead_log_is_not_taken_for_its_end() {
     let killed = tempfile::tempdir().unwrap();
     let lengths = killed_log(killed.path());
-    for flipped in [8, 20, 40, lengths[0] as usize / 2, lengths[4] as usize - 5] {
+    for flipped in [8, 20, 40, lengths[0] as usize / 2, lengths[4] as usize - 5, lengths[9] as usize - 1] {
         let dir = tempfile::tempdir().unwrap();
         copy_files(killed.path(), dir.path());
         let wal = dir.path().join("log.db-wal");
@@ -106,6 +106,8 @@ fn flipped_bit_in_the_write_ahead_log_is_not_taken_for_its_end() {
     }
 }
 
+const SECTOR_BYTES: u64 = 512;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -114,11 +116,13 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let lengths = killed_log(dir.path());
         let wal = dir.path().join("log.db-wal");
-        // The next write stopped somewhere, and the file system had made room for all of it.
+        // The next write stopped between two sectors (within one it could look like a flipped bit), and the file
+        // system had made room for all of it.
         let next = lengths[step + 1] - lengths[step];
-        let kept = lengths[step] + (next as f64 * cut) as u64;
-        File::options().write(true).open(&wal).unwrap().set_len(kept).unwrap();
+        let stop = lengths[step] + (next as f64 * cut) as u64;
+        let kept = (stop / SECTOR_BYTES * SECTOR_BYTES).max(lengths[step]);
         let mut bytes = fs::read(&wal).unwrap();
+        bytes.truncate(kept as usize);
         bytes.resize(lengths[step + 1] as usize, fill);
         fs::write(&wal, bytes).unwrap();
         let (survivor, _) = LogDb::open(dir.path()).unwrap();
