@@ -1,8 +1,8 @@
 //! Leaves a node that has fallen silent as soon as another one leads.
 //!
 //! A node that dies without a word leaves its connections open; QUIC gives them up after seconds, by which others have long
-//! elected. So the connection is looked at: what was sent and not answered by any packet is a doubt, and in doubt the other
-//! nodes are asked who leads. Only their word moves the client; a node that is merely slow, and leads, is kept.
+//! elected. So the connection is looked at: what was sent and not answered by any packet is a doubt, and in doubt another
+//! node is asked who leads, again and again. Only its word moves the client; a node that is merely slow, and leads, is kept.
 
 use crate::router::Router;
 use quinn::ConnectionStats;
@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(750);
 pub(crate) async fn watch(router: Weak<Router>) {
     let mut connection = None;
     let mut silence = Silence::default();
+    let mut witness = None;
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Some(router) = router.upgrade() else { return };
@@ -27,8 +28,9 @@ pub(crate) async fn watch(router: Weak<Router>) {
         if std::mem::replace(&mut connection, id) != id {
             silence = Silence::default();
         }
+        let asked_before = witness.take();
         if silence.lasts(&session.connection.stats(), Instant::now()) >= PATIENCE {
-            router.look_elsewhere(&session).await;
+            witness = router.look_elsewhere(&session, asked_before).await;
         }
     }
 }

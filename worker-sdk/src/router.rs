@@ -110,7 +110,7 @@ impl Router {
         if let Some(session) = self.current()? {
             return Ok(session);
         }
-        let session = self.find().await?;
+        let session = self.find(None).await?;
         let mut state = lock(&self.state);
         // Closed meanwhile: nobody would end this session.
         if self.closed.is_cancelled() {
@@ -163,27 +163,39 @@ impl Router {
         hint.is_some()
     }
 
-    /// Asks the others who leads, since the node of `session` says nothing. If another one does, the session with it is
-    /// the current one from then on, and `session` is over: what waits for its answers is asked again there.
-    pub(crate) async fn look_elsewhere(&self, session: &Arc<Session>) {
-        // Somebody searches already, for want of any session.
-        let Ok(_search) = self.search.try_lock() else { return };
-        let Ok(found) = self.find().await else { return };
-        let leads = found.hello.leader.as_ref().is_some_and(|leader| leader.node == found.hello.node);
-        if !leads || found.hello.node == session.hello.node {
-            return;
+    /// Asks another node who leads, since that of `silent` says nothing: the one of `witness`, or any. If somebody else
+    /// does, the session with it is the current one from then on, and `silent` is over: what waits for its answers is asked
+    /// again there. Otherwise returns the session with the node that was asked, to be asked again.
+    pub(crate) async fn look_elsewhere(
+        &self,
+        silent: &Arc<Session>,
+        witness: Option<Arc<Session>>,
+    ) -> Option<Arc<Session>> {
+        if let Some(witness) = witness.filter(|witness| !witness.is_closed())
+            && witness.leader().await.is_none_or(|leader| leader == silent.hello.node)
+        {
+            return Some(witness);
+        }
+        // Otherwise somebody searches already, for want of any session.
+        let _search = self.search.try_lock().ok()?;
+        let found = self.find(Some(silent)).await.ok()?;
+        if found.hello.node == silent.hello.node {
+            return None;
+        }
+        if !found.leads() {
+            return Some(found);
         }
         let mut state = lock(&self.state);
-        let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session));
-        if !is_current || self.closed.is_cancelled() {
-            return;
+        let is_current = state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, silent));
+        if is_current && !self.closed.is_cancelled() {
+            tracing::info!(silent = %silent.address, leader = %found.address, "moved to another leader");
+            state.clock = Some(found.clock);
+            state.strikes = 0;
+            state.current = Some(found);
+            drop(state);
+            silent.close();
         }
-        tracing::info!(silent = %session.address, leader = %found.address, "moved to another leader");
-        state.clock = Some(found.clock);
-        state.strikes = 0;
-        state.current = Some(found);
-        drop(state);
-        session.close();
+        None
     }
 
     /// A session with exactly this node, apart from the current one.
@@ -213,8 +225,13 @@ impl Router {
         candidates
     }
 
-    async fn find(&self) -> Result<Arc<Session>, SdkError> {
+    /// A session with the leader, or with whoever answers. Where the node of `silent` is the leader by the word of another,
+    /// the session with that one.
+    async fn find(&self, silent: Option<&Session>) -> Result<Arc<Session>, SdkError> {
         let mut waiting = self.candidates();
+        // Its address is asked last: another node may stand behind it.
+        let is_silent = |address: &NodeAddress| silent.is_some_and(|silent| silent.address == *address);
+        waiting.make_contiguous().sort_by_key(is_silent);
         let dialer = self.dialer().map_err(|failure| {
             let address = waiting.front().cloned();
             SdkError::Unreachable(address.map(|address| FailedAttempt { address, failure }).into_iter().collect())
@@ -236,17 +253,21 @@ impl Router {
                     start_next = false;
                 }
             }
+            if dialing.is_empty() && waiting.is_empty() {
+                break;
+            }
             tokio::select! {
                 Some((outcome, address)) = dialing.next() => match outcome {
                     Ok(session) => {
-                        let leader = session.hello.leader.clone();
-                        if leader.as_ref().is_some_and(|leader| leader.node == session.hello.node) {
+                        if session.leads() {
                             return Ok(session);
                         }
+                        let leader = session.hello.leader.clone();
                         if follower.replace(session).is_none() {
                             patience.as_mut().reset(tokio::time::Instant::now() + LEADER_WAIT);
                         }
                         match leader {
+                            Some(leader) if silent.is_some_and(|silent| silent.hello.node == leader.node) => break,
                             Some(leader) if tried.insert(leader.address.clone()) => {
                                 lock(&self.state).remember(&leader.address, &self.config.endpoints);
                                 dialing.push(dial(leader.address));
@@ -263,7 +284,6 @@ impl Router {
                 },
                 () = tokio::time::sleep(STAGGER), if !waiting.is_empty() => start_next = true,
                 () = &mut patience, if follower.is_some() => break,
-                else => break,
             }
         }
         if let Some(follower) = follower {

@@ -4,13 +4,16 @@
 //! protocol, or when the last holder of the session lets go of it; then every request under way learns that it is lost.
 
 use crate::clock::ClockAnchor;
-use crate::frames::FrameReader;
+use crate::frames::{FrameReader, encode};
 use crate::sync::lock;
 use bytes::Bytes;
 use jobraft_protocol::limits::CONNECTION_REQUESTS_MAX;
-use jobraft_protocol::{Error, NodeAddress, Push, Response, ServerFrame, ServerHello, WorkerId};
+use jobraft_protocol::{
+    ClientFrame, Error, NodeAddress, NodeId, Push, Request, Response, ServerFrame, ServerHello, WorkerId,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 const FRAMES_WAITING_MAX: usize = 1_024;
 /// Frames up to this size are joined into one write.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How long a node may take to say who leads.
+const LEADER_WAIT: Duration = Duration::from_millis(250);
 
 type Answer = Result<Response, Error>;
 
@@ -142,6 +147,21 @@ impl Session {
         match answered.await {
             Ok(answer) => answer.map_err(CallError::Refused),
             Err(_) => Err(lost(true)),
+        }
+    }
+
+    /// Whether its node led when the session began.
+    pub(crate) fn leads(&self) -> bool {
+        self.hello.leader.as_ref().is_some_and(|leader| leader.node == self.hello.node)
+    }
+
+    /// Whom its node takes for the leader by now, if it says so soon. For sessions on which nothing else is asked.
+    pub(crate) async fn leader(&self) -> Option<NodeId> {
+        let id = 0;
+        let frame = encode(&ClientFrame { id, request: Request::ClusterStatus }).ok()?;
+        match tokio::time::timeout(LEADER_WAIT, self.call(id, frame.into())).await {
+            Ok(Ok(Response::Cluster(status))) => status.leader,
+            _ => None,
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use jobraft_protocol::limits::WORKER_LIST_MAX;
 use jobraft_protocol::{
     ALPN_CLIENT, ALPN_PEER, ClusterSettings, ClusterStatus, Consistency, EnqueueOutcome, Error, ErrorCode, LogTime,
-    ModuleName, ModuleRef, NewJob, QueueName, Request, Response, Role, Task, TaskName, TokenSecret, WorkerId,
+    ModuleName, ModuleRef, NewJob, NodeId, QueueName, Request, Response, Role, Task, TaskName, TokenSecret, WorkerId,
     WorkerInfo, WorkerOrder, WorkerView,
 };
 use jobraft_sdk::{Client, ClientConfig, ConnectFailure, Credential, Pem, SdkError, TlsError};
@@ -21,6 +21,25 @@ pub(crate) fn job(client: &Client) -> NewJob {
         Task::Handler(TaskName::new("t").unwrap()),
         b"1".as_slice(),
     )
+}
+
+/// What a node says that takes `leader` for the leader.
+fn status(node: &Node, leader: Option<NodeId>) -> ClusterStatus {
+    ClusterStatus {
+        cluster: "test".to_owned(),
+        node: node.id,
+        role: if leader == Some(node.id) { Role::Leader } else { Role::Follower },
+        leader,
+        term: 1,
+        last_index: 1,
+        applied_index: 1,
+        checkpoint_index: 0,
+        time: now(),
+        version: "0".to_owned(),
+        log_commits: None,
+        certificate_ends_at: None,
+        members: Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -82,12 +101,24 @@ async fn a_leader_that_falls_silent_is_left_for_another_before_its_connection_is
             })
         }
     });
-    *next.leader.lock().unwrap() = Some(hinted.recv().unwrap());
+    let hinted = hinted.recv().unwrap();
+    let old = hinted.node;
+    *next.leader.lock().unwrap() = Some(hinted);
     let client = authority.client(&[&next]).await;
     client.queues(Consistency::Linearizable).await.unwrap();
-    *next.leader.lock().unwrap() = Some(next.hint());
     let queues = tokio::spawn(async move { client.queues(Consistency::Linearizable).await });
-    next.next().await.answer(Ok(Response::Queues(Vec::new())));
+    // One node is asked until it knows a new leader, and then not again.
+    for known in [Some(old), None, Some(next.id)] {
+        if known == Some(next.id) {
+            *next.leader.lock().unwrap() = Some(next.hint());
+        }
+        let asked = next.next().await;
+        assert_eq!(asked.request, Request::ClusterStatus);
+        asked.answer(Ok(Response::Cluster(status(&next, known))));
+    }
+    let asked = next.next().await;
+    assert_eq!(asked.request, Request::ListQueues { consistency: Consistency::Linearizable });
+    asked.answer(Ok(Response::Queues(Vec::new())));
     queues.await.unwrap().unwrap();
     unblock.send(()).unwrap();
     // The client said goodbye: it had not waited for QUIC to give the connection up.
@@ -149,22 +180,7 @@ async fn ids_are_of_the_clusters_time_also_after_it_leapt_ahead() {
     let asked = node.next().await;
     assert_eq!(asked.request, Request::ClusterStatus);
     let leapt = now().plus_ms(HOUR_MS);
-    let status = ClusterStatus {
-        cluster: "test".to_owned(),
-        node: node.id,
-        role: Role::Leader,
-        leader: Some(node.id),
-        term: 1,
-        last_index: 1,
-        applied_index: 1,
-        checkpoint_index: 0,
-        time: leapt,
-        version: "0".to_owned(),
-        log_commits: None,
-        certificate_ends_at: None,
-        members: Vec::new(),
-    };
-    asked.answer(Ok(Response::Cluster(status)));
+    asked.answer(Ok(Response::Cluster(ClusterStatus { time: leapt, ..status(&node, Some(node.id)) })));
     assert_eq!(enqueue.await.unwrap().unwrap(), [outcome]);
     assert!(client.job_id().minted_at() >= leapt, "{:?} {leapt:?}", client.job_id().minted_at());
 }
