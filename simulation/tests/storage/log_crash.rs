@@ -43,6 +43,18 @@ fn check(directory: &Path, run: &Run, how: &str) {
 }
 
 #[test]
+fn many_pages_reach_the_wal_in_few_writes() {
+    let (_directory, disk) = new_disk();
+    let (log, _) = LogDb::open(disk.path()).unwrap();
+    let before = disk.steps();
+    // Some 250 pages.
+    let run = run(&log, &[Op::Append(1, 1, 1_000_000)]);
+    assert_eq!(run.acknowledged, 1);
+    let steps = disk.steps() - before;
+    assert!(steps < 20, "{steps} writes and syncs");
+}
+
+#[test]
 fn every_crash_point_of_the_log_keeps_what_was_acknowledged() {
     let script = script();
     let steps = {

@@ -165,5 +165,13 @@ pub(crate) fn script() -> Vec<Op> {
         Op::Truncate(None),
         Op::Append(1, 9, 10),
         Op::Vote(5),
+        // More than is gathered into one write.
+        Op::Append(3, 9, 50_000),
+        Op::Committed(22),
+        Op::Truncate(Some(23)),
+        Op::Group(vec![Op::Vote(6), Op::Append(2, 10, 9_000), Op::Purge(22)]),
+        Op::Append(1, 10, 1),
+        Op::Vote(7),
+        Op::Purge(24),
     ]
 }

@@ -62,6 +62,8 @@ fn tears(change: Change) -> Vec<Fate> {
     }
     // Not so near the end that but one bit is lost: that is what a flipped bit looks like.
     let mut tears = vec![Fate::Head(bytes / 2), Fate::Head(1), Fate::Tail(bytes / 2), Fate::Zeros];
+    // Of many frames, between any two.
+    tears.extend([bytes / 8, bytes / 8 * 7].into_iter().filter(|cut| *cut > SECTOR_BYTES).map(Fate::Head));
     if everywhere() {
         tears.extend((SECTOR_BYTES..bytes).step_by(SECTOR_BYTES).flat_map(|cut| [Fate::Head(cut), Fate::Tail(cut)]));
     }

@@ -4,7 +4,7 @@
 //! again at the next commit; here it is as fatal as any other.
 
 use super::data_dir::{remove_if_there, sync_dir};
-use super::{StorageError, soundness, wal};
+use super::{StorageError, gather, soundness, wal};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
 use std::fs::{self, File};
@@ -202,7 +202,8 @@ fn create(path: &Path, kind: &Kind) -> Result<(), StorageError> {
 
 fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, StorageError> {
     let failed = StorageError::database(path);
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&failed)?;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, gather::vfs()).map_err(&failed)?;
     // SQLite opens a file that it may not write for reading, and fails later with less to say.
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) && connection.is_readonly("main").map_err(&failed)? {
         return Err(StorageError::ReadOnly { path: path.to_owned() });

@@ -23,6 +23,7 @@ mod data_dir;
 mod database;
 mod ended_rows;
 mod error;
+mod gather;
 mod listing;
 mod live_jobs;
 mod log_db;

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod data_dir;
+mod gather;
 mod listing;
 mod log_crash;
 mod log_db;
