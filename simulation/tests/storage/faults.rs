@@ -1,6 +1,6 @@
 //! Disks that are full, read-only or failing.
 
-use crate::log_model::{self, Log};
+use crate::log_model::{self, Log, Op};
 use crate::state_model;
 use jobraft_node::storage::{LogDb, StateDb, StorageError};
 use simulation::disk::{Disk, Fate, Unsynced, scratch};
@@ -54,6 +54,26 @@ fn disk_that_becomes_full_stops_the_writer_and_keeps_what_was_acknowledged() {
         let (log, recovered) = LogDb::open(disk.path()).unwrap();
         assert!(run.allows(&Log::read(&log, &recovered).unwrap()), "with {room} bytes");
     }
+}
+
+/// More than is cached: it goes to the WAL long before it is committed, and is read back from there.
+#[test]
+fn disk_that_becomes_full_in_the_middle_of_a_large_transaction_loses_only_that() {
+    let (_directory, disk) = new_disk();
+    let (log, _) = LogDb::open(disk.path()).unwrap();
+    assert_eq!(log_model::run(&log, &[Op::Append(3, 1, 200)]).acknowledged, 1);
+    disk.leave_room(Some(3 << 20));
+    let large = vec![log_model::record(4, 1, 30 << 20)];
+    let (done, result) = log_model::done();
+    log.append(large, done);
+    assert!(result.recv().unwrap().is_err());
+    disk.leave_room(None);
+    let (done, result) = log_model::done();
+    log.append(vec![log_model::record(4, 1, 10)], done);
+    assert!(!matches!(result.recv(), Ok(Ok(()))), "it goes on behind what was lost");
+    log.close();
+    let (log, recovered) = LogDb::open(disk.path()).unwrap();
+    assert_eq!(Log::read(&log, &recovered).unwrap().records.len(), 3);
 }
 
 #[test]

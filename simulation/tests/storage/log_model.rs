@@ -86,7 +86,7 @@ impl Run {
     }
 }
 
-fn done() -> (Done, Receiver<io::Result<()>>) {
+pub(crate) fn done() -> (Done, Receiver<io::Result<()>>) {
     let (sender, receiver) = mpsc::channel();
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }

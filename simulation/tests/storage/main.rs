@@ -7,6 +7,7 @@
 mod damage;
 mod disk;
 mod faults;
+mod gather;
 mod log_crash;
 mod log_model;
 mod node;

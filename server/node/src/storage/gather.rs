@@ -32,6 +32,8 @@ struct Wal {
     /// Where in the file `kept` belongs.
     at: ffi::sqlite3_int64,
     kept: Vec<u8>,
+    /// Why something that was kept could not be written, for good.
+    failed: c_int,
 }
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
@@ -65,8 +67,8 @@ pub(super) fn vfs() -> &'static CStr {
         let below = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
         assert!(!below.is_null(), "SQLite is built with a VFS");
         BELOW.store(below, Ordering::Release);
-        // SAFETY: not null, and never written while it is registered. Its functions ask the table that they are called
-        // with for `pAppData`, which the copy has too.
+        // SAFETY: not null, and written only by those who register another one meanwhile: nobody does. Its functions ask the
+        // table that they are called with for `pAppData`, which the copy has too.
         let mut own = unsafe { *below };
         own.szOsFile += c_int::try_from(size_of::<Wal>()).expect("a few words");
         own.zName = NAME.as_ptr();
@@ -107,20 +109,19 @@ macro_rules! pass_behind {
     };
 }
 
-/// Writes what was kept. It is kept no longer, also if that fails: the operation that fails with it tells.
+/// Writes what was kept, unless that failed before.
 ///
 /// # Safety
 /// `file` is a [`Wal`] that is open, and nobody else uses it meanwhile.
 unsafe fn write_kept(file: *mut ffi::sqlite3_file) -> c_int {
     // SAFETY: the caller's promise.
     let wal = unsafe { &mut *file.cast::<Wal>() };
-    if wal.kept.is_empty() {
-        return ffi::SQLITE_OK;
+    if wal.failed == ffi::SQLITE_OK && !wal.kept.is_empty() {
+        let bytes = c_int::try_from(wal.kept.len()).expect("no more than KEPT_BYTES_MAX");
+        wal.failed = pass!(xWrite, file, wal.kept.as_ptr().cast(), bytes, wal.at);
+        wal.kept.clear();
     }
-    let bytes = c_int::try_from(wal.kept.len()).expect("no more than KEPT_BYTES_MAX");
-    let result = pass!(xWrite, file, wal.kept.as_ptr().cast(), bytes, wal.at);
-    wal.kept.clear();
-    result
+    wal.failed
 }
 
 unsafe extern "C" fn open(
@@ -146,18 +147,19 @@ unsafe extern "C" fn open(
             return failed;
         }
     };
+    let base = ffi::sqlite3_file { pMethods: methods };
+    let wal = Wal { base, at: 0, kept: Vec::new(), failed: ffi::SQLITE_OK };
     // SAFETY: SQLite gives `szOsFile` bytes, aligned for any of its structures, of which the first are a `Wal`'s.
-    unsafe { ptr::write(file.cast(), Wal { base: ffi::sqlite3_file { pMethods: methods }, at: 0, kept: Vec::new() }) };
+    unsafe { ptr::write(file.cast(), wal) };
     ffi::SQLITE_OK
 }
 
+/// What is still kept belongs to a transaction that was rolled back: a commit would have ended with an fsync.
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    // SAFETY: SQLite calls this with a WAL that it has open.
-    let written = unsafe { write_kept(file) };
     let closed = pass!(xClose, file);
     // SAFETY: SQLite closes a file once, and uses it no more.
     unsafe { ptr::drop_in_place(file.cast::<Wal>()) };
-    if written == ffi::SQLITE_OK { closed } else { written }
+    closed
 }
 
 unsafe extern "C" fn write(
@@ -168,11 +170,12 @@ unsafe extern "C" fn write(
 ) -> c_int {
     let length = usize::try_from(bytes).expect("SQLite writes no fewer bytes than none");
     // SAFETY: SQLite calls this with a WAL that it has open; the reference ends before anything else uses it.
-    let (kept, end) = unsafe {
+    let goes_behind = unsafe {
         let wal = &*file.cast::<Wal>();
-        (wal.kept.len(), wal.at.saturating_add_unsigned(wal.kept.len() as u64))
+        let end = wal.at.saturating_add_unsigned(wal.kept.len() as u64);
+        wal.failed == ffi::SQLITE_OK && end == at && wal.kept.len() + length <= KEPT_BYTES_MAX
     };
-    if end != at || kept + length > KEPT_BYTES_MAX {
+    if !goes_behind {
         // SAFETY: as above.
         let written = unsafe { write_kept(file) };
         if written != ffi::SQLITE_OK {
