@@ -3,11 +3,13 @@
 //! SQLite writes a page to its WAL in two parts, each by a system call of its own: a tenth of what a node did under load
 //! were these. This VFS passes everything to SQLite's own, but keeps what is written to a WAL, one behind the other, until
 //! something else than the next write is asked of the file: above all the fsync that ends each transaction. Whatever
-//! was kept is in the file before that is done; if it cannot be written, the failure is that operation's.
+//! was kept is in the file before that is done; if it cannot be written, the failure is that operation's, and that of all
+//! that follow: SQLite may go on after a failed write only where it knows which one it was.
 //!
-//! What must hold: each transaction is fsynced before others may read it from the file (`synchronous = FULL`, which
-//! `database` asks for on every connection). Files other than WALs are not touched: a database file's pages are
-//! published by a checkpoint that asks nothing more of the file.
+//! What must hold: each transaction is fsynced, to its last byte, before others may read it from the file. `database` asks
+//! for that on every connection (`synchronous = FULL`); the disk leaves bytes beside those that are written as they are, as
+//! SQLite assumes unless it is told otherwise (`psow`). One connection writes to a file. Files other than WALs are not
+//! touched: a database file's pages are published by a checkpoint that asks nothing more of the file.
 
 #![expect(unsafe_code, reason = "a VFS is a table of C functions")]
 
