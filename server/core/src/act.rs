@@ -172,7 +172,7 @@ impl Core {
     /// Nothing is left to read of an ended job; its id stays known for as long as it would have been.
     fn drop_row(&mut self, id: JobId) {
         self.dead.remove(id);
-        self.departing.remove(&id);
+        self.jobs.remove_ended(id);
         self.deleted.insert(id);
         self.ended.delete(id, self.now);
     }
@@ -231,7 +231,7 @@ impl Core {
         }
         job.group = self.index.queues.intern_group(queue, group.as_ref());
         self.dead.remove(id);
-        self.departing.remove(&id);
+        self.jobs.remove_ended(id);
         self.ended.revive(id);
         if let Some(unique) = claim {
             self.keys.claim(&unique.key, id, None);

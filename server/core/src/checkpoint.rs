@@ -21,7 +21,7 @@ pub struct TakenChanges {
 #[derive(Debug)]
 struct TakenJob {
     id: JobId,
-    job: Box<Job>,
+    job: Job,
     queue: QueueName,
     group: Option<GroupKey>,
     holds_key: bool,
@@ -114,17 +114,17 @@ impl Core {
         // Rows that are new go to the end of the tree, and one that is looked for is found.
         dirty.sort_unstable();
         let mut jobs = Vec::with_capacity(dirty.len());
-        for id in dirty {
-            let job = match (self.departing.remove(&id), self.jobs.get_mut(&id)) {
-                // Another one that lives under the same id has its own place among the dirty.
-                (Some(ended), _) => ended,
-                (None, Some(live)) => {
-                    live.dirty = false;
-                    let taken = Box::new(live.clone());
-                    live.rests = true;
-                    taken
-                }
-                (None, None) => continue,
+        for (id, slot) in dirty {
+            // One that was deleted has left its slot to others, which have their own places among the dirty.
+            let Some(job) = self.jobs.changed(id, slot) else { continue };
+            job.dirty = false;
+            let job = if job.state.is_terminal() {
+                let Some(ended) = self.jobs.remove_ended(id) else { continue };
+                ended
+            } else {
+                let taken = job.clone();
+                job.rests = true;
+                taken
             };
             let queue = self.index.queues.get(job.queue);
             let (group, holds_key) = (queue.groups.key(job.group).cloned(), self.holds_key(id, &job));

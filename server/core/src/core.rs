@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::ended::{EndedJob, EndedJobs};
 use crate::index::Index;
 use crate::job::Job;
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Slot};
 use crate::keys::Keys;
 use crate::planted::{Bug, is_planted};
 use crate::record::Counters;
@@ -24,7 +24,7 @@ use crate::waits::Waits;
 use crate::workers::Workers;
 use crate::{Applied, Command, Event, Outcome, UnwrittenJob};
 use jobraft_protocol::{ClusterSettings, Error, JobId, JobState, JobView, LogTime, QueueName, QueueStats, limits};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// The timer of what does not wait for a time: it falls due in the entry that set it.
 pub(crate) const AT_ONCE: LogTime = LogTime::ZERO;
@@ -34,13 +34,11 @@ pub(crate) const AT_ONCE: LogTime = LogTime::ZERO;
 pub struct Core {
     pub(crate) now: LogTime,
     pub(crate) counters: Counters,
-    /// Live jobs: none of them in a terminal state.
+    /// Live jobs; and, no part of the state, those that ended and whose row is not written yet.
     pub(crate) jobs: Jobs,
     pub(crate) tasks: Tasks,
-    /// Jobs that ended and whose row is not written yet. No part of the state.
-    pub(crate) departing: HashMap<JobId, Box<Job>>,
     /// Jobs whose rows are behind, in the order in which they first changed. No part of the state.
-    pub(crate) dirty: Vec<JobId>,
+    pub(crate) dirty: Vec<(JobId, Slot)>,
     /// About how many bytes the jobs hold whose rows are behind. No part of the state.
     pub(crate) changed_bytes: u64,
     /// Jobs whose rows are to go. No part of the state.
@@ -189,22 +187,19 @@ impl Core {
         let is_over = next.state().is_terminal();
         transition(job, next);
         self.index.enter(id, job, self.now);
-        let has_key = job.unique().is_some();
         note_change(id, job, &mut self.dirty, &mut self.changed_bytes);
-        if has_key {
-            self.settle_key(id);
-        }
+        self.keys.settle(id, job, self.now);
         if is_over {
             self.retire(id);
         }
     }
 
-    /// Takes a job that ended out of the live ones; it stays known for a while.
+    /// Takes a job that has come to its end out of the live ones; it stays known for a while.
     ///
     /// # Panics
     /// If it is not there or has not ended: a defect of the caller.
     fn retire(&mut self, id: JobId) {
-        let mut job = self.jobs.remove(&id).expect("callers name a live job");
+        let job = self.jobs.end(id).expect("callers name a job that has just ended");
         let (state, queue) = (job.state, job.queue);
         let past = job.past.as_mut().expect("a job that ended has a past");
         let finished_at = past.finished_at.expect("a job that ended did so at some time");
@@ -216,11 +211,10 @@ impl Core {
             let holds = job.waits().into_iter().flat_map(Waits::held).map(|(_, before)| before).collect();
             self.dead.insert(id, DeadJob { queue, seq, finished_at, holds });
         }
-        self.ended.add(id, ended, &job);
-        self.index.unlink(id, &job);
-        self.batches.job_ended(&job);
+        self.ended.add(id, ended, job);
+        self.index.unlink(id, job);
+        self.batches.job_ended(job);
         self.changed_bytes += job.past.as_ref().map_or(0, |past| past.result.len() + past.log.len()) as u64;
-        self.departing.insert(id, Box::new(job));
         self.events.push(Event::Ended(id));
         self.tell_dependents(id, Some(state));
     }
@@ -287,7 +281,7 @@ impl Core {
 
     /// A job that ended and is kept, while memory has it.
     fn departing(&self, id: JobId) -> Option<&Job> {
-        let job = self.departing.get(&id)?;
+        let job = self.jobs.ended(id)?;
         let past = job.past.as_ref()?;
         let (finished_at, seq) = past.finished_at.zip(past.ended_seq)?;
         self.is_kept(id, self.index.queues.get(job.queue), job.state, finished_at, seq).then_some(job)
@@ -297,7 +291,7 @@ impl Core {
     /// and is kept no longer.
     #[must_use]
     pub fn is_gone(&self, id: JobId) -> bool {
-        self.deleted.contains(&id) || self.departing.contains_key(&id) && self.departing(id).is_none()
+        self.deleted.contains(&id) || self.jobs.ended(id).is_some() && self.departing(id).is_none()
     }
 
     /// Whether an enqueue under this id would be taken for a retry: the job is live, or ended not long ago.
@@ -315,9 +309,9 @@ impl Core {
 }
 
 /// Notes that the row of a live job is behind.
-fn note_change(id: JobId, job: &mut Job, dirty: &mut Vec<JobId>, changed_bytes: &mut u64) {
+fn note_change(id: JobId, job: &mut Job, dirty: &mut Vec<(JobId, Slot)>, changed_bytes: &mut u64) {
     if !std::mem::replace(&mut job.dirty, true) {
-        dirty.push(id);
+        dirty.push((id, job.slot));
         *changed_bytes += job.waiting_bytes();
     }
 }

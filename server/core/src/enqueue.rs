@@ -67,6 +67,9 @@ impl Core {
     /// Enqueues jobs that [`Core::check_all`] let pass, under the circumstances that it left; children after their
     /// parent's end.
     pub(crate) fn enqueue_checked(&mut self, jobs: &[NewJob], circumstances: Circumstances) -> Vec<EnqueueOutcome> {
+        if jobs.is_empty() {
+            return Vec::new();
+        }
         // Of one that is kept no longer nothing must come back because a sibling names its id.
         for job in jobs {
             if !self.remembers(job.id) && self.dead_job(job.id).is_none() {
@@ -147,7 +150,7 @@ impl Core {
             return false;
         }
         self.dead.remove(id);
-        self.departing.remove(&id);
+        self.jobs.remove_ended(id);
         self.deleted.remove(&id);
         self.ended.revive(id);
         true

@@ -4,8 +4,8 @@ use hashbrown::HashTable;
 use jobraft_protocol::JobId;
 use std::hash::BuildHasher as _;
 
-/// How ids are hashed. Clients choose them, so there is a key; and each step of a job hashes its id several times.
-type IdHasher = foldhash::quality::RandomState;
+/// How things are hashed that clients choose, and often: with a key.
+pub(crate) type KeyedHasher = foldhash::quality::RandomState;
 
 /// A number, with a part of its id's hash, so that the table grows without a look at the things.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ const fn spread(hash: u32) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdTable {
     entries: HashTable<Entry>,
-    hasher: IdHasher,
+    hasher: KeyedHasher,
 }
 
 impl IdTable {

@@ -2,11 +2,15 @@
 //!
 //! Everything here follows from the jobs: a restored state builds it anew by entering each of them.
 
+use crate::id_table::KeyedHasher;
 use crate::job::Job;
 use crate::queue::Queues;
 use crate::waits::Waits;
 use jobraft_protocol::{JobId, LogTime, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// The jobs that a worker holds. Whoever walks over them puts them in order, where it shows; see [`Index::held_by`].
+type HeldJobs = HashSet<JobId, KeyedHasher>;
 
 /// The indexes. [`Index::leave`] before a job changes and [`Index::enter`] after keep them true.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +19,7 @@ pub(crate) struct Index {
     /// At most one timer per job: its due time if scheduled, the end of its lease if leased.
     pub(crate) timers: BTreeSet<(LogTime, JobId)>,
     /// What each worker holds; a worker that holds nothing has no entry.
-    pub(crate) held: BTreeMap<WorkerId, BTreeSet<JobId>>,
+    pub(crate) held: BTreeMap<WorkerId, HeldJobs>,
     /// The live jobs that named a job as one that they come after, whether or not they still wait for it, and in which place
     /// they did.
     pub(crate) dependents: HashMap<JobId, BTreeMap<JobId, usize>>,
@@ -86,6 +90,13 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// What a worker holds, by id.
+    pub(crate) fn held_by(&self, worker: WorkerId) -> Vec<JobId> {
+        let mut held: Vec<_> = self.held.get(&worker).into_iter().flatten().copied().collect();
+        held.sort_unstable();
+        held
     }
 
     /// Moves a leased job's timer along with the end of its lease.

@@ -1,4 +1,5 @@
-//! The live jobs, by id: nearly all of a node's memory when many wait.
+//! The live jobs, by id: nearly all of a node's memory when many wait. Those that ended stay where they are until their rows
+//! are taken, seen only by who asks for them.
 //!
 //! They lie side by side in chunks, which a backlog fills and gives back as it goes; nothing moves when it grows. Tables and
 //! indexes name a job by its *slot*, in 4 bytes instead of 16.
@@ -7,13 +8,14 @@ use crate::id_table::IdTable;
 use crate::job::Job;
 use jobraft_protocol::JobId;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// As much as allocators give out without a rest, and not so much that an almost empty one matters.
 const CHUNK_BYTES: usize = 128 << 10;
 /// Jobs in a chunk.
 const CHUNK_JOBS: u32 = (CHUNK_BYTES / size_of::<Place>()) as u32;
 
-/// A job's place in memory, for as long as it lives. Slots differ between nodes: nothing may go by their order.
+/// A job's place in memory, for as long as it is there. Slots differ between nodes: nothing may go by their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot(u32);
 
@@ -50,18 +52,45 @@ struct Chunk {
     taken: u32,
 }
 
+/// The slot that was found last: a command asks for its job again and again.
+#[derive(Debug, Default)]
+struct Last(AtomicU32);
+
+impl Clone for Last {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 /// Jobs by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Jobs {
     by_id: IdTable,
+    last: Last,
+    /// How many of them have ended.
+    ended: usize,
     chunks: Vec<Chunk>,
     /// Chunks with room. The first is filled first, so that others become empty.
     open: BTreeSet<u32>,
 }
 
 impl Jobs {
-    fn find(&self, id: JobId) -> Option<Slot> {
-        self.by_id.find(id, |slot| self.at(Slot(slot)).0).map(Slot)
+    /// Whatever is in a slot, if the slot exists.
+    fn place(&self, slot: Slot) -> Option<&Place> {
+        self.chunks.get(slot.chunk() as usize)?.places.get(slot.place())
+    }
+
+    /// A job, whether or not it has ended.
+    fn find(&self, id: JobId) -> Option<(Slot, &Job)> {
+        let last = Slot(self.last.0.load(Ordering::Relaxed));
+        if let Some(Place::Taken(there, job)) = self.place(last)
+            && *there == id
+        {
+            return Some((last, job));
+        }
+        let slot = self.by_id.find(id, |slot| self.at(Slot(slot)).0)?;
+        self.last.0.store(slot, Ordering::Relaxed);
+        Some((Slot(slot), self.at(Slot(slot)).1))
     }
 
     /// The job in a slot.
@@ -69,30 +98,55 @@ impl Jobs {
     /// # Panics
     /// If there is none.
     pub(crate) fn at(&self, slot: Slot) -> (JobId, &Job) {
-        match &self.chunks[slot.chunk() as usize].places[slot.place()] {
-            Place::Taken(id, job) => (*id, job),
+        match self.place(slot) {
+            Some(Place::Taken(id, job)) => (*id, job),
+            _ => unreachable!("slots are named only while a job is there"),
+        }
+    }
+
+    fn at_mut(&mut self, slot: Slot) -> &mut Job {
+        match &mut self.chunks[slot.chunk() as usize].places[slot.place()] {
+            Place::Taken(_, job) => job,
             Place::Free(_) => unreachable!("slots are named only while a job is there"),
         }
     }
 
     pub(crate) fn get(&self, id: &JobId) -> Option<&Job> {
-        self.find(*id).map(|slot| self.at(slot).1)
+        self.find(*id).map(|(_, job)| job).filter(|job| !job.state.is_terminal())
     }
 
     pub(crate) fn get_mut(&mut self, id: &JobId) -> Option<&mut Job> {
-        let slot = self.find(*id)?;
-        match &mut self.chunks[slot.chunk() as usize].places[slot.place()] {
-            Place::Taken(_, job) => Some(job),
-            Place::Free(_) => None,
-        }
+        let (slot, _) = self.find(*id).filter(|(_, job)| !job.state.is_terminal())?;
+        Some(self.at_mut(slot))
     }
 
+    /// How many live.
     pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.len() - self.ended
     }
 
     pub(crate) fn contains_key(&self, id: &JobId) -> bool {
-        self.find(*id).is_some()
+        self.get(id).is_some()
+    }
+
+    /// A job that ended and is still here.
+    pub(crate) fn ended(&self, id: JobId) -> Option<&Job> {
+        self.find(id).map(|(_, job)| job).filter(|job| job.state.is_terminal())
+    }
+
+    /// A live job has come to a terminal state: it lives no longer.
+    pub(crate) fn end(&mut self, id: JobId) -> Option<&mut Job> {
+        let (slot, _) = self.find(id).filter(|(_, job)| job.state.is_terminal())?;
+        self.ended += 1;
+        Some(self.at_mut(slot))
+    }
+
+    /// The job that changed, if it is still where it was then.
+    pub(crate) fn changed(&mut self, id: JobId, slot: Slot) -> Option<&mut Job> {
+        match self.chunks.get_mut(slot.chunk() as usize)?.places.get_mut(slot.place())? {
+            Place::Taken(there, job) if *there == id && job.dirty => Some(job),
+            _ => None,
+        }
     }
 
     /// Takes in a job, unless there is one of this id.
@@ -133,9 +187,11 @@ impl Jobs {
         number
     }
 
-    pub(crate) fn remove(&mut self, id: &JobId) -> Option<Job> {
-        let slot = self.find(*id)?;
-        self.by_id.remove(*id, slot.0);
+    /// Takes out a job that ended.
+    pub(crate) fn remove_ended(&mut self, id: JobId) -> Option<Job> {
+        let (slot, _) = self.find(id).filter(|(_, job)| job.state.is_terminal())?;
+        self.by_id.remove(id, slot.0);
+        self.ended -= 1;
         let chunk = &mut self.chunks[slot.chunk() as usize];
         let place = Place::Free(chunk.free.replace(slot.place() as u16));
         let Place::Taken(_, job) = std::mem::replace(&mut chunk.places[slot.place()], place) else {
@@ -160,11 +216,11 @@ impl Jobs {
         }
     }
 
-    /// In no order that matters.
+    /// Those that live, in no order that matters.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
         let places = self.chunks.iter().flat_map(|chunk| &chunk.places);
         places.filter_map(|place| match place {
-            Place::Taken(id, job) => Some((*id, job)),
+            Place::Taken(id, job) => (!job.state.is_terminal()).then_some((*id, job)),
             Place::Free(_) => None,
         })
     }
@@ -179,7 +235,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::{Command, Core, Entry as LogEntry};
-    use jobraft_protocol::{LogTime, NewJob, Task};
+    use jobraft_protocol::{JobState, LogTime, NewJob, Task};
     use std::collections::BTreeMap;
 
     fn id(number: u32) -> JobId {
@@ -196,9 +252,15 @@ mod tests {
         core.job(id(0)).clone()
     }
 
+    /// Ends a live job.
+    fn end(jobs: &mut Jobs, id: JobId) {
+        jobs.get_mut(&id).unwrap().state = JobState::Completed;
+        jobs.end(id).unwrap();
+    }
+
     #[test]
-    fn jobs_are_found_whatever_came_and_went() {
-        let (job, mut jobs, mut model) = (some_job(), Jobs::default(), BTreeMap::new());
+    fn jobs_are_found_whatever_came_ended_and_went() {
+        let (job, mut jobs, mut model, mut ended) = (some_job(), Jobs::default(), BTreeMap::new(), BTreeSet::new());
         let mut random: u32 = 1;
         for step in 0..60_000_u32 {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -212,27 +274,40 @@ mod tests {
                     assert_eq!((jobs.at(slot).0, jobs.at(slot).1.slot), (id(number), slot));
                     model.insert(number, priority);
                 }
-            } else {
-                let removed = jobs.remove(&id(number)).map(|job| job.priority);
+            } else if ended.contains(&number) || !model.contains_key(&number) {
+                let removed = jobs.remove_ended(id(number)).map(|job| job.priority);
                 assert_eq!(removed, model.remove(&number));
+                ended.remove(&number);
+            } else {
+                assert!(jobs.remove_ended(id(number)).is_none(), "it lives");
+                end(&mut jobs, id(number));
+                ended.insert(number);
             }
-            assert_eq!(jobs.get(&id(number)).map(|job| job.priority), model.get(&number).copied());
+            let (is_over, known) = (ended.contains(&number), model.get(&number).copied());
+            assert_eq!(jobs.get(&id(number)).map(|job| job.priority), known.filter(|_| !is_over));
+            assert_eq!(jobs.ended(id(number)).map(|job| job.priority), known.filter(|_| is_over));
+            assert_eq!(jobs.len(), model.len() - ended.len());
         }
         let all: BTreeMap<_, _> = jobs.iter().map(|(id, job)| (id, job.priority)).collect();
-        assert_eq!(all, model.iter().map(|(number, priority)| (id(*number), *priority)).collect());
+        let live = model.iter().filter(|(number, _)| !ended.contains(number));
+        assert_eq!(all, live.map(|(number, priority)| (id(*number), *priority)).collect());
         let taken = |jobs: &Jobs| jobs.chunks.iter().filter(|chunk| !chunk.places.is_empty()).count();
         assert!(taken(&jobs) > 1);
         let empty =
             |jobs: &Jobs| jobs.chunks.iter().filter(|chunk| !chunk.places.is_empty() && chunk.taken == 0).count();
-        for number in model.keys() {
-            jobs.remove(&id(*number)).unwrap();
+        for &number in model.keys() {
+            if !ended.contains(&number) {
+                end(&mut jobs, id(number));
+            }
+            jobs.remove_ended(id(number)).unwrap();
             assert!(empty(&jobs) <= 1, "the one for the next job");
         }
         // One that comes and goes alone takes no memory and gives none.
         let first = |jobs: &Jobs| jobs.chunks.iter().find(|chunk| !chunk.places.is_empty()).unwrap().places.as_ptr();
         let before = first(&jobs);
         jobs.insert(id(1), job.clone()).unwrap();
-        jobs.remove(&id(1)).unwrap();
+        end(&mut jobs, id(1));
+        jobs.remove_ended(id(1)).unwrap();
         assert_eq!(first(&jobs), before);
         assert_eq!((taken(&jobs), jobs.by_id.len()), (1, 0), "a backlog gives back its memory");
     }

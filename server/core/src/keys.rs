@@ -114,6 +114,23 @@ impl Keys {
         }
         self.held.insert(key, Holder { job, until }).is_none()
     }
+
+    /// After a job changed its state: it gives its key up, or takes it again, as its scope says.
+    pub(crate) fn settle(&mut self, id: JobId, job: &Job, now: LogTime) {
+        let Some(unique) = job.unique() else { return };
+        let (waits, gives_up) = match unique.scope {
+            UniqueScope::Waiting => (job.is_waiting(), !job.is_waiting()),
+            UniqueScope::UntilStarted => (false, !job.is_waiting()),
+            UniqueScope::UntilDone if is_planted(Bug::KeyReleasedEarly) => (false, !job.is_waiting()),
+            UniqueScope::UntilDone => (false, job.state.is_terminal()),
+            UniqueScope::ForMs(_) => return,
+        };
+        if gives_up {
+            self.release(&unique.key, id);
+        } else if waits && self.holder(&unique.key, now).is_none() {
+            self.claim(&unique.key, id, None);
+        }
+    }
 }
 
 /// When a period ends; `None` for every other scope.
@@ -125,24 +142,6 @@ pub(crate) fn period_end(unique: &Unique, enqueued_at: LogTime) -> Option<LogTim
 }
 
 impl Core {
-    /// After a job changed its state: it gives its key up, or takes it again, as its scope says.
-    pub(crate) fn settle_key(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let Some(unique) = job.unique() else { return };
-        let (waits, gives_up) = match unique.scope {
-            UniqueScope::Waiting => (job.is_waiting(), !job.is_waiting()),
-            UniqueScope::UntilStarted => (false, !job.is_waiting()),
-            UniqueScope::UntilDone if is_planted(Bug::KeyReleasedEarly) => (false, !job.is_waiting()),
-            UniqueScope::UntilDone => (false, job.state.is_terminal()),
-            UniqueScope::ForMs(_) => return,
-        };
-        if gives_up {
-            self.keys.release(&unique.key, id);
-        } else if waits && self.keys.holder(&unique.key, self.now).is_none() {
-            self.keys.claim(&unique.key, id, None);
-        }
-    }
-
     /// Whether the job holds its key for as long as its scope says.
     pub(crate) fn holds_key(&self, id: JobId, job: &Job) -> bool {
         job.state != JobState::Completed && job.unique().is_some_and(|unique| self.keys.is_held_by(&unique.key, id))

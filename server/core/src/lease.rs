@@ -47,6 +47,8 @@ impl Core {
             let Some(index) = self.index.queues.index_of(name) else { continue };
             let share = shares.get(place).map_or(max, |&share| share as usize);
             let max = max.min(leased.jobs.len().saturating_add(share));
+            let open = self.index.queues.get(index).open(self.now);
+            leased.jobs.reserve((max - leased.jobs.len()).min(usize::try_from(open).unwrap_or(usize::MAX)));
             while leased.jobs.len() < max
                 && bytes <= limits::LEASE_BYTES_MAX
                 && expired < limits::TIMERS_PER_ENTRY_MAX
@@ -168,6 +170,7 @@ impl Core {
     ///
     /// One that had run out by the entry before is lost already, though its timer may not have fired: it stays so.
     pub(crate) fn renew_leases(&mut self, before: LogTime) {
+        // In no order: what each of them gets is its own affair.
         let held: Vec<JobId> = self.index.held.values().flatten().copied().collect();
         for id in held {
             let Some(lease) = &self.job(id).lease else { continue };

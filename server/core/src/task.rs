@@ -1,5 +1,6 @@
 //! What jobs run: few tasks, many jobs. All jobs of a task share it.
 
+use crate::id_table::KeyedHasher;
 use jobraft_protocol::Task;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ const FEW: usize = 64;
 /// The tasks of the jobs in memory, and some that were.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
-    known: HashSet<Arc<Task>>,
+    known: HashSet<Arc<Task>, KeyedHasher>,
     /// How many there may be until the others are looked for.
     room: usize,
 }

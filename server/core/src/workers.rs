@@ -3,8 +3,7 @@
 use crate::record::{WorkerRecord, encode};
 use crate::{Core, Event, Outcome, Row, Table};
 use jobraft_protocol::{
-    Error, ErrorCode, JobId, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
-    name::NAME_BYTES_MAX,
+    Error, ErrorCode, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits, name::NAME_BYTES_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -136,8 +135,7 @@ impl Core {
         if !(1..=self.counters.worker).contains(&worker.0) {
             self.check_worker(worker)?;
         }
-        let jobs: Vec<JobId> = self.index.held.get(&worker).into_iter().flatten().copied().collect();
-        for id in jobs {
+        for id in self.index.held_by(worker) {
             if self.job(id).lease.as_ref().is_some_and(|lease| lease.expires_at > self.now) {
                 self.give_back(id, 0);
             }
@@ -160,15 +158,17 @@ impl Core {
     /// The workers that follow `after`, by id. They are looked at as they are taken.
     pub fn workers(&self, after: Option<WorkerId>) -> impl Iterator<Item = WorkerView> {
         self.workers.from(after).map(|(id, worker)| {
-            let held = self.index.held.get(&id);
+            let mut jobs = self.index.held_by(id);
+            let held = jobs.len() as u64;
+            jobs.truncate(limits::WORKER_JOBS_SHOWN_MAX);
             WorkerView {
                 id,
                 info: worker.info.clone(),
                 registered_at: worker.registered_at,
                 last_seen: worker.last_seen,
                 order: worker.order,
-                held: held.map_or(0, BTreeSet::len) as u64,
-                jobs: held.into_iter().flatten().take(limits::WORKER_JOBS_SHOWN_MAX).copied().collect(),
+                held,
+                jobs,
             }
         })
     }
