@@ -121,6 +121,17 @@ pub enum Task {
     Module(Digest),
 }
 
+impl Task {
+    /// The name of the handler, if it is one.
+    #[must_use]
+    pub const fn handler(&self) -> Option<&TaskName> {
+        match self {
+            Self::Handler(name) => Some(name),
+            Self::Module(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -265,19 +276,24 @@ impl LeasedJob {
     /// How many bytes it takes in a frame, at most: what bounds a lease answer.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        let task = match &self.task {
-            Task::Handler(name) => name.as_str().len(),
-            Task::Module(_) => 0,
-        };
+        let names = [
+            Some(self.queue.as_str()),
+            self.task.handler().map(TaskName::as_str),
+            self.group.as_ref().map(GroupKey::as_str),
+            self.label.as_ref().map(Label::as_str),
+            self.tick.as_ref().map(|tick| tick.schedule.as_str()),
+        ];
+        Self::weight_of(names, self.payload.len() + self.checkpoint.len(), self.after.len())
+    }
+
+    /// The same of one that is not made yet: of the names of its queue, handler, group, label and schedule, of the bytes of its
+    /// payload and checkpoint, and of how many jobs it comes after.
+    #[must_use]
+    pub fn weight_of(names: [Option<&str>; 5], bytes: usize, after: usize) -> usize {
         LEASED_BYTES
-            + self.queue.as_str().len()
-            + task
-            + self.payload.len()
-            + self.checkpoint.len()
-            + self.group.as_ref().map_or(0, |group| group.as_str().len())
-            + self.after.len() * LEASED_PREDECESSOR_BYTES
-            + self.label.as_ref().map_or(0, |label| label.as_str().len())
-            + self.tick.as_ref().map_or(0, |tick| tick.schedule.as_str().len())
+            + names.into_iter().flatten().map(str::len).sum::<usize>()
+            + bytes
+            + after * LEASED_PREDECESSOR_BYTES
     }
 
     /// The first attempt of a job with every default, leased at the time at which its id was made: to try an executor

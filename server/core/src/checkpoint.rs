@@ -63,13 +63,11 @@ impl TakenChanges {
     /// The first of `read`.
     pub fn encode<E>(&self, mut read: impl FnMut(JobId) -> Result<Bytes, E>) -> Result<Changes, E> {
         let mut encoder = Encoder::new();
-        let jobs = self.jobs.iter().map(|job| job.row(&mut encoder, &mut read));
-        Ok(Changes {
-            header: self.header.clone(),
-            jobs: jobs.collect::<Result<_, _>>()?,
-            deleted: self.deleted.clone(),
-            rows: self.rows.clone(),
-        })
+        let mut jobs = Vec::with_capacity(self.jobs.len());
+        for job in &self.jobs {
+            jobs.push(job.row(&mut encoder, &mut read)?);
+        }
+        Ok(Changes { header: self.header.clone(), jobs, deleted: self.deleted.clone(), rows: self.rows.clone() })
     }
 
     /// The jobs that waited for a worker or for something else, by id.

@@ -23,7 +23,10 @@ use crate::values::Values;
 use crate::waits::Waits;
 use crate::workers::Workers;
 use crate::{Applied, Command, Event, Outcome, UnwrittenJob};
-use jobraft_protocol::{ClusterSettings, Error, JobId, JobState, JobView, LogTime, QueueName, QueueStats, limits};
+use jobraft_protocol::{
+    ClusterSettings, Error, JobId, JobState, JobView, LogTime, NewJob, QueueMode, QueueName, QueueSettings, QueueStats,
+    Start, limits,
+};
 use std::collections::BTreeSet;
 
 /// The timer of what does not wait for a time: it falls due in the entry that set it.
@@ -58,6 +61,8 @@ pub struct Core {
     pub(crate) bounds: Bounds,
     /// Of the entry being applied.
     pub(crate) events: Vec<Event>,
+    /// Whether somebody waits for the answers to the entry being applied. No part of the state.
+    pub(crate) is_answered: bool,
 }
 
 /// How much the state may hold. Constants, but tests lower them.
@@ -83,6 +88,19 @@ impl Core {
 
     /// Applies one entry and answers its commands. Never fails: a command that cannot be done is refused on its own.
     pub fn apply(&mut self, entry: &crate::Entry) -> Applied {
+        self.is_answered = true;
+        let mut outcomes = Vec::with_capacity(entry.commands.len());
+        let events = self.step(entry, |outcome| outcomes.push(outcome));
+        Applied { outcomes, events }
+    }
+
+    /// The same where nobody waits for the answers: the leased jobs are not told.
+    pub fn follow(&mut self, entry: &crate::Entry) -> Vec<Event> {
+        self.is_answered = false;
+        self.step(entry, drop)
+    }
+
+    fn step(&mut self, entry: &crate::Entry, mut answer: impl FnMut(Result<Outcome, Error>)) -> Vec<Event> {
         let before = self.now;
         self.now = before.max(entry.at);
         #[cfg(feature = "planted-bugs")]
@@ -99,16 +117,14 @@ impl Core {
         self.keys.clear(self.now);
         self.forget_workers();
         self.batches.forget(self.now);
-        let outcomes = entry.commands.iter().map(|command| {
-            let outcome = self.run(command);
+        for command in &entry.commands {
+            answer(self.run(command));
             self.settle_batches();
-            outcome
-        });
-        let outcomes = outcomes.collect();
+        }
         self.fire_timers(AT_ONCE);
         let mut events = std::mem::take(&mut self.events);
         events.extend(self.index.queues.take_announced());
-        Applied { outcomes, events }
+        events
     }
 
     fn run(&mut self, command: &Command) -> Result<Outcome, Error> {
@@ -258,6 +274,26 @@ impl Core {
         queue.map_or(0, |queue| usize::try_from(queue.open(self.now)).unwrap_or(usize::MAX))
     }
 
+    /// Whether the job, enqueued now, is likely to be there and to be leased at once by who asks: its id is new, its queue takes and
+    /// gives jobs, and no limit is set on its attempts.
+    #[must_use]
+    pub fn can_be_leased_at_once(&self, job: &NewJob) -> bool {
+        let queue = self.index.queues.index_of(&job.queue).map(|index| self.index.queues.get(index));
+        let is_free = queue.is_none_or(|queue| {
+            let QueueSettings { mode, concurrency, rate, group_concurrency, group_rate, .. } = &queue.stats.settings;
+            *mode == QueueMode::Open
+                && concurrency.is_none()
+                && rate.is_none()
+                && group_concurrency.is_none()
+                && group_rate.is_none()
+                && job.group.as_ref().is_none_or(|group| !queue.groups.is_limited(group))
+        });
+        is_free
+            && job.start == Start::Now
+            && job.after.as_ref().is_none_or(|after| after.jobs.is_empty())
+            && !self.remembers(job.id)
+    }
+
     /// Whether the job is in a state that is not terminal.
     #[must_use]
     pub fn is_live(&self, id: JobId) -> bool {
@@ -313,5 +349,57 @@ fn note_change(id: JobId, job: &mut Job, dirty: &mut Vec<(JobId, Slot)>, changed
     if !std::mem::replace(&mut job.dirty, true) {
         dirty.push((id, job.slot));
         *changed_bytes += job.waiting_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use jobraft_protocol::{After, GroupSetting, QueueSetting, Rate, Setting, Task};
+
+    #[test]
+    fn a_job_can_be_leased_at_once_unless_it_waits_or_is_there_or_something_is_limited() {
+        let mut core = Core::new();
+        let queue: QueueName = "q".parse().unwrap();
+        let job = |seed| {
+            let task = Task::Handler("t".parse().unwrap());
+            NewJob::new(JobId::new(LogTime::ZERO, [seed; 10]), queue.clone(), task, "")
+        };
+        let group = "g".parse().unwrap();
+        let grouped = NewJob { group: Some(group), ..job(1) };
+        assert!(core.can_be_leased_at_once(&job(1)), "of a queue that is not known yet");
+        core.apply(&crate::Entry { commands: vec![Command::enqueue(vec![job(2)])], ..crate::Entry::default() });
+        assert!(core.can_be_leased_at_once(&job(1)) && core.can_be_leased_at_once(&grouped));
+        assert!(!core.can_be_leased_at_once(&job(2)), "it is there");
+        assert!(!core.can_be_leased_at_once(&NewJob { start: Start::AfterMs(1), ..job(1) }));
+        let after = After { jobs: vec![job(2).id], ..After::default() };
+        assert!(!core.can_be_leased_at_once(&NewJob { after: Some(after), ..job(1) }));
+
+        let rate = Rate { count: 1, per_ms: 1_000, burst: None };
+        for (limit, none) in [
+            (QueueSetting::Mode(QueueMode::Paused), QueueSetting::Mode(QueueMode::Open)),
+            (QueueSetting::Mode(QueueMode::Draining), QueueSetting::Mode(QueueMode::Open)),
+            (QueueSetting::Concurrency(Some(1)), QueueSetting::Concurrency(None)),
+            (QueueSetting::Rate(Some(rate)), QueueSetting::Rate(None)),
+            (QueueSetting::GroupConcurrency(Some(1)), QueueSetting::GroupConcurrency(None)),
+            (QueueSetting::GroupRate(Some(rate)), QueueSetting::GroupRate(None)),
+        ] {
+            core.configure(&[Setting::Queue(queue.clone(), limit)]).unwrap();
+            assert!(!core.can_be_leased_at_once(&job(1)));
+            core.configure(&[Setting::Queue(queue.clone(), none)]).unwrap();
+            assert!(core.can_be_leased_at_once(&job(1)));
+        }
+        for limit in [GroupSetting::Concurrency(Some(1)), GroupSetting::Rate(Some(rate))] {
+            core.configure(&[Setting::Group(queue.clone(), "g".parse().unwrap(), limit)]).unwrap();
+            assert!(!core.can_be_leased_at_once(&grouped));
+            assert!(core.can_be_leased_at_once(&job(1)), "others of the queue are not limited");
+            let none = match limit {
+                GroupSetting::Rate(_) => GroupSetting::Rate(None),
+                _ => GroupSetting::Concurrency(None),
+            };
+            core.configure(&[Setting::Group(queue.clone(), "g".parse().unwrap(), none)]).unwrap();
+            assert!(core.can_be_leased_at_once(&grouped));
+        }
     }
 }

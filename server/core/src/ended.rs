@@ -50,10 +50,10 @@ impl EndedJobs {
         self.known.get(id).filter(|ended| is_known(id, ended, now))
     }
 
-    /// Notes the end of a job.
+    /// Notes the end of a job that lived until now.
     pub(crate) fn add(&mut self, id: JobId, ended: EndedJob, job: &Job) {
         self.digest = chain(self.digest, id, ended, job);
-        self.remember(id, ended);
+        self.known.push(id, ended);
     }
 
     /// Notes that the job's row is gone.
@@ -96,7 +96,7 @@ impl EndedJobs {
 
     /// Notes how a job ended that is the last to have done so, or, until [`Self::restored`], any.
     pub(crate) fn remember(&mut self, id: JobId, ended: EndedJob) {
-        self.known.push(id, ended);
+        self.known.put(id, ended);
     }
 
     /// Puts what a checkpoint held in the order in which it ended: memory is freed in that order.

@@ -5,6 +5,7 @@ use crate::job::{Job, Membership, Options, count, duration};
 use crate::jobs::Slot;
 use crate::keys::period_end;
 use crate::payload::Payload;
+use crate::planted::{Bug, is_planted};
 use crate::transition::Next;
 use crate::waits::{Verdict, Waits};
 use crate::{Core, Outcome, Target};
@@ -31,7 +32,7 @@ impl Core {
         check_bulk(jobs)?;
         let claimed = Claimed::nothing(circumstances);
         #[cfg(feature = "planted-bugs")]
-        if crate::planted::is_planted(crate::planted::Bug::HashOrder) {
+        if is_planted(Bug::HashOrder) {
             let disordered: std::collections::HashMap<_, _> = jobs.iter().map(|job| (job.id, job)).collect();
             let mut outcomes: std::collections::HashMap<_, _> = disordered
                 .into_iter()
@@ -146,7 +147,8 @@ impl Core {
     /// What is left of an ended job that is known no longer makes room for a new one of its id. Only an id that is older than
     /// the window, such as that of a child or a callback, can have had such a life; says whether it can.
     fn drop_former(&mut self, id: JobId) -> bool {
-        if id.minted_at().plus_ms(limits::IDEMPOTENCY_WINDOW_MS_DEFAULT) >= self.now {
+        let is_young = id.minted_at().plus_ms(limits::IDEMPOTENCY_WINDOW_MS_DEFAULT) >= self.now;
+        if is_young && !is_planted(Bug::RetryEnqueuesTwice) {
             return false;
         }
         self.dead.remove(id);

@@ -172,6 +172,12 @@ impl Groups {
         self.slots[index.place()].open > 0
     }
 
+    /// Whether the group has a limit of its own.
+    pub(crate) fn is_limited(&self, key: &GroupKey) -> bool {
+        let settings = self.index_of(key).map(|index| self.slots[index.place()].settings);
+        settings.is_some_and(|settings| settings.concurrency.is_some() || settings.rate.is_some())
+    }
+
     /// Whether the end of a lease may open it.
     pub(crate) fn has_concurrency(&self, index: GroupIndex, queue: &QueueSettings) -> bool {
         self.slots[index.place()].concurrency(queue).is_some()

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use jobraft_protocol::JobId;
 use std::hash::BuildHasher as _;
 
-/// How things are hashed that clients choose, and often: with a key.
+/// How what clients choose is hashed: with a key, and quickly, for each step of a job does so several times.
 pub(crate) type KeyedHasher = foldhash::quality::RandomState;
 
 /// A number, with a part of its id's hash, so that the table grows without a look at the things.

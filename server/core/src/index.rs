@@ -9,7 +9,7 @@ use crate::waits::Waits;
 use jobraft_protocol::{JobId, LogTime, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// The jobs that a worker holds. Whoever walks over them puts them in order, where it shows; see [`Index::held_by`].
+/// The jobs that a worker holds, in an order that no other node has: who walks over them sorts them where it shows.
 type HeldJobs = HashSet<JobId, KeyedHasher>;
 
 /// The indexes. [`Index::leave`] before a job changes and [`Index::enter`] after keep them true.
@@ -90,13 +90,6 @@ impl Index {
                 }
             }
         }
-    }
-
-    /// What a worker holds, by id.
-    pub(crate) fn held_by(&self, worker: WorkerId) -> Vec<JobId> {
-        let mut held: Vec<_> = self.held.get(&worker).into_iter().flatten().copied().collect();
-        held.sort_unstable();
-        held
     }
 
     /// Moves a leased job's timer along with the end of its lease.

@@ -5,14 +5,14 @@
 //! the opposite.
 
 use crate::admission::invalid;
-use crate::job::Lease;
+use crate::job::{Job, Lease};
 use crate::planted::{Bug, is_planted};
-use crate::queue::QueueIndex;
+use crate::queue::Queue;
 use crate::transition::Next;
 use crate::{Core, Event, Leased, Outcome};
 use jobraft_protocol::{
-    EndReason, Error, ErrorCode, Extended, FailureKind, FencingToken, JobId, JobState, LeaseRef, LeasedJob, LogTime,
-    Progress, QueueName, WorkerId, WorkerOrder, limits,
+    EndReason, Error, ErrorCode, Extended, FailureKind, FencingToken, GroupKey, JobId, JobState, Label, LeaseRef,
+    LeasedJob, LogTime, Progress, QueueName, TaskName, WorkerId, WorkerOrder, limits,
 };
 
 impl Core {
@@ -41,15 +41,16 @@ impl Core {
         }
         let max = max.min(limits::LEASE_JOBS_MAX) as usize;
         let mut leased = Leased::default();
-        let mut bytes = 0;
-        let mut expired = 0;
+        let (mut count, mut bytes, mut expired) = (0, 0, 0);
         for (place, name) in queues.iter().enumerate() {
             let Some(index) = self.index.queues.index_of(name) else { continue };
             let share = shares.get(place).map_or(max, |&share| share as usize);
-            let max = max.min(leased.jobs.len().saturating_add(share));
-            let open = self.index.queues.get(index).open(self.now);
-            leased.jobs.reserve((max - leased.jobs.len()).min(usize::try_from(open).unwrap_or(usize::MAX)));
-            while leased.jobs.len() < max
+            let max = max.min(count + share);
+            if self.is_answered {
+                let open = self.index.queues.get(index).open(self.now);
+                leased.jobs.reserve((max - count).min(usize::try_from(open).unwrap_or(usize::MAX)));
+            }
+            while count < max
                 && bytes <= limits::LEASE_BYTES_MAX
                 && expired < limits::TIMERS_PER_ENTRY_MAX
                 && let Some((group, slot)) = self.index.queues.next(index, self.now)
@@ -61,7 +62,14 @@ impl Core {
                     expired += 1;
                     continue;
                 }
-                bytes += self.lease_one(id, index, worker, lease_ms, &mut leased);
+                self.lease_one(id, worker, lease_ms);
+                let (job, queue) = (self.job(id), self.index.queues.get(index));
+                count += 1;
+                bytes += weight_bytes(job, queue);
+                if self.is_answered {
+                    leased.jobs.push(self.leased_job(id, job, queue));
+                    leased.at_rest.extend(job.payload.is_at_rest().then_some(id));
+                }
                 self.index.queues.charge(index, group, self.now);
             }
         }
@@ -74,64 +82,42 @@ impl Core {
         self.transition(id, next);
     }
 
-    /// Leases a ready job; how many bytes it makes of an answer.
-    fn lease_one(
-        &mut self,
-        id: JobId,
-        queue: QueueIndex,
-        worker: WorkerId,
-        lease_ms: u64,
-        leased: &mut Leased,
-    ) -> usize {
+    /// Leases a ready job.
+    fn lease_one(&mut self, id: JobId, worker: WorkerId, lease_ms: u64) {
         self.counters.token += 1;
         let (token, granted_at) = (FencingToken(self.counters.token), self.now);
         let expires_at = granted_at.plus_ms(lease_ms);
         let mut lease = Lease { worker, token, granted_at, expires_at, heard_at: granted_at, lease_ms, cancel: None };
-        let expires_at = expires_at.min(lease.latest(self.job(id).run_timeout_ms));
-        lease.expires_at = expires_at;
+        lease.expires_at = expires_at.min(lease.latest(self.job(id).run_timeout_ms));
         self.transition(id, Next::Leased(lease));
         let job = self.job_mut(id);
         job.attempt += 1;
         assert!(job.attempt <= job.max_attempts, "defect: an attempt beyond the limit");
-        let checkpoint = job.past.as_ref().map(|past| past.checkpoint.clone()).unwrap_or_default();
-        let (task, payload) = ((*job.task).clone(), job.payload.here());
-        let mut resting_bytes = 0;
-        if job.payload.is_at_rest() {
-            resting_bytes = job.payload.len();
-            leased.at_rest.push(id);
-        }
-        let (attempt, max_attempts) = (job.attempt, job.max_attempts);
-        let (run_timeout_ms, enqueued_at) = (job.run_timeout_ms, job.enqueued_at);
-        let group = job.group;
+    }
+
+    /// A job as its worker gets it, without a payload that rests.
+    fn leased_job(&self, id: JobId, job: &Job, queue: &Queue) -> LeasedJob {
         let options = job.options.as_deref();
-        let after = options.and_then(|options| options.waits.as_ref()).map(|waits| waits.jobs().to_vec());
-        let batch = options.and_then(|options| options.batch).map(|membership| membership.batch);
-        let label = options.and_then(|options| options.label.clone());
-        let tick = options.and_then(|options| options.tick.clone());
-        let has_secrets = self.has_secrets(id);
-        let queue = self.index.queues.get(queue);
-        let job = LeasedJob {
+        let lease = job.lease.as_ref().expect("callers have leased it");
+        LeasedJob {
             id,
             queue: queue.stats.queue.clone(),
-            task,
-            payload,
-            attempt: attempt.into(),
-            max_attempts: max_attempts.into(),
-            token,
-            expires_at,
-            run_timeout_ms: run_timeout_ms.into(),
-            enqueued_at,
-            checkpoint,
-            group: queue.groups.key(group).cloned(),
-            after: after.unwrap_or_default(),
-            batch,
-            label,
-            tick,
-            has_secrets,
-        };
-        let bytes = job.weight_bytes() + resting_bytes;
-        leased.jobs.push(job);
-        bytes
+            task: (*job.task).clone(),
+            payload: job.payload.here(),
+            attempt: job.attempt.into(),
+            max_attempts: job.max_attempts.into(),
+            token: lease.token,
+            expires_at: lease.expires_at,
+            run_timeout_ms: job.run_timeout_ms.into(),
+            enqueued_at: job.enqueued_at,
+            checkpoint: job.past.as_ref().map(|past| past.checkpoint.clone()).unwrap_or_default(),
+            group: queue.groups.key(job.group).cloned(),
+            after: job.waits().map(|waits| waits.jobs().to_vec()).unwrap_or_default(),
+            batch: options.and_then(|options| options.batch).map(|membership| membership.batch),
+            label: options.and_then(|options| options.label.clone()),
+            tick: options.and_then(|options| options.tick.clone()),
+            has_secrets: self.has_secrets(id),
+        }
     }
 
     /// Extends each lease that is still held, up to what its job may run; never shortens one. Notes progress first.
@@ -245,6 +231,21 @@ impl Core {
         let text = format!("job {job} is not held under token {token}: the lease ended; stop working on it");
         Err(Error::new(ErrorCode::LeaseLost, text))
     }
+}
+
+/// [`LeasedJob::weight_bytes`] of a job once its worker has all of it.
+fn weight_bytes(job: &Job, queue: &Queue) -> usize {
+    let options = job.options.as_deref();
+    let names = [
+        Some(queue.stats.queue.as_str()),
+        job.task.handler().map(TaskName::as_str),
+        queue.groups.key(job.group).map(GroupKey::as_str),
+        options.and_then(|options| options.label.as_ref()).map(Label::as_str),
+        options.and_then(|options| options.tick.as_ref()).map(|tick| tick.schedule.as_str()),
+    ];
+    let checkpoint = job.past.as_ref().map_or(0, |past| past.checkpoint.len());
+    let after = job.waits().map_or(0, |waits| waits.jobs().len());
+    LeasedJob::weight_of(names, job.payload.len() + checkpoint, after)
 }
 
 /// The length that is granted for a wish.

@@ -62,8 +62,14 @@ impl Recent {
     }
 
     /// Notes the end of a job, in place of any that it had before.
-    pub(crate) fn push(&mut self, id: JobId, ended: EndedJob) {
+    pub(crate) fn put(&mut self, id: JobId, ended: EndedJob) {
         self.remove(id);
+        self.push(id, ended);
+    }
+
+    /// Notes the end of a job of which none is noted.
+    pub(crate) fn push(&mut self, id: JobId, ended: EndedJob) {
+        debug_assert!(self.find(id).is_none(), "{id} would be noted twice");
         let EndedJob { state, token, finished_at, namespace } = ended;
         let token = token.map_or(0, |token| token.0);
         let end = End { id, token, finished_at, namespace, state, is_current: true };
@@ -152,7 +158,7 @@ mod tests {
                     gone.map(|_| model.remove(0));
                 }
                 _ => {
-                    recent.push(id(number), ended(step));
+                    recent.put(id(number), ended(step));
                     place.map(|place| model.remove(place));
                     model.push((number, ended(step)));
                 }

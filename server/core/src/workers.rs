@@ -3,7 +3,8 @@
 use crate::record::{WorkerRecord, encode};
 use crate::{Core, Event, Outcome, Row, Table};
 use jobraft_protocol::{
-    Error, ErrorCode, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits, name::NAME_BYTES_MAX,
+    Error, ErrorCode, JobId, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
+    name::NAME_BYTES_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -135,7 +136,9 @@ impl Core {
         if !(1..=self.counters.worker).contains(&worker.0) {
             self.check_worker(worker)?;
         }
-        for id in self.index.held_by(worker) {
+        let mut held: Vec<JobId> = self.index.held.get(&worker).into_iter().flatten().copied().collect();
+        held.sort_unstable();
+        for id in held {
             if self.job(id).lease.as_ref().is_some_and(|lease| lease.expires_at > self.now) {
                 self.give_back(id, 0);
             }
@@ -158,9 +161,13 @@ impl Core {
     /// The workers that follow `after`, by id. They are looked at as they are taken.
     pub fn workers(&self, after: Option<WorkerId>) -> impl Iterator<Item = WorkerView> {
         self.workers.from(after).map(|(id, worker)| {
-            let mut jobs = self.index.held_by(id);
+            let mut jobs: Vec<JobId> = self.index.held.get(&id).into_iter().flatten().copied().collect();
             let held = jobs.len() as u64;
-            jobs.truncate(limits::WORKER_JOBS_SHOWN_MAX);
+            if jobs.len() > limits::WORKER_JOBS_SHOWN_MAX {
+                jobs.select_nth_unstable(limits::WORKER_JOBS_SHOWN_MAX);
+                jobs.truncate(limits::WORKER_JOBS_SHOWN_MAX);
+            }
+            jobs.sort_unstable();
             WorkerView {
                 id,
                 info: worker.info.clone(),

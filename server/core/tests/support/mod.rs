@@ -122,16 +122,20 @@ fn is_kept(horizons: &[Horizon], row: &JobRow) -> bool {
 }
 
 /// Three cores under one log: one that never made a checkpoint, one that makes one after each entry, and one that is
-/// restored from those rows before each entry.
+/// restored from those rows before each entry. And a fourth, of which nobody wants an answer, with a checkpoint now and then.
 #[derive(Clone, Default)]
 pub struct Trio {
     pub plain: Core,
     checkpointing: Core,
+    following: Core,
+    /// Of the fourth, written only now and then.
+    late: Disk,
+    entries: u64,
     pub disk: Disk,
 }
 
 impl Trio {
-    /// Applies the entry to all three; panics where they differ.
+    /// Applies the entry to all; panics where they differ.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
         if self.disk.header.is_empty() {
             self.disk.checkpoint(&mut self.checkpointing);
@@ -142,6 +146,13 @@ impl Trio {
         assert_eq!(completed, applied, "a checkpoint changed an answer");
         assert_eq!(self.disk.complete(restored.apply(entry)), applied, "a restart changed an answer");
         let hash = self.plain.state_hash();
+        assert_eq!(self.following.follow(entry), applied.events, "who does not answer saw something else");
+        assert_eq!(self.late.state_hash(&self.following), hash, "who does not answer came elsewhere");
+        self.entries += 1;
+        if self.entries.is_multiple_of(3) {
+            self.late.checkpoint(&mut self.following);
+            assert_eq!(self.late.state_hash(&self.late.load()), hash, "a checkpoint after three entries differs");
+        }
         assert_eq!(self.disk.state_hash(&restored), hash, "checkpoint + tail differs from full replay");
         self.disk.checkpoint(&mut self.checkpointing);
         self.disk.sweep(&self.plain);

@@ -115,7 +115,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let db = StateDb::open(directory.path()).unwrap();
         let state = StateMachine::load(db, directory.path().to_path_buf(), Arc::new(|_, _| {})).unwrap();
-        let apply = |index| state.apply_or_stop(&LogEntry::new_blank(log_id(1, index))).map(drop).unwrap();
+        let apply = |index| state.apply_or_stop(&LogEntry::new_blank(log_id(1, index)), true).map(drop).unwrap();
         let lists = Arc::new(Lists::default());
         apply(1);
         lists.refresh(&state).await.unwrap();

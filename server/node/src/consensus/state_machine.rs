@@ -416,13 +416,13 @@ impl StateMachine {
     }
 
     /// A panic is a defect, which openraft would notice no sooner than at the next entry: the node stops at once instead.
-    pub(super) fn apply_or_stop(&self, entry: &LogEntry) -> io::Result<Answers> {
-        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry)));
+    pub(super) fn apply_or_stop(&self, entry: &LogEntry, is_answered: bool) -> io::Result<Answers> {
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry, is_answered)));
         let defect = |_| io::Error::other(format!("a defect of Jobraft: applying log entry {} panicked", entry.log_id));
         applied.map_err(defect)?
     }
 
-    fn apply_entry(&self, entry: &LogEntry) -> io::Result<Answers> {
+    fn apply_entry(&self, entry: &LogEntry, is_answered: bool) -> io::Result<Answers> {
         let commands = match &entry.payload {
             EntryPayload::Normal(proposal) => Some(proposal.take_entry().map_err(io::Error::other)?),
             EntryPayload::Blank | EntryPayload::Membership(_) => None,
@@ -431,13 +431,16 @@ impl StateMachine {
         let mut events = Vec::new();
         let mut answers = Answers::default();
         if let Some(commands) = &commands {
-            let done = applied.core.apply(commands);
+            if is_answered {
+                let done = applied.core.apply(commands);
+                (answers.outcomes, events) = (done.outcomes, done.events);
+            } else {
+                events = applied.core.follow(commands);
+            }
             let core = &applied.core;
             if core.changed_jobs() >= CHECKPOINT_JOBS || core.changed_bytes() >= CHECKPOINT_BYTES {
                 self.shared.pressure.notify_one();
             }
-            answers.outcomes = done.outcomes;
-            events = done.events;
         }
         if let EntryPayload::Membership(membership) = &entry.payload {
             applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
@@ -469,7 +472,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let answers = self.apply_or_stop(&entry)?;
+            let answers = self.apply_or_stop(&entry, responder.is_some())?;
             if let Some(responder) = responder {
                 responder.send(answers);
             }

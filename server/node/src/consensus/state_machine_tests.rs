@@ -88,7 +88,7 @@ impl Node {
         let proposal = Proposal::new(Entry { at, leader_change: false, commands }).unwrap();
         let entry = LogEntry::new(log_id(1, self.log.len() as u64 + 1), EntryPayload::Normal(proposal));
         self.log.push(entry.clone());
-        let answers = self.state.apply_or_stop(&entry).unwrap();
+        let answers = self.state.apply_or_stop(&entry, true).unwrap();
         answers.outcomes.into_iter().map(Result::unwrap).collect()
     }
 
@@ -124,7 +124,7 @@ impl Node {
         let (db, state) = open(copy.path());
         let checkpoint = state.checkpointed();
         for entry in self.log.iter().filter(|entry| Some(entry.log_id) > checkpoint) {
-            state.apply_or_stop(entry).unwrap();
+            state.apply_or_stop(entry, true).unwrap();
         }
         (copy, db, state)
     }
@@ -140,12 +140,12 @@ fn a_panic_while_applying_is_an_error_and_a_state_changed_in_part_never_reaches_
     let db = StateDb::open(directory.path()).unwrap();
     let observer: Observer = Arc::new(|_, _| panic!("a defect"));
     let state = StateMachine::load(db.clone(), directory.path().to_path_buf(), observer).unwrap();
-    let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1))).unwrap_err();
+    let error = state.apply_or_stop(&LogEntry::new_blank(log_id(1, 1)), true).unwrap_err();
     assert!(error.to_string().contains("defect"), "{error}");
     // The entry itself was whole: it was an observer that panicked, after the lock was gone.
     assert_eq!(state.checkpoint().unwrap().unwrap().last_log_id, Some(log_id(1, 1)));
 
-    state.apply_or_stop(&LogEntry::new_blank(log_id(1, 2))).unwrap_err();
+    state.apply_or_stop(&LogEntry::new_blank(log_id(1, 2)), true).unwrap_err();
     let half_applied = AssertUnwindSafe(|| state.read(|_| panic!("a defect")));
     std::panic::catch_unwind(half_applied).unwrap_err();
     assert!(matches!(state.checkpoint(), Err(StorageError::Stopped { .. })));
