@@ -116,6 +116,10 @@ impl Node {
             seal,
             peers: Arc::clone(&peers),
             observer: observer(dispatcher.clone(), store.clone(), token_changed),
+            foresee: {
+                let dispatcher = dispatcher.clone();
+                Box::new(move |state, batch| dispatcher.foresee(state, batch))
+            },
         })
         .await?;
         if let Some(name) = consensus.read(|core| unreadable(core, &secrets)) {

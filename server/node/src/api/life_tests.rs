@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::testing::{Bench, MINUTE_MS, Session, code, fetch, leased, soon, subscription};
+use super::testing::{Bench, MINUTE_MS, Session, code, fetch, leased, log_index, soon, subscription};
 use bytes::Bytes;
 use jobraft_protocol::{
     CancelNotice, ClusterSettings, Completion, Consistency, EndReason, EnqueueOutcome, ErrorCode, Extended, Failure,
@@ -109,12 +109,6 @@ async fn a_dead_job_is_retried_from_disk() {
     assert_eq!(listed.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [dead]);
     assert_eq!(session.act(&[dead], JobAction::Retry).await, [Ok(())]);
     assert_eq!(session.view(dead).await.state, JobState::Ready);
-}
-
-/// How far the log is; the node's status follows what it does at some distance.
-async fn log_index(bench: &Bench) -> u64 {
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    bench.node.consensus().status().applied_index
 }
 
 #[tokio::test(flavor = "multi_thread")]

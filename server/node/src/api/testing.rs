@@ -271,6 +271,12 @@ impl Session {
     }
 }
 
+/// How far the log is; the node's status follows what it does at some distance.
+pub(super) async fn log_index(bench: &Bench) -> u64 {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    bench.node.consensus().status().applied_index
+}
+
 pub(super) fn info(name: &str) -> WorkerInfo {
     WorkerInfo { name: name.to_owned(), ..WorkerInfo::default() }
 }

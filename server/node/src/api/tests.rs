@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::testing::{Bench, MINUTE_MS, code, fetch, leased, soon, subscription};
+use super::testing::{Bench, MINUTE_MS, code, fetch, leased, log_index, soon, subscription};
 use crate::transport::TransportError;
 use bytes::Bytes;
 use jobraft_protocol::{
@@ -31,6 +31,26 @@ async fn a_job_goes_from_enqueue_to_its_waiting_reader() {
     assert_eq!(done, Ok(()));
     let Ok(Response::Job(view)) = producer.answer(waiting).await else { panic!("the job is there") };
     assert_eq!((view.state, &view.result[..]), (JobState::Completed, &b"done"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_leases_a_job_in_the_very_entry_that_brings_it() {
+    let bench = Bench::start().await;
+    let (mut producer, mut worker) = (bench.session().await, bench.session().await);
+    let (fetcher, subscriber) = (worker.register().await, worker.register().await);
+
+    let fetching = worker.send(fetch(fetcher, MINUTE_MS)).await;
+    let before = log_index(&bench).await;
+    let job = producer.enqueue(Start::Now).await;
+    let jobs = leased(worker.answer(fetching).await);
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
+    assert_eq!(log_index(&bench).await, before + 1);
+
+    assert_eq!(worker.ask(subscription(subscriber, 1)).await, Ok(Response::Done));
+    let before = log_index(&bench).await;
+    let job = producer.enqueue(Start::Now).await;
+    assert_eq!(worker.leased_push().await.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
+    assert_eq!(log_index(&bench).await, before + 1);
 }
 
 /// In the term before, it may have given positions to entries that stand in the logs of others and not in its own.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::testing::{Bench, MINUTE_MS, Session, code, fetch, leased, subscription};
+use super::testing::{Bench, MINUTE_MS, Session, code, fetch, leased, log_index, subscription};
 use jobraft_protocol::{
     After, BatchId, BatchState, BatchView, Completion, Consistency, EnqueueOutcome, Error, ErrorCode, Failure,
     GroupSetting, GroupView, JobAction, JobFilter, JobId, JobState, LeaseRef, NewBatch, NewJob, OnFailure, Predecessor,
@@ -293,12 +293,6 @@ async fn what_a_limit_held_back_is_pushed_when_the_limit_is_lifted() {
     assert_eq!(leased(session.ask(fetch(worker, 300)).await), []);
     session.configure(vec![QueueSetting::Concurrency(None)]).await;
     assert_eq!(session.leased_push().await.len(), 2);
-}
-
-/// How far the log is; the node's status follows what it does at some distance.
-async fn log_index(bench: &Bench) -> u64 {
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    bench.node.consensus().status().applied_index
 }
 
 #[tokio::test(flavor = "multi_thread")]

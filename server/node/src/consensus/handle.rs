@@ -6,7 +6,7 @@ use super::leadership::{self, Leadership};
 use super::listing::Lists;
 use super::log_store::LogStore;
 use super::network::NetworkFactory;
-use super::proposer::{self, Ask, Waiting, outcome_unknown};
+use super::proposer::{self, Ask, CommandResults, Waiting, outcome_unknown};
 use super::state_machine::{Observer, RowPart, StateError, StateMachine};
 use super::{Raft, checkpointer, service};
 use crate::machine;
@@ -38,6 +38,9 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How soon the end of consensus is noticed.
 const LIFE_CHECK: Duration = Duration::from_secs(1);
 
+/// Given the state and what goes into an entry, says what goes into it as well.
+type Foresee = dyn Fn(&StateMachine, &[Waiting]) -> Vec<Waiting> + Send + Sync;
+
 /// What consensus is started with.
 pub struct ConsensusOptions {
     /// The cluster's name.
@@ -54,6 +57,8 @@ pub struct ConsensusOptions {
     pub peers: Arc<Peers>,
     /// Hears what was applied here, and when the next thing falls due then. Must not block.
     pub observer: Box<dyn Fn(Vec<Event>, Option<LogTime>) + Send + Sync>,
+    /// Says what is proposed with what waits, in the same entry: leases of jobs that it brings. Must not block for long.
+    pub(crate) foresee: Box<Foresee>,
 }
 
 /// Why consensus cannot start, or has stopped.
@@ -105,7 +110,7 @@ impl Consensus {
     /// # Errors
     /// If the disk cannot be read or holds what this software does not understand.
     pub async fn start(options: ConsensusOptions) -> Result<Self, ConsensusError> {
-        let ConsensusOptions { cluster, node, instance, directory, seal, peers, observer } = options;
+        let ConsensusOptions { cluster, node, instance, directory, seal, peers, observer, foresee } = options;
         let observer: Observer = Arc::from(observer);
         let opened = {
             let directory = directory.clone();
@@ -149,10 +154,14 @@ impl Consensus {
             let (clock, state) = (Arc::clone(&clock), state.clone());
             move || clock.now(state.read(Core::now))
         };
+        let foresee = {
+            let state = state.clone();
+            move |batch: &[Waiting]| foresee(&state, batch)
+        };
         let spawn = |task| AbortOnDropHandle::new(task);
         let tasks = vec![
             spawn(tokio::spawn(leadership::follow(raft.clone(), leader_sender))),
-            spawn(tokio::spawn(proposer::run(raft.clone(), asked, leadership.clone(), log_time))),
+            spawn(tokio::spawn(proposer::run(raft.clone(), asked, leadership.clone(), log_time, foresee))),
             spawn(tokio::spawn(barrier::run(raft.clone(), reading, leadership.clone()))),
             spawn(tokio::spawn(checkpointer::run(raft.clone(), state.clone(), log.clone()))),
         ];
@@ -190,23 +199,33 @@ impl Consensus {
     ///
     /// # Errors
     /// As [`Consensus::propose`], but for what the state machine refused: those are answers.
-    pub async fn propose_all(&self, commands: Vec<Command>) -> Result<Vec<Result<Outcome, Error>>, Error> {
+    pub async fn propose_all(&self, commands: Vec<Command>) -> CommandResults {
+        let leases = commands.iter().any(|command| matches!(command, Command::Lease { .. }));
+        let answered = self.ask(commands)?;
+        self.answered(answered, leases).await
+    }
+
+    /// Hands commands to the proposer.
+    fn ask(&self, commands: Vec<Command>) -> Result<oneshot::Receiver<CommandResults>, Error> {
         // Here too: the proposer looks only once it has room, and without a majority it gets none.
         if let Some(refusal) = proposer::refusal(&self.inner.raft, &self.inner.leadership.borrow()) {
             return Err(refusal);
         }
-        let leases = commands.iter().any(|command| matches!(command, Command::Lease { .. }));
-        let (answer, mut answered) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         match self.inner.asks.try_send(Ask::Commands(Waiting { commands, answer })) {
-            Ok(()) => {}
+            Ok(()) => Ok(answered),
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let message = format!("{} requests wait already; nothing was done", limits::PROPOSALS_WAITING_MAX);
-                return Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(100));
+                Err(Error::new(ErrorCode::Overloaded, message).retry_after_ms(100))
             }
             Err(mpsc::error::TrySendError::Closed(_)) => {
-                return Err(Error::new(ErrorCode::ShuttingDown, "the node is stopping; nothing was done"));
+                Err(Error::new(ErrorCode::ShuttingDown, "the node is stopping; nothing was done"))
             }
         }
+    }
+
+    /// Waits for the answers to commands; `leases`: whether there are leases among them, which somebody must hear of.
+    async fn answered(&self, mut answered: oneshot::Receiver<CommandResults>, leases: bool) -> CommandResults {
         match tokio::time::timeout(PROPOSE_TIMEOUT, &mut answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(outcome_unknown("the node is stopping")),
@@ -289,8 +308,15 @@ impl Consensus {
     /// # Errors
     /// Those of [`Consensus::propose`], and `internal` if the disk cannot be read; the leases then run out.
     pub async fn lease(&self, lease: Command) -> Result<Vec<LeasedJob>, Error> {
-        let leased = match self.propose(lease).await? {
-            Outcome::Leased(leased) => leased,
+        let asked = self.ask(vec![lease])?;
+        self.leased(asked).await
+    }
+
+    /// The same of a lease that was proposed already.
+    pub(crate) async fn leased(&self, asked: oneshot::Receiver<CommandResults>) -> Result<Vec<LeasedJob>, Error> {
+        let leased = match self.answered(asked, true).await?.pop() {
+            Some(Ok(Outcome::Leased(leased))) => leased,
+            Some(Err(error)) => return Err(error),
             _ => return Err(Error::new(ErrorCode::Internal, "a lease was answered by something else")),
         };
         let Some(&first) = leased.at_rest.first() else { return Ok(leased.jobs) };

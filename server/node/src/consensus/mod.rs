@@ -30,12 +30,14 @@ mod storage_suite;
 
 pub use handle::{Consensus, ConsensusError, ConsensusOptions};
 pub use leadership::Leadership;
+pub(crate) use proposer::{CommandResults, Waiting};
 pub use record::check_record;
 pub(crate) use service::clear_unfinished;
 pub use state_machine::RowPart;
+pub(crate) use state_machine::StateMachine;
 pub use types::Member;
 pub use wire::check_message;
 pub use witness::{Place, Pulse, StateHash, Witness};
 
 /// openraft, with our types.
-pub(crate) type Raft = openraft::Raft<types::TypeConfig, state_machine::StateMachine>;
+pub(crate) type Raft = openraft::Raft<types::TypeConfig, StateMachine>;

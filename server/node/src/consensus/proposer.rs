@@ -39,12 +39,13 @@ pub(crate) enum Ask {
     Tick,
 }
 
-/// Proposes until every asker is gone.
+/// Proposes until every asker is gone. `foresee` says what follows from what goes into an entry and goes into it as well.
 pub(crate) async fn run(
     raft: Raft,
     mut asks: mpsc::Receiver<Ask>,
     mut leadership: watch::Receiver<Leadership>,
     log_time: impl Fn() -> LogTime + Send + 'static,
+    foresee: impl Fn(&[Waiting]) -> Vec<Waiting> + Send + 'static,
 ) {
     let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT_MAX));
     let mut stamped_term = None;
@@ -62,12 +63,13 @@ pub(crate) async fn run(
             },
         };
         let Ok(permit) = in_flight.clone().acquire_owned().await else { return };
-        let batch = collect(first, &mut asks);
+        let mut batch = collect(first, &mut asks);
         let now = leadership.borrow().clone();
         if let Some(refusal) = refusal(&raft, &now) {
             batch.into_iter().for_each(|waiting| refuse(waiting.answer, &refusal));
             continue;
         }
+        batch.extend(foresee(&batch));
         let leader_change = stamped_term != Some(now.term);
         let term = now.term;
         let accepted = propose(&raft, batch, log_time(), leader_change, now, permit).await;

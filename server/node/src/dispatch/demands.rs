@@ -1,7 +1,7 @@
 //! Who waits for jobs, and who gets those that are ready. No I/O: given what is ready, it says what to lease for whom.
 //!
-//! What must hold: of a queue's ready jobs, no more are asked for than there are, whatever is under way counted, so that
-//! a thousand idle workers do not all ask for one job; a demand has one order under way at most; who was served goes
+//! What must hold: of a queue's ready jobs, no more are asked for than there are, whatever is under way counted but for what
+//! was foreseen, so that a thousand idle workers do not all ask for one job; a demand has one order under way at most; who was served goes
 //! behind all others that wait on the same queue; ready jobs are left alone only if nobody waits for them; a worker that was
 //! told not to run makes no order, and is looked at again only when it was told to run; one that let a lease run out gets
 //! no more on a subscription from before; a queue that brings nothing although it seems to have something is left alone for a
@@ -10,7 +10,7 @@
 use super::strides::Strides;
 use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Orders in a row that bring nothing from a queue, after which it is left alone for a while.
@@ -26,9 +26,9 @@ pub(crate) struct Demands<S> {
     by_id: HashMap<DemandId, Demand<S>>,
     /// On each queue, those that could be served now, the one that has waited longest first.
     waiting: HashMap<QueueName, BTreeSet<(Turn, DemandId)>>,
-    /// On each queue, how many jobs the orders under way ask for.
+    /// On each queue, how many of its ready jobs the orders under way ask for.
     reserved: HashMap<QueueName, usize>,
-    /// What each order under way asks for. Outlives a demand that goes away meanwhile.
+    /// What each order under way has reserved. Outlives a demand that goes away meanwhile.
     orders: HashMap<DemandId, Vec<(QueueName, usize)>>,
     /// How many orders in a row each queue has let come back with nothing. Bounded by the queues that there are.
     fruitless: HashMap<QueueName, u32>,
@@ -235,6 +235,37 @@ impl<S: Clone> Demands<S> {
             }
         }
         orders
+    }
+
+    /// Says what to lease of jobs that are about to be ready, so many in each of these queues. The leases are to be in the entry that
+    /// brings the jobs.
+    ///
+    /// Nothing is reserved: what they lease is never seen as ready.
+    pub(crate) fn foresee(
+        &mut self,
+        coming: &BTreeMap<QueueName, usize>,
+        is_held_back: impl Fn(WorkerId) -> bool,
+    ) -> Vec<Order> {
+        let queues: Vec<QueueName> = coming.keys().cloned().collect();
+        let reserved = std::mem::take(&mut self.reserved);
+        let orders = self.plan(&queues, |queue| coming.get(queue).copied().unwrap_or(0), is_held_back);
+        self.reserved = reserved;
+        for order in &orders {
+            for (_, reserved) in self.orders.get_mut(&order.demand).into_iter().flatten() {
+                *reserved = 0;
+            }
+        }
+        orders
+    }
+
+    /// Whether somebody could be served from a queue now.
+    pub(crate) fn is_waited_on(&self, queue: &QueueName) -> bool {
+        self.waiting.contains_key(queue)
+    }
+
+    /// Whether nobody could be served now.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Ready jobs that no order asks for yet.

@@ -5,7 +5,7 @@
 use super::demands::{DemandId, Demands, Resumed};
 use super::wish::{Kind, Order, Wish};
 use jobraft_protocol::{QueueName, WorkerId, limits};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 fn queue(name: &str) -> QueueName {
     name.parse().unwrap()
@@ -46,6 +46,11 @@ impl Bench {
         let queues = self.demands.queues();
         let ready = |queue: &QueueName| self.ready.get(queue).copied().unwrap_or(0);
         self.demands.plan(&queues, ready, |worker| self.held_back.contains(&worker))
+    }
+
+    fn foresee(&mut self, name: &str, count: usize) -> Vec<Order> {
+        let coming = BTreeMap::from([(queue(name), count)]);
+        self.demands.foresee(&coming, |worker| self.held_back.contains(&worker))
     }
 
     /// Applies an order as the state machine would; returns where its jobs go.
@@ -89,6 +94,30 @@ fn one_ready_job_makes_one_of_a_thousand_idle_workers_ask() {
     assert_eq!(orders.len(), 1);
     assert_eq!((orders[0].worker, orders[0].max), (WorkerId(0), 1));
     assert_eq!(bench.plan(), [], "what is under way is reserved");
+}
+
+#[test]
+fn what_is_about_to_come_is_shared_evenly_and_reserves_nothing() {
+    let mut bench = Bench::with(&[("q", 1)]);
+    for worker in 1..=4 {
+        bench.add(worker, &["q"], 10, Kind::Subscription);
+    }
+    let ready = bench.plan();
+    assert_eq!(ready.iter().map(|order| (order.worker.0, order.max)).collect::<Vec<_>>(), [(1, 1)]);
+    // What is ready is for the first already: it takes nothing of what comes.
+    let foreseen = bench.foresee("q", 2);
+    assert_eq!(foreseen.iter().map(|order| (order.worker.0, order.max)).collect::<Vec<_>>(), [(2, 1), (3, 1)]);
+    assert_eq!(bench.foresee("r", 2), [], "nobody waits there");
+    // Nothing came. What was reserved for others stays so.
+    bench.ready.insert(queue("q"), 0);
+    for order in &foreseen {
+        assert_eq!(bench.demands.settle(order.demand, [].iter()), (Some(order.worker.0), vec![queue("q")]));
+        bench.demands.resume(order.demand);
+    }
+    bench.ready.insert(queue("q"), 1);
+    assert_eq!(bench.plan(), [], "it is the first one's");
+    bench.ready.insert(queue("q"), 2);
+    assert_eq!(bench.plan().iter().map(|order| (order.worker.0, order.max)).collect::<Vec<_>>(), [(4, 1)]);
 }
 
 #[test]

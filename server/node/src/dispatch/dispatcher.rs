@@ -39,6 +39,21 @@ pub(super) struct Shared {
     heard: Heard,
     /// Whether demands are taken: this node leads, and [`Dispatcher::run`] knows.
     leads: AtomicBool,
+    /// By which orders are carried out, while [`Dispatcher::run`] does. It leads back here: whoever ends takes it out.
+    consensus: Mutex<Option<Consensus>>,
+}
+
+/// Takes no more demands and foresees nothing once it is dropped, also when [`Dispatcher::run`] is aborted.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let demands = lock(&self.0.demands);
+        self.0.leads.store(false, Ordering::SeqCst);
+        let consensus = lock(&self.0.consensus).take();
+        drop(demands);
+        drop(consensus);
+    }
 }
 
 impl Dispatcher {
@@ -91,6 +106,8 @@ impl Dispatcher {
             AbortOnDropHandle::new(tokio::spawn(async move { shared.schedules.run(consensus).await }))
         };
         let mut leadership = consensus.leadership();
+        let running = Running(Arc::clone(&self.shared));
+        *lock(&self.shared.consensus) = Some(consensus.clone());
         self.lead(&consensus);
         loop {
             tokio::select! {
@@ -104,7 +121,7 @@ impl Dispatcher {
                 () = self.shared.wake.notified() => self.dispatch(&consensus),
             }
         }
-        self.shared.leads.store(false, Ordering::SeqCst);
+        drop(running);
         let stopping = Error::new(ErrorCode::ShuttingDown, "the node is stopping");
         for (worker, sink) in lock(&self.shared.demands).end_all() {
             end(sink, worker, &stopping);
@@ -168,7 +185,7 @@ impl Dispatcher {
             end(sink, worker, &consensus.leadership().borrow().not_leader());
         }
         for order in orders {
-            tokio::spawn(carry_out(self.clone(), consensus.clone(), order));
+            tokio::spawn(carry_out(self.clone(), consensus.clone(), order, None));
         }
     }
 
@@ -256,6 +273,11 @@ impl Dispatcher {
     /// Who waits for the end of a batch.
     pub(crate) fn batches(&self) -> &EndWatch<BatchId> {
         &self.shared.batches
+    }
+
+    /// Consensus, while this node leads and demands are served.
+    pub(super) fn led(&self) -> Option<Consensus> {
+        lock(&self.shared.consensus).clone().filter(|_| self.shared.leads.load(Ordering::SeqCst))
     }
 
     pub(super) fn demands(&self) -> MutexGuard<'_, Demands<Sink>> {

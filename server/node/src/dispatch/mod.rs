@@ -8,6 +8,7 @@
 mod demands;
 mod dispatcher;
 mod end_watch;
+mod foresight;
 mod heard;
 mod hints;
 mod news;

@@ -3,7 +3,7 @@
 use super::demands::Resumed;
 use super::wish::Order;
 use super::{Dispatcher, Outgoing, lock};
-use crate::consensus::Consensus;
+use crate::consensus::{CommandResults, Consensus};
 use jobraft_core::command::Command;
 use jobraft_protocol::{Error, LeaderHint, LeasedJob, Push, QueueName, Retry, ServerFrame, WorkerId};
 use std::sync::{Arc, Mutex};
@@ -28,13 +28,25 @@ pub(super) enum Sink {
 /// What a fetch waits for.
 pub(super) type Answer = oneshot::Sender<Result<Vec<LeasedJob>, Error>>;
 
-/// Proposes a lease and delivers what it gives.
-pub(super) async fn carry_out(dispatcher: Dispatcher, consensus: Consensus, order: Order) {
-    let Order { demand, worker, queues, shares, max, lease_ms } = order;
-    let jobs = consensus.lease(Command::Lease { worker, queues, shares, max, lease_ms }).await;
+/// Proposes a lease, unless it was `foreseen` and is proposed already, and delivers what it gives.
+pub(super) async fn carry_out(
+    dispatcher: Dispatcher,
+    consensus: Consensus,
+    order: Order,
+    foreseen: Option<oneshot::Receiver<CommandResults>>,
+) {
+    let Order { demand, worker, .. } = order;
+    let is_foreseen = foreseen.is_some();
+    let jobs = match foreseen {
+        Some(asked) => consensus.leased(asked).await,
+        None => consensus.lease(order.lease()).await,
+    };
     // What was reserved is free again before anything waits for the client.
     let (sink, freed) = dispatcher.demands().settle(demand, jobs.iter().flatten().map(|job| &job.queue));
-    if let Ok(jobs) = &jobs {
+    // What was foreseen need not come, and is no sign then.
+    if let Ok(jobs) = &jobs
+        && !(is_foreseen && jobs.is_empty())
+    {
         let resting = dispatcher.demands().brought(&freed, jobs.iter().map(|job| &job.queue));
         rest(&dispatcher, resting);
     }

@@ -1,6 +1,7 @@
 //! What is wanted of the dispatcher, and what it wants of the state machine.
 
 use super::demands::DemandId;
+use jobraft_core::command::Command;
 use jobraft_protocol::{QueueName, WorkerId};
 
 /// What somebody wants.
@@ -33,6 +34,14 @@ pub(crate) struct Order {
     pub(crate) max: u32,
     /// For how long.
     pub(crate) lease_ms: u64,
+}
+
+impl Order {
+    /// What is proposed.
+    pub(crate) fn lease(&self) -> Command {
+        let Self { worker, lease_ms, max, .. } = *self;
+        Command::Lease { worker, queues: self.queues.clone(), shares: self.shares.clone(), max, lease_ms }
+    }
 }
 
 /// For how long a demand lasts.
