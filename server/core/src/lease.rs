@@ -64,10 +64,14 @@ impl Core {
                 }
                 self.lease_one(id, worker, lease_ms);
                 let (job, queue) = (self.job(id), self.index.queues.get(index));
+                let weight = weight_bytes(job, queue);
                 count += 1;
-                bytes += weight_bytes(job, queue);
+                bytes += weight;
                 if self.is_answered {
-                    leased.jobs.push(self.leased_job(id, job, queue));
+                    let told = self.leased_job(id, job, queue);
+                    let to_read = job.payload.len() - told.payload.len();
+                    debug_assert_eq!(told.weight_bytes() + to_read, weight, "every node counts alike");
+                    leased.jobs.push(told);
                     leased.at_rest.extend(job.payload.is_at_rest().then_some(id));
                 }
                 self.index.queues.charge(index, group, self.now);
