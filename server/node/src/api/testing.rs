@@ -271,10 +271,17 @@ impl Session {
     }
 }
 
-/// How far the log is; the node's status follows what it does at some distance.
+/// How far the log is, once it goes no further, or after a while: the node's status follows what it does at some distance.
 pub(super) async fn log_index(bench: &Bench) -> u64 {
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    bench.node.consensus().status().applied_index
+    let applied = || bench.node.consensus().status().applied_index;
+    let mut last = applied();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if std::mem::replace(&mut last, applied()) == last {
+            break;
+        }
+    }
+    last
 }
 
 pub(super) fn info(name: &str) -> WorkerInfo {
