@@ -92,6 +92,11 @@ impl Index {
         }
     }
 
+    /// What a worker holds, in no order.
+    pub(crate) fn held_by(&self, worker: WorkerId) -> Vec<JobId> {
+        self.held.get(&worker).into_iter().flatten().copied().collect()
+    }
+
     /// Moves a leased job's timer along with the end of its lease.
     pub(crate) fn postpone(&mut self, id: JobId, from: LogTime, to: LogTime) {
         self.timers.remove(&(from, id));

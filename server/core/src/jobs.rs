@@ -81,7 +81,7 @@ impl Jobs {
     }
 
     /// A job, whether or not it has ended.
-    fn find(&self, id: JobId) -> Option<(Slot, &Job)> {
+    pub(crate) fn find(&self, id: JobId) -> Option<(Slot, &Job)> {
         let last = Slot(self.last.0.load(Ordering::Relaxed));
         if let Some(Place::Taken(there, job)) = self.place(last)
             && *there == id

@@ -92,7 +92,6 @@ impl Core {
     /// Whether the payload of a job that memory has is in its row alone: what is given out of it has none then.
     #[must_use]
     pub fn payload_rests(&self, id: JobId) -> bool {
-        let job = self.jobs.get(&id).or_else(|| self.jobs.ended(id));
-        job.is_some_and(|job| job.payload.is_at_rest())
+        self.jobs.find(id).is_some_and(|(_, job)| job.payload.is_at_rest())
     }
 }

@@ -3,8 +3,7 @@
 use crate::record::{WorkerRecord, encode};
 use crate::{Core, Event, Outcome, Row, Table};
 use jobraft_protocol::{
-    Error, ErrorCode, JobId, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits,
-    name::NAME_BYTES_MAX,
+    Error, ErrorCode, LogTime, Namespace, WorkerId, WorkerInfo, WorkerOrder, WorkerView, limits, name::NAME_BYTES_MAX,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -136,7 +135,7 @@ impl Core {
         if !(1..=self.counters.worker).contains(&worker.0) {
             self.check_worker(worker)?;
         }
-        let mut held: Vec<JobId> = self.index.held.get(&worker).into_iter().flatten().copied().collect();
+        let mut held = self.index.held_by(worker);
         held.sort_unstable();
         for id in held {
             if self.job(id).lease.as_ref().is_some_and(|lease| lease.expires_at > self.now) {
@@ -161,7 +160,7 @@ impl Core {
     /// The workers that follow `after`, by id. They are looked at as they are taken.
     pub fn workers(&self, after: Option<WorkerId>) -> impl Iterator<Item = WorkerView> {
         self.workers.from(after).map(|(id, worker)| {
-            let mut jobs: Vec<JobId> = self.index.held.get(&id).into_iter().flatten().copied().collect();
+            let mut jobs = self.index.held_by(id);
             let held = jobs.len() as u64;
             if jobs.len() > limits::WORKER_JOBS_SHOWN_MAX {
                 jobs.select_nth_unstable(limits::WORKER_JOBS_SHOWN_MAX);

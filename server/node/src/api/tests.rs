@@ -6,8 +6,9 @@ use super::testing::{Bench, MINUTE_MS, code, fetch, leased, log_index, soon, sub
 use crate::transport::TransportError;
 use bytes::Bytes;
 use jobraft_protocol::{
-    Completion, Consistency, Digest, Error, ErrorCode, JobAction, JobState, ModuleManifest, ModuleRef, NewJob, NodeId,
-    Push, Request, Response, ServerFrame, Start, StreamOpen, WorkerId, limits,
+    Completion, Consistency, Digest, EnqueueOutcome, Error, ErrorCode, JobAction, JobState, ModuleManifest, ModuleRef,
+    NewJob, NodeId, OnConflict, Push, Request, Response, ServerFrame, Start, StreamOpen, Unique, UniqueScope, WorkerId,
+    limits,
 };
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
@@ -51,6 +52,33 @@ async fn who_waits_leases_a_job_in_the_very_entry_that_brings_it() {
     let job = producer.enqueue(Start::Now).await;
     assert_eq!(worker.leased_push().await.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
     assert_eq!(log_index(&bench).await, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_were_foreseen_and_did_not_come_do_not_make_a_queue_rest() {
+    let bench = Bench::start().await;
+    let (mut producer, mut worker) = (bench.session().await, bench.session().await);
+    let (holder, subscriber) = (worker.register().await, worker.register().await);
+    let unique =
+        Unique { key: "k".parse().unwrap(), scope: UniqueScope::UntilDone, on_conflict: OnConflict::ReturnExisting };
+    let mut enqueue = async |start| {
+        let job = NewJob { unique: Some(unique.clone()), ..producer.job(start) };
+        producer.ask(Request::Enqueue { jobs: vec![job], all_or_none: false }).await
+    };
+    assert_eq!(enqueue(Start::Now).await, Ok(Response::Enqueued(vec![EnqueueOutcome::Created])));
+    let held = leased(worker.ask(fetch(holder, 0)).await)[0].id;
+
+    assert_eq!(worker.ask(subscription(subscriber, 1)).await, Ok(Response::Done));
+    let before = log_index(&bench).await;
+    for _ in 0..3 {
+        let duplicate = Ok(Response::Enqueued(vec![EnqueueOutcome::Duplicate(held)]));
+        assert_eq!(enqueue(Start::Now).await, duplicate);
+        // Until the demand waits again, and for less than a queue rests.
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    let job = producer.enqueue(Start::Now).await;
+    assert_eq!(worker.leased_push().await.iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
+    assert_eq!(log_index(&bench).await, before + 4);
 }
 
 /// In the term before, it may have given positions to entries that stand in the logs of others and not in its own.

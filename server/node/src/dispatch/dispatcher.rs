@@ -9,6 +9,7 @@ use super::timers::Timers;
 use super::wish::{Kind, Wish};
 use super::{EndWatch, Outgoing, hints, lock};
 use crate::consensus::Consensus;
+use jobraft_core::Core;
 use jobraft_core::command::Event;
 use jobraft_protocol::{BatchId, Error, ErrorCode, JobId, LeasedJob, LogTime, QueueName, WorkerId, WorkerOrder};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,9 +177,7 @@ impl Dispatcher {
             }
             let queues: Vec<QueueName> = queues.into_iter().collect();
             consensus.read(|core| {
-                // One that is not known is refused by the state machine, and hears of it.
-                let is_held_back = |worker| core.worker_order(worker).is_some_and(|order| order != WorkerOrder::Run);
-                demands.plan(&queues, |queue| core.ready_count(queue), is_held_back)
+                demands.plan(&queues, |queue| core.ready_count(queue), |worker| is_held_back(core, worker))
             })
         };
         for (worker, sink) in ended {
@@ -301,4 +300,9 @@ impl Dispatcher {
         self.changed(&queues);
         Ok(id)
     }
+}
+
+/// Whether a worker has been told not to run. One that is not known is refused by the state machine, and hears of it.
+pub(super) fn is_held_back(core: &Core, worker: WorkerId) -> bool {
+    core.worker_order(worker).is_some_and(|order| order != WorkerOrder::Run)
 }

@@ -5,11 +5,12 @@
 //! leases than it brings jobs, and not beyond the commands that it may have; each lease is heard of, also while the node stops.
 
 use super::Dispatcher;
+use super::dispatcher::is_held_back;
 use super::orders::carry_out;
 use crate::consensus::{StateMachine, Waiting};
 use jobraft_core::Core;
 use jobraft_core::command::Command;
-use jobraft_protocol::{QueueName, WorkerOrder, limits};
+use jobraft_protocol::{QueueName, limits};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
@@ -17,12 +18,14 @@ impl Dispatcher {
     /// Leases for those who wait, of what this batch brings; to be proposed behind it, in one entry.
     pub(crate) fn foresee(&self, state: &StateMachine, batch: &[Waiting]) -> Vec<Waiting> {
         let mut demands = self.demands();
+        if demands.is_idle() {
+            return Vec::new();
+        }
         // Asked under the lock of the demands: once there is none, nobody would carry out what is ordered.
-        let Some(consensus) = self.led().filter(|_| !demands.is_idle()) else { return Vec::new() };
+        let Some(consensus) = self.led() else { return Vec::new() };
         let orders = state.read(|core| {
             let coming = coming(core, batch, |queue| demands.is_waited_on(queue));
-            let is_held_back = |worker| core.worker_order(worker).is_some_and(|order| order != WorkerOrder::Run);
-            demands.foresee(&coming, is_held_back)
+            demands.foresee(&coming, |worker| is_held_back(core, worker))
         });
         drop(demands);
         let leases = orders.into_iter().map(|order| {
@@ -60,7 +63,9 @@ fn coming(core: &Core, batch: &[Waiting], is_waited_on: impl Fn(&QueueName) -> b
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use jobraft_protocol::{Completion, FencingToken, JobId, LeaseRef, LogTime, NewJob, Start, Task};
+    use jobraft_protocol::{
+        BatchId, Completion, FencingToken, JobId, LeaseRef, LogTime, Namespace, NewBatch, NewJob, Start, Task,
+    };
 
     fn job(queue: &str) -> NewJob {
         let id = JobId::new(LogTime::ZERO, [7; 10]);
@@ -77,13 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_leased_at_once_is_counted_children_as_well() {
+    fn what_can_be_leased_at_once_is_counted_children_and_batches_as_well() {
         let later = NewJob { start: Start::AfterMs(1), ..job("q") };
         let lease = LeaseRef { job: job("q").id, token: FencingToken(1) };
         let children = Completion { jobs: vec![job("child"), job("q")], ..Completion::default() };
-        let commands =
-            vec![Command::enqueue(vec![job("q"), later, job("unwanted")]), Command::complete(lease, children)];
-        assert_eq!(counted(&batch(commands)), [("child".to_owned(), 1), ("q".to_owned(), 2)]);
+        let new = NewBatch::new(BatchId(job("q").id), vec![job("first")]);
+        let commands = vec![
+            Command::enqueue(vec![job("q"), later, job("unwanted")]),
+            Command::complete(lease, children),
+            Command::CreateBatch { batch: Box::new(new), known: vec![], namespace: Namespace::default() },
+        ];
+        let all = [("child".to_owned(), 1), ("first".to_owned(), 1), ("q".to_owned(), 2)];
+        assert_eq!(counted(&batch(commands)), all);
     }
 
     #[test]
