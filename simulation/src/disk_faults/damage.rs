@@ -9,11 +9,12 @@ use crate::real::Cluster;
 use crate::real::process;
 use crate::real::verdict::Trouble;
 use futures_util::TryStreamExt;
-use jobraft_sdk::protocol::{Consistency, ErrorCode, JobFilter, JobId, JobState, JobView};
+use jobraft_sdk::protocol::{Consistency, ErrorCode, JobFilter, JobId, JobState, JobView, NodeAddress};
 use jobraft_sdk::{Client, Listing, SdkError};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
 
 const TIMEOUT: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -117,14 +118,16 @@ impl Damage {
         node: u64,
         random: &mut StdRng,
     ) -> Result<Outcome, Trouble> {
+        let whole = rack.copy(node);
         cluster.start(node)?;
         let Ok(before) = ask(cluster, node, &[]).await? else {
             return Err(Trouble::Violation(format!("node {node} does not start again from an undamaged disk")));
         };
         cluster.kill(&[node])?;
-        rack.cut(node, random)?;
-        let whole = rack.copy(node);
-        let (_, path, what) = rack.change(node, |image| self.make(image, random))??;
+        let (_, path, what) = rack.change(node, |image| {
+            *image = whole.clone();
+            self.make(image, random)
+        })??;
         let logged = std::fs::metadata(cluster.log_file(node)).map_or(0, |log| log.len());
         cluster.start(node)?;
         let jobs: Vec<JobId> = before.read.iter().map(|job| job.id).collect();
@@ -155,14 +158,19 @@ fn judge(node: u64, path: &str, before: &Told, told: Result<Told, String>, log: 
         Ok(after) if after.last_index < before.last_index => {
             Err(format!("node {node} serves a log that ends at {} instead of {}", after.last_index, before.last_index))
         }
-        Ok(after) if after.listed != before.listed => Err(format!(
-            "node {node} lists other jobs than before: {} instead of {}",
-            after.listed.len(),
-            before.listed.len()
-        )),
+        Ok(after) if after.listed != before.listed => {
+            let (number, pair) = difference(&before.listed, &after.listed);
+            Err(format!("node {node} lists other jobs than before, from job {number} on: {pair:?}"))
+        }
         Ok(after) if after.read != before.read => Err(format!("node {node} tells other things of jobs than before")),
         Ok(_) => Ok(false),
     }
+}
+
+/// The first place at which two lists differ, and what each has there.
+fn difference<'a, T: PartialEq>(before: &'a [T], after: &'a [T]) -> (usize, (Option<&'a T>, Option<&'a T>)) {
+    let number = before.iter().zip(after).take_while(|(before, after)| before == after).count();
+    (number, (before.get(number), after.get(number)))
 }
 
 fn last(log: &str) -> &str {
@@ -172,19 +180,32 @@ fn last(log: &str) -> &str {
 /// What the node says by itself; inside, why it says nothing: it has ended, or cannot read what it has.
 async fn ask(cluster: &mut Cluster, node: u64, jobs: &[JobId]) -> Result<Result<Told, String>, Trouble> {
     let begun = Instant::now();
+    let unsettled = |_| Trouble::Violation(format!("node {node} does not write what it applied"));
     loop {
         if let Some(status) = cluster.process(node)?.ended() {
             return Ok(Err(format!("it ended: {status}")));
         }
-        match told(cluster, node, jobs).await {
+        match timeout(TIMEOUT, told(cluster, node, jobs)).await.map_err(unsettled)? {
             Ok(told) => return Ok(Ok(told)),
             Err(error) if error.code() == Some(ErrorCode::Internal) => return Ok(Err(error.to_string())),
             Err(error) if begun.elapsed() > TIMEOUT => {
                 let last = process::tail(&cluster.log_file(node), 1);
                 return Err(Trouble::Violation(format!("node {node} neither serves nor ends: {error}; {last}")));
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => sleep(PAUSE).await,
         }
+    }
+}
+
+/// Waits until the node has written all that it applied, for its lists are as of its last checkpoint; gives the end of
+/// its log.
+async fn settled(client: &Client, address: &NodeAddress) -> Result<u64, SdkError> {
+    loop {
+        let status = client.cluster_status(Some(address)).await?;
+        if status.checkpoint_index >= status.applied_index {
+            return Ok(status.last_index);
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -193,7 +214,7 @@ async fn told(cluster: &Cluster, node: u64, jobs: &[JobId]) -> Result<Told, SdkE
     config.request_timeout = Duration::from_secs(5);
     config.endpoints = vec![cluster.address(node)];
     let client = Client::connect(config).await?;
-    let last_index = client.cluster_status(Some(&cluster.address(node))).await?.last_index;
+    let last_index = settled(&client, &cluster.address(node)).await?;
     let listing = Listing { after: None, oldest_first: true, limit: 1_000, consistency: Consistency::Stale };
     let listed: Vec<(JobId, JobState)> =
         client.jobs(JobFilter::default(), listing).map_ok(|job| (job.id, job.state)).try_collect().await?;
