@@ -1,19 +1,23 @@
 //! How every database here is made, opened, written and read: WAL, fsync on every commit, one writer.
 //!
-//! Checkpoints of the WAL are run here rather than by SQLite's automatic ones, which swallow a failed fsync and try
+//! Checkpoints of the WAL are asked for here rather than by SQLite's automatic ones, which swallow a failed fsync and try
 //! again at the next commit; here it is as fatal as any other.
 
 use super::data_dir::{remove_if_there, sync_dir};
+use super::wal_copy::WalCopy;
 use super::{StorageError, gather, soundness, wal};
+use crate::machine;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Pages written to the WAL before it is copied into the database: few enough for a short pause, many enough for
-/// pages that are written again and again to be copied once.
+/// Pages written to the WAL before it is copied into the database: few enough for the disk to have them soon, many enough
+/// for pages that are written again and again to be copied once.
 const CHECKPOINT_PAGES: u64 = 4000;
+/// Pages in a WAL that is being copied at which its writer waits for the end of that.
+const CHECKPOINT_PAGES_MAX: u64 = 4 * CHECKPOINT_PAGES;
 const READER_CACHE_KIB: u32 = 4096;
 /// A WAL that a burst made longer than this is cut when it starts over.
 const WAL_BYTES_KEPT: u64 = 64 << 20;
@@ -39,6 +43,8 @@ pub(super) struct Kind {
 
 /// The one connection that writes.
 pub(super) struct Database {
+    /// Ends before the connection does.
+    copy: Option<WalCopy>,
     connection: Connection,
     path: PathBuf,
     wal_pages: u64,
@@ -71,7 +77,7 @@ impl Database {
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, kind.cache_kib)?;
         check_format(&connection, &path, kind)?;
         use_wal(&connection, &path)?;
-        let mut database = Self { connection, path, wal_pages: 0, stopped: None };
+        let mut database = Self { copy: None, connection, path, wal_pages: 0, stopped: None };
         database.empty_wal()?;
         Ok(database)
     }
@@ -106,21 +112,31 @@ impl Database {
         self.stop_on_error(result)
     }
 
-    /// Notes that about `pages` pages went to the WAL, and copies it into the database if it has become long.
-    /// With readers in the way, the rest is left to the next time.
+    /// Notes that about `pages` pages went to the WAL. Once it has become long it is copied into the database, by a thread
+    /// of its own while more is written; what was written since is copied here when that has ended, so that the WAL
+    /// starts over. With readers in the way, the rest is left to the next time.
     pub(super) fn wrote_pages(&mut self, pages: u64) -> Result<(), StorageError> {
         self.wal_pages += pages;
-        if self.wal_pages < CHECKPOINT_PAGES {
+        let is_due = match &self.copy {
+            None => self.wal_pages >= CHECKPOINT_PAGES,
+            Some(copy) => copy.has_ended() || self.wal_pages >= CHECKPOINT_PAGES_MAX,
+        };
+        if !is_due {
             return Ok(());
         }
-        self.settle()
+        if self.copy.is_some() || machine::is_simulated() {
+            return self.settle();
+        }
+        let started = WalCopy::start(&self.path).map(|copy| self.copy = Some(copy));
+        self.stop_on_error(started)
     }
 
     /// Copies the WAL into the database as far as no reader is in the way; only then does a file that got shorter
     /// shrink on disk.
     pub(super) fn settle(&mut self) -> Result<(), StorageError> {
         self.wal_pages = 0;
-        let result = checkpoint_wal(&self.connection, &self.path, "PASSIVE").map(|_busy| ());
+        let copied = self.copy.take().map_or(Ok(()), WalCopy::end);
+        let result = copied.and_then(|()| checkpoint_wal(&self.connection, &self.path, "PASSIVE").map(drop));
         self.stop_on_error(result)
     }
 
@@ -139,6 +155,8 @@ impl Database {
     /// Closes the database with everything in its main file and its WAL empty.
     pub(super) fn close(mut self) -> Result<(), StorageError> {
         self.check_running()?;
+        let copied = self.copy.take().map_or(Ok(()), WalCopy::end);
+        self.stop_on_error(copied)?;
         self.empty_wal()?;
         self.connection.close().map_err(|(_, error)| StorageError::database(&self.path)(error))
     }
@@ -172,7 +190,7 @@ fn empty_wal(connection: &Connection, path: &Path) -> Result<(), StorageError> {
 }
 
 /// Whether a reader was in the way.
-fn checkpoint_wal(connection: &Connection, path: &Path, mode: &str) -> Result<bool, StorageError> {
+pub(super) fn checkpoint_wal(connection: &Connection, path: &Path, mode: &str) -> Result<bool, StorageError> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     connection.query_row(&sql, [], |row| row.get(0)).map_err(StorageError::database(path))
 }
@@ -200,7 +218,7 @@ fn create(path: &Path, kind: &Kind) -> Result<(), StorageError> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, StorageError> {
+pub(super) fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, StorageError> {
     let failed = StorageError::database(path);
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags_and_vfs(path, flags, gather::vfs()).map_err(&failed)?;

@@ -8,7 +8,7 @@
 //!
 //! What must hold: each transaction is fsynced, to its last byte, before others may read it from the file. `database` asks
 //! for that on every connection (`synchronous = FULL`); the disk leaves bytes beside those that are written as they are, as
-//! SQLite assumes unless it is told otherwise (`psow`). One connection writes to a file. Files other than WALs are not
+//! SQLite assumes unless it is told otherwise (`psow`). One connection writes to a WAL. Files other than WALs are not
 //! touched: a database file's pages are published by a checkpoint that asks nothing more of the file.
 
 #![expect(unsafe_code, reason = "a VFS is a table of C functions")]

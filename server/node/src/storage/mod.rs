@@ -42,6 +42,7 @@ mod state_db;
 mod state_rows;
 mod sweep;
 mod wal;
+mod wal_copy;
 
 pub use data_dir::{DataDir, IDENTITY};
 pub use error::StorageError;

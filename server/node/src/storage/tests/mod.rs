@@ -13,6 +13,7 @@ mod seal;
 mod snapshot;
 mod state_db;
 mod sweep;
+mod wal_copy;
 
 use super::state_db::PAGE_BYTES;
 use super::{CheckpointMeta, Done, LogDb, LogPosition, LogRecord, StateDb, StorageError};
