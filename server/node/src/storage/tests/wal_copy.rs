@@ -37,7 +37,6 @@ fn a_long_wal_is_copied_while_more_is_written_and_then_starts_over() {
     database.wrote_pages(MANY).unwrap();
     write(&mut database, 10).unwrap();
     let longest = bytes("test.db-wal");
-    assert!(longest > (MANY + 10) * 4_096);
     while bytes("test.db") < MANY * 3_000 {
         thread::sleep(Duration::from_millis(1));
     }
