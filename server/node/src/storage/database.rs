@@ -135,8 +135,7 @@ impl Database {
     /// shrink on disk.
     pub(super) fn settle(&mut self) -> Result<(), StorageError> {
         self.wal_pages = 0;
-        let copied = self.copy.take().map_or(Ok(()), WalCopy::end);
-        let result = copied.and_then(|()| checkpoint_wal(&self.connection, &self.path, "PASSIVE").map(drop));
+        let result = self.end_copy().and_then(|()| checkpoint_wal(&self.connection, &self.path, "PASSIVE").map(drop));
         self.stop_on_error(result)
     }
 
@@ -155,7 +154,7 @@ impl Database {
     /// Closes the database with everything in its main file and its WAL empty.
     pub(super) fn close(mut self) -> Result<(), StorageError> {
         self.check_running()?;
-        let copied = self.copy.take().map_or(Ok(()), WalCopy::end);
+        let copied = self.end_copy();
         self.stop_on_error(copied)?;
         self.empty_wal()?;
         self.connection.close().map_err(|(_, error)| StorageError::database(&self.path)(error))
@@ -164,6 +163,11 @@ impl Database {
     pub(super) fn check_running(&self) -> Result<(), StorageError> {
         let Some(reason) = &self.stopped else { return Ok(()) };
         Err(StorageError::Stopped { path: self.path.clone(), reason: reason.clone() })
+    }
+
+    /// Waits for the end of a copy that is under way.
+    fn end_copy(&mut self) -> Result<(), StorageError> {
+        self.copy.take().map_or(Ok(()), WalCopy::end)
     }
 
     fn stop_on_error(&mut self, result: Result<(), StorageError>) -> Result<(), StorageError> {

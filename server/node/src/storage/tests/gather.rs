@@ -6,7 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-const KIND: Kind = Kind {
+pub(super) const KIND: Kind = Kind {
     file: "test.db",
     format: 1,
     format_min: 1,
@@ -15,7 +15,7 @@ const KIND: Kind = Kind {
     cache_kib: 16,
 };
 
-fn put(connection: &Connection, ids: Range<i64>, byte: u8) -> rusqlite::Result<()> {
+pub(super) fn put(connection: &Connection, ids: Range<i64>, byte: u8) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO pages VALUES (?1, ?2)")?;
     for id in ids {
         statement.execute((id, vec![byte; 3_000]))?;
