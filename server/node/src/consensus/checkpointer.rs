@@ -1,6 +1,6 @@
 //! When checkpoints are made, how much log is kept behind them, and when `state.db` is swept.
 //!
-//! Every node does this for itself, whoever leads: what is on its disk is nobody else's business.
+//! Every node does this for itself, whoever leads; a leader alone also keeps log for members that lack it.
 
 use super::Raft;
 use super::log_store::LogStore;
@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
 /// The pause between two parts of a sweep: time for a checkpoint, and for the disk.
 const SWEEP_PAUSE: Duration = Duration::from_millis(25);
-/// Bytes of log kept behind a checkpoint, so that a node that was away for a moment needs no snapshot.
+/// Bytes of log kept behind a checkpoint, whoever needs them: a node that comes to lead has them for members that lack them.
 const LOG_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// Bytes of log that a leader keeps for members that lack them. More is sent as a snapshot; and what comes while that is on
 /// its way must still be there when it has arrived, else another has to follow.
@@ -93,7 +93,8 @@ async fn checkpoint(raft: &Raft, log: &LogStore) -> Result<(), Stopped> {
 }
 
 /// The last index that the log can do without: it lies in the checkpoint and either all members hold it, or the log would
-/// be too long. `keeping` is [`LogStore::purge_index_keeping`].
+/// be too long. `keeping` is [`LogStore::purge_index_keeping`], which goes through all that is kept: the longer part only
+/// while a member lacks something.
 fn purge_upto(keeping: impl Fn(u64) -> Option<u64>, checkpoint: u64, held_by_all: u64) -> u64 {
     let upto = keeping(LOG_BYTES_KEPT).unwrap_or(0).min(checkpoint);
     if held_by_all >= upto {
