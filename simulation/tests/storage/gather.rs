@@ -1,4 +1,4 @@
-//! What goes to a WAL is gathered: a write that fails late must not be lost.
+//! What goes to a WAL and to its database is gathered: a write that fails late must not be lost.
 
 use jobraft_node::storage::LogDb;
 use rusqlite::{Connection, OpenFlags};
@@ -25,8 +25,12 @@ fn connect(disk: &Disk) -> Connection {
     connection
 }
 
-fn put_rows(connection: &Connection) {
-    for _ in 0..50 {
+/// Rows that go to a file in one write.
+const FEW: i64 = 10;
+
+/// Rows of about a page each.
+fn put_rows(connection: &Connection, count: i64) {
+    for _ in 0..count {
         connection.execute("INSERT INTO rows (body) VALUES (randomblob(3000))", []).unwrap();
     }
 }
@@ -45,7 +49,7 @@ fn a_transaction_of_which_a_part_was_lost_is_not_committed() {
     let (_directory, disk) = new_disk();
     let connection = connect(&disk);
     connection.execute_batch("BEGIN").unwrap();
-    put_rows(&connection);
+    put_rows(&connection, 50);
     disk.leave_room(Some(0));
     let failed = connection.execute("INSERT INTO rows SELECT id + 1000, body FROM rows", []).unwrap_err();
     assert_eq!(failed.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
@@ -56,6 +60,60 @@ fn a_transaction_of_which_a_part_was_lost_is_not_committed() {
     assert_eq!(count(&disk), 0);
 }
 
+/// A copy that ends before the WAL does is not fsynced, and SQLite takes its last write for done.
+#[test]
+fn a_copy_of_which_a_part_was_lost_is_read_by_nobody_and_its_wal_stays() {
+    let (_directory, disk) = new_disk();
+    let (writer, reader, copier) = (connect(&disk), connect(&disk), connect(&disk));
+    put_rows(&writer, FEW);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM rows").unwrap();
+    put_rows(&writer, FEW);
+    let copy = |connection: &Connection| {
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        })
+    };
+    disk.leave_room(Some(0));
+    let (was_busy, pages, copied) = copy(&copier).unwrap();
+    assert!(was_busy == 0 && 0 < copied && copied < pages, "{copied} of {pages} pages are said to be copied");
+    disk.leave_room(None);
+    let lost = |error: rusqlite::Error| assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
+    let sum = "SELECT count(*), sum(length(body)) FROM rows";
+    let before: (i64, i64) = reader.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(before, (FEW, FEW * 3_000), "who began before reads on in the WAL");
+    reader.execute_batch("COMMIT").unwrap();
+    // Whoever asks from then on, as long as one has it open.
+    drop(copier);
+    for connection in [&writer, &reader] {
+        lost(connection.query_row(sum, [], |_| Ok(())).unwrap_err());
+        lost(connection.execute("INSERT INTO rows (body) VALUES (zeroblob(3000))", []).unwrap_err());
+        lost(copy(connection).unwrap_err());
+    }
+    let path = disk.path().join("other.db");
+    let late = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), c"jobraft");
+    lost(late.and_then(|late| late.query_row("SELECT count(*) FROM rows", [], |_| Ok(()))).unwrap_err());
+    drop((writer, reader));
+    let connection = connect(&disk);
+    copy(&connection).unwrap();
+    drop(connection);
+    assert_eq!(count(&disk), 2 * FEW);
+}
+
+#[test]
+fn what_a_copy_brings_is_in_the_database_when_others_may_read_it_there() {
+    let (_directory, disk) = new_disk();
+    let (writer, reader, copier) = (connect(&disk), connect(&disk), connect(&disk));
+    put_rows(&writer, FEW);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM rows").unwrap();
+    put_rows(&writer, FEW);
+    copier.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+    reader.execute_batch("COMMIT").unwrap();
+    let sum = "SELECT count(*) FROM rows WHERE length(hex(body)) = 6000";
+    for connection in [&reader, &copier, &connect(&disk)] {
+        assert_eq!(connection.query_row(sum, [], |row| row.get::<_, i64>(0)).unwrap(), 2 * FEW);
+    }
+}
+
 #[test]
 fn what_a_rollback_left_is_not_written_over_a_later_commit() {
     let (_directory, disk) = new_disk();
@@ -64,7 +122,7 @@ fn what_a_rollback_left_is_not_written_over_a_later_commit() {
     let rolled_back = "PRAGMA wal_checkpoint; BEGIN; INSERT INTO rows (body) VALUES (randomblob(100000)); ROLLBACK";
     first.execute_batch(rolled_back).unwrap();
     second.execute_batch("BEGIN").unwrap();
-    put_rows(&second);
+    put_rows(&second, 50);
     second.execute_batch("COMMIT").unwrap();
     drop(first);
     drop(second);

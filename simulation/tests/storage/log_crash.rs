@@ -51,7 +51,7 @@ fn many_pages_reach_the_wal_in_few_writes() {
     let run = run(&log, &[Op::Append(1, 1, 1_000_000)]);
     assert_eq!(run.acknowledged, 1);
     let steps = disk.steps() - before;
-    assert!(steps < 20, "{steps} writes and syncs");
+    assert!(steps < 30, "{steps} writes and syncs");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn every_crash_point_of_the_log_keeps_what_was_acknowledged() {
         looked_at += each_survivor(&disk, |directory, how| check(directory, &run, how));
     }
     println!("{looked_at} disks after {steps} crash points");
-    assert!(steps > 100 && looked_at as u64 > 3 * steps);
+    assert!(steps > 60 && looked_at as u64 > 3 * steps);
 }
 
 #[test]

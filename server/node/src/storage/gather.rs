@@ -1,46 +1,61 @@
-//! Gathers what SQLite writes to a WAL, so that many pages are one write to the file.
+//! Gathers what SQLite writes to a WAL, and from there to its database, so that many pages are one write to the file.
 //!
-//! SQLite writes a page to its WAL in two parts, each by a system call of its own: a tenth of what a node did under load
-//! were these. This VFS passes everything to SQLite's own, but keeps what is written to a WAL, one behind the other, until
-//! something else than the next write is asked of the file: above all the fsync that ends each transaction. Whatever
-//! was kept is in the file before that is done; if it cannot be written, the failure is that operation's, and that of all
-//! that follow: SQLite may go on after a failed write only where it knows which one it was.
+//! SQLite writes a page to its WAL in two parts, each by a system call of its own, and copies pages one by one into the
+//! database: a fifth of what a node did under load were these. This VFS passes everything to SQLite's own, but keeps what is
+//! written to such a file, one behind the other, until something else than the next write is asked of it: above all the
+//! fsync that ends a transaction, and the word that ends a copy (`SQLITE_FCNTL_CKPT_DONE`). Whatever was kept is in the file
+//! before that is done. If it cannot be written, the failure is that operation's, and that of all that follow: SQLite may go
+//! on after a failed write only where it knows which one it was.
+//!
+//! A copy that does not reach the WAL's end (another connection wrote meanwhile, or a reader is in the way) is not
+//! fsynced, and SQLite ignores what the word at its end is answered: it would take for copied what is not, let others read it
+//! from the database, and one day start the WAL over. So a failure is that of everybody in the process who has the
+//! database open, whatever they ask: nothing is read from it, written to it or locked in its WAL until all have closed it.
+//! Everything is still in the WAL then, for who opens it next.
 //!
 //! What must hold: each transaction is fsynced, to its last byte, before others may read it from the file. `database` asks
 //! for that on every connection (`synchronous = FULL`); the disk leaves bytes beside those that are written as they are, as
-//! SQLite assumes unless it is told otherwise (`psow`). One connection writes to a WAL. Files other than WALs are not
-//! touched: a database file's pages are published by a checkpoint that asks nothing more of the file.
+//! SQLite assumes unless it is told otherwise (`psow`). One connection writes to a WAL, and one process has a database open.
+//! Files of other kinds are not touched.
 
 #![expect(unsafe_code, reason = "a VFS is a table of C functions")]
 
 use rusqlite::ffi;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::slice;
-use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering, fence};
+use std::sync::{Arc, Mutex, Once, Weak};
 
 const NAME: &CStr = c"jobraft";
-/// What is kept, at most. SQLite's VFS for Unix takes less than 128 KiB at once.
-const KEPT_BYTES_MAX: usize = 120 << 10;
+/// What is kept, at most: more brought nothing, and SQLite's VFS for Unix takes less than 128 KiB at once.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// The VFS that this one passes everything to.
 static BELOW: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(ptr::null_mut());
 
-/// A WAL as SQLite sees it: this, and behind it the file of the VFS below.
+/// Of each database that is open, by its path, what became of what was kept for it.
+static DATABASES: Mutex<BTreeMap<CString, Weak<Fate>>> = Mutex::new(BTreeMap::new());
+
+/// Why something that was kept could not be written, for good: SQLite's number.
+#[derive(Default)]
+struct Fate(AtomicI32);
+
+/// A file as SQLite sees it: this, and behind it the file of the VFS below.
 #[repr(C)]
-struct Wal {
+struct Gathered {
     base: ffi::sqlite3_file,
     /// Where in the file `kept` belongs.
     at: ffi::sqlite3_int64,
     kept: Vec<u8>,
-    /// Why something that was kept could not be written, for good.
-    failed: c_int,
+    /// A WAL's own, for one connection writes to it; a database's is that of all who have it open.
+    fate: Arc<Fate>,
 }
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
-    // The first: what came later is for database files.
-    iVersion: 1,
+    // The second: with shared memory, without mapped files, whose writes nobody would see.
+    iVersion: 2,
     xClose: Some(close),
     xRead: Some(read),
     xWrite: Some(write),
@@ -53,10 +68,10 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xFileControl: Some(file_control),
     xSectorSize: Some(sector_size),
     xDeviceCharacteristics: Some(device_characteristics),
-    xShmMap: None,
-    xShmLock: None,
-    xShmBarrier: None,
-    xShmUnmap: None,
+    xShmMap: Some(shm_map),
+    xShmLock: Some(shm_lock),
+    xShmBarrier: Some(shm_barrier),
+    xShmUnmap: Some(shm_unmap),
     xFetch: None,
     xUnfetch: None,
 };
@@ -72,7 +87,7 @@ pub(super) fn vfs() -> &'static CStr {
         // SAFETY: not null, and written only by those who register another one meanwhile: nobody does. Its functions ask the
         // table that they are called with for `pAppData`, which the copy has too.
         let mut own = unsafe { *below };
-        own.szOsFile += c_int::try_from(size_of::<Wal>()).expect("a few words");
+        own.szOsFile += c_int::try_from(size_of::<Gathered>()).expect("a few words");
         own.zName = NAME.as_ptr();
         own.pNext = ptr::null_mut();
         own.xOpen = Some(open);
@@ -85,14 +100,14 @@ pub(super) fn vfs() -> &'static CStr {
 
 /// The file of the VFS below.
 fn below(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
-    file.cast::<Wal>().wrapping_add(1).cast()
+    file.cast::<Gathered>().wrapping_add(1).cast()
 }
 
 /// Passes a call to the same method of the file below.
 macro_rules! pass {
     ($method:ident, $file:expr $(, $argument:expr)*) => {
         // SAFETY: SQLite's own call, with SQLite's own arguments, on the file below, which is open: its methods are a table
-        // that lives for ever, and has all of the first version.
+        // that lives for ever, and has all of the first version; those of the second are asked of databases alone.
         unsafe {
             let file = below($file);
             (*(*file).pMethods).$method.expect("every VFS has this method")(file $(, $argument)*)
@@ -103,7 +118,7 @@ macro_rules! pass {
 /// The same once all that was kept is in the file.
 macro_rules! pass_behind {
     ($method:ident, $file:expr $(, $argument:expr)*) => {
-        // SAFETY: SQLite calls this with a WAL that it has open.
+        // SAFETY: SQLite calls this with a file that it has open.
         match unsafe { write_kept($file) } {
             ffi::SQLITE_OK => pass!($method, $file $(, $argument)*),
             failed => failed,
@@ -114,16 +129,37 @@ macro_rules! pass_behind {
 /// Writes what was kept, unless that failed before.
 ///
 /// # Safety
-/// `file` is a [`Wal`] that is open, and nobody else uses it meanwhile.
+/// `file` is a [`Gathered`] that is open, and nobody else uses it meanwhile.
 unsafe fn write_kept(file: *mut ffi::sqlite3_file) -> c_int {
     // SAFETY: the caller's promise.
-    let wal = unsafe { &mut *file.cast::<Wal>() };
-    if wal.failed == ffi::SQLITE_OK && !wal.kept.is_empty() {
-        let bytes = c_int::try_from(wal.kept.len()).expect("no more than KEPT_BYTES_MAX");
-        wal.failed = pass!(xWrite, file, wal.kept.as_ptr().cast(), bytes, wal.at);
-        wal.kept.clear();
+    let gathered = unsafe { &mut *file.cast::<Gathered>() };
+    if gathered.kept.is_empty() {
+        return gathered.fate.0.load(Ordering::Acquire);
     }
-    wal.failed
+    let bytes = c_int::try_from(gathered.kept.len()).expect("no more than KEPT_BYTES_MAX");
+    let written = match gathered.fate.0.load(Ordering::Acquire) {
+        ffi::SQLITE_OK => pass!(xWrite, file, gathered.kept.as_ptr().cast(), bytes, gathered.at),
+        failed => failed,
+    };
+    gathered.kept.clear();
+    if written != ffi::SQLITE_OK {
+        gathered.fate.0.store(written, Ordering::Release);
+        // Before SQLite lets others know how far it has copied: it asks for no order.
+        fence(Ordering::SeqCst);
+    }
+    written
+}
+
+/// The fate of the database of that name, which is shared by all who have it open.
+fn fate_of(name: &CStr) -> Arc<Fate> {
+    let mut databases = super::database::lock(&DATABASES);
+    if let Some(fate) = databases.get(name).and_then(Weak::upgrade) {
+        return fate;
+    }
+    databases.retain(|_, fate| fate.strong_count() > 0);
+    let fate = Arc::default();
+    databases.insert(name.to_owned(), Arc::downgrade(&fate));
+    fate
 }
 
 unsafe extern "C" fn open(
@@ -138,9 +174,12 @@ unsafe extern "C" fn open(
         // SAFETY: SQLite's own call, with a table that is the VFS's own, and at least as many bytes for the file as it needs.
         unsafe { (*vfs).xOpen.expect("every VFS opens")(vfs, name, file, flags, out_flags) }
     };
-    if flags & ffi::SQLITE_OPEN_WAL == 0 {
-        return open(file);
-    }
+    let fate = match flags & (ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_DB) {
+        ffi::SQLITE_OPEN_WAL => Arc::default(),
+        // SAFETY: SQLite gives a database a name, which ends in NUL, or makes it a temporary one, which is another kind.
+        ffi::SQLITE_OPEN_MAIN_DB => fate_of(unsafe { CStr::from_ptr(name) }),
+        _ => return open(file),
+    };
     let methods = match open(below(file)) {
         ffi::SQLITE_OK => &raw const METHODS,
         failed => {
@@ -150,17 +189,18 @@ unsafe extern "C" fn open(
         }
     };
     let base = ffi::sqlite3_file { pMethods: methods };
-    let wal = Wal { base, at: 0, kept: Vec::new(), failed: ffi::SQLITE_OK };
-    // SAFETY: SQLite gives `szOsFile` bytes, aligned for any of its structures, of which the first are a `Wal`'s.
-    unsafe { ptr::write(file.cast(), wal) };
+    let gathered = Gathered { base, at: 0, kept: Vec::new(), fate };
+    // SAFETY: SQLite gives `szOsFile` bytes, aligned for any of its structures, of which the first are a `Gathered`'s.
+    unsafe { ptr::write(file.cast(), gathered) };
     ffi::SQLITE_OK
 }
 
-/// What is still kept belongs to a transaction that was rolled back: a commit would have ended with an fsync.
+/// What is still kept belongs to a transaction that was rolled back: a commit would have ended with an fsync, and a copy with
+/// its word.
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     let closed = pass!(xClose, file);
     // SAFETY: SQLite closes a file once, and uses it no more.
-    unsafe { ptr::drop_in_place(file.cast::<Wal>()) };
+    unsafe { ptr::drop_in_place(file.cast::<Gathered>()) };
     closed
 }
 
@@ -171,11 +211,11 @@ unsafe extern "C" fn write(
     at: ffi::sqlite3_int64,
 ) -> c_int {
     let length = usize::try_from(bytes).expect("SQLite writes no fewer bytes than none");
-    // SAFETY: SQLite calls this with a WAL that it has open; the reference ends before anything else uses it.
+    // SAFETY: SQLite calls this with a file that it has open; the reference ends before anything else uses it.
     let goes_behind = unsafe {
-        let wal = &*file.cast::<Wal>();
-        let end = wal.at.saturating_add_unsigned(wal.kept.len() as u64);
-        wal.failed == ffi::SQLITE_OK && end == at && wal.kept.len() + length <= KEPT_BYTES_MAX
+        let gathered = &*file.cast::<Gathered>();
+        let end = gathered.at.saturating_add_unsigned(gathered.kept.len() as u64);
+        !gathered.kept.is_empty() && end == at && gathered.kept.len() + length <= KEPT_BYTES_MAX
     };
     if !goes_behind {
         // SAFETY: as above.
@@ -188,13 +228,13 @@ unsafe extern "C" fn write(
         return pass!(xWrite, file, from, bytes, at);
     }
     // SAFETY: as above.
-    let wal = unsafe { &mut *file.cast::<Wal>() };
-    if wal.kept.is_empty() {
-        wal.at = at;
-        wal.kept.reserve_exact(KEPT_BYTES_MAX);
+    let gathered = unsafe { &mut *file.cast::<Gathered>() };
+    if gathered.kept.is_empty() {
+        gathered.at = at;
+        gathered.kept.reserve_exact(KEPT_BYTES_MAX);
     }
     // SAFETY: SQLite gives so many bytes.
-    wal.kept.extend_from_slice(unsafe { slice::from_raw_parts(from.cast::<u8>(), length) });
+    gathered.kept.extend_from_slice(unsafe { slice::from_raw_parts(from.cast::<u8>(), length) });
     ffi::SQLITE_OK
 }
 
@@ -224,7 +264,9 @@ unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
 }
 
 unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
-    pass_behind!(xUnlock, file, level)
+    // SAFETY: SQLite calls this with a file that it has open. A lock is given back whatever failed.
+    unsafe { write_kept(file) };
+    pass!(xUnlock, file, level)
 }
 
 unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut c_int) -> c_int {
@@ -241,4 +283,30 @@ unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
 
 unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
     pass!(xDeviceCharacteristics, file)
+}
+
+unsafe extern "C" fn shm_map(
+    file: *mut ffi::sqlite3_file,
+    region: c_int,
+    bytes: c_int,
+    extend: c_int,
+    out: *mut *mut c_void,
+) -> c_int {
+    pass_behind!(xShmMap, file, region, bytes, extend, out)
+}
+
+unsafe extern "C" fn shm_lock(file: *mut ffi::sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
+    // Given back whatever failed; nothing is kept by then.
+    if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
+        return pass!(xShmLock, file, offset, count, flags);
+    }
+    pass_behind!(xShmLock, file, offset, count, flags)
+}
+
+unsafe extern "C" fn shm_barrier(file: *mut ffi::sqlite3_file) {
+    pass!(xShmBarrier, file);
+}
+
+unsafe extern "C" fn shm_unmap(file: *mut ffi::sqlite3_file, delete: c_int) -> c_int {
+    pass!(xShmUnmap, file, delete)
 }
