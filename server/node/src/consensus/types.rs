@@ -1,7 +1,7 @@
 //! What openraft is told about our types.
 
 use bytes::Bytes;
-use jobraft_core::command::{Entry, Outcome};
+use jobraft_core::command::{Command, Entry, Outcome};
 use jobraft_protocol::{Error, NodeAddress, cbor};
 use openraft::impls::leader_id_std;
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
@@ -84,7 +84,10 @@ impl Proposal {
     /// # Errors
     /// If it cannot be encoded, which is a defect.
     pub(crate) fn new(entry: Entry) -> Result<Self, ProposalError> {
-        let mut record = vec![Self::KIND];
+        // Grown step by step, it would be copied as often.
+        let bytes: usize = entry.commands.iter().map(Command::weight_bytes).sum();
+        let mut record = Vec::with_capacity(bytes + 64);
+        record.push(Self::KIND);
         cbor::write(&entry, &mut record).map_err(|error| ProposalError(error.to_string()))?;
         Ok(Self { record: record.into(), made: Arc::new(Mutex::new(Some(entry))) })
     }

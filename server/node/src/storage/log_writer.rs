@@ -246,7 +246,8 @@ impl Change<'_> {
         let failed = StorageError::database(self.path);
         give_back(transaction, VACUUM_PAGES).map_err(&failed)?;
         self.pages += VACUUM_PAGES;
-        Ok(Room::of(transaction).map_err(failed)?.free > FREE_PAGES_KEPT)
+        let room = Room::of(transaction).map_err(failed)?;
+        Ok(room.free > FREE_PAGES_KEPT.max(room.used()))
     }
 
     fn column(&self, value: u64) -> Result<i64, StorageError> {
@@ -258,10 +259,11 @@ impl Change<'_> {
     }
 }
 
-/// Whether far more pages are free than are in use.
+/// Whether far more pages are free than are in use, and more than a log takes and frees again from one purge to the next: what is
+/// given back then is taken again at once.
 fn has_room_to_give(connection: &Connection, path: &Path) -> Result<bool, StorageError> {
     let room = Room::of(connection).map_err(StorageError::database(path))?;
-    Ok(room.free > FREE_PAGES_KEPT && room.free > room.used())
+    Ok(room.free > FREE_PAGES_KEPT && room.free > 2 * room.used())
 }
 
 pub(super) fn record_crc(index: u64, term: u64, body: &[u8]) -> u32 {

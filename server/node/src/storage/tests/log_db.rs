@@ -2,7 +2,7 @@ use super::{all, append, at, done, purge, record, records, tamper, truncate};
 use crate::seal::Seal;
 use crate::storage::database::Database;
 use crate::storage::log_db::LOG;
-use crate::storage::{LogDb, LogRecovered, StorageError};
+use crate::storage::{LogDb, LogRecord, LogRecovered, StorageError};
 use bytes::Bytes;
 use std::fs;
 use std::io::ErrorKind;
@@ -156,16 +156,34 @@ fn room_that_a_former_process_left_free_is_given_back() {
     assert_eq!(all(&log), records(0..=9));
 }
 
+/// A record of 1 MiB.
+fn large(index: u64) -> Vec<LogRecord> {
+    vec![LogRecord { body: Bytes::from(vec![1; 1 << 20]), ..record(index) }]
+}
+
+#[test]
+fn room_that_a_log_takes_from_one_purge_to_the_next_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = LogDb::open(dir.path()).unwrap();
+    (0..60).for_each(|index| append(&log, large(index)).unwrap());
+    purge(&log, 34).unwrap();
+    // What was purged is removed little by little.
+    let mut commits = 0;
+    while commits != log.commits() {
+        commits = log.commits();
+        thread::sleep(Duration::from_millis(100));
+    }
+    log.clone().close();
+    let bytes = fs::metadata(dir.path().join("log.db")).unwrap().len();
+    assert!(bytes >= 60 << 20, "{bytes} bytes are left");
+    assert_eq!(all(&log).len(), 25);
+}
+
 #[test]
 fn large_purge_gives_room_back() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = LogDb::open(dir.path()).unwrap();
-    let body = Bytes::from(vec![1; 1 << 20]);
-    for index in 0..60 {
-        let mut large = record(index);
-        large.body = body.clone();
-        append(&log, vec![large]).unwrap();
-    }
+    (0..60).for_each(|index| append(&log, large(index)).unwrap());
     purge(&log, 58).unwrap();
     // On its own: nothing else is written.
     wait_until_shrunk(dir.path());
