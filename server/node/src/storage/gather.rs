@@ -2,16 +2,16 @@
 //!
 //! SQLite writes a page to its WAL in two parts, each by a system call of its own, and copies pages one by one into the
 //! database: a fifth of what a node did under load were these. This VFS passes everything to SQLite's own, but keeps what is
-//! written to such a file, one behind the other, until something else than the next write is asked of it: above all the
-//! fsync that ends a transaction, and the word that ends a copy (`SQLITE_FCNTL_CKPT_DONE`). Whatever was kept is in the file
-//! before that is done. If it cannot be written, the failure is that operation's, and that of all that follow: SQLite may go
-//! on after a failed write only where it knows which one it was.
+//! written to a WAL, or to a database by a copy, one behind the other, until something else than the next write is asked of
+//! the file: above all the fsync that ends a transaction, and the word that ends a copy (`SQLITE_FCNTL_CKPT_DONE`). Whatever
+//! was kept is in the file before that is done. If it cannot be written, the failure is that operation's, and that of all that
+//! follow: SQLite may go on after a failed write only where it knows which one it was.
 //!
 //! A copy that does not reach the WAL's end (another connection wrote meanwhile, or a reader is in the way) is not
 //! fsynced, and SQLite ignores what the word at its end is answered: it would take for copied what is not, let others read it
 //! from the database, and one day start the WAL over. So a failure is that of everybody in the process who has the
 //! database open, whatever they ask: nothing is read from it, written to it or locked in its WAL until all have closed it.
-//! Everything is still in the WAL then, for who opens it next.
+//! Everything is still in the WAL then, for who opens it next. Only a transaction that is being committed still ends well.
 //!
 //! What must hold: each transaction is fsynced, to its last byte, before others may read it from the file. `database` asks
 //! for that on every connection (`synchronous = FULL`); the disk leaves bytes beside those that are written as they are, as
@@ -46,6 +46,8 @@ struct Fate(AtomicI32);
 #[repr(C)]
 struct Gathered {
     base: ffi::sqlite3_file,
+    /// Whether what is written is kept: to a WAL always, to a database during a copy.
+    keeps: bool,
     /// Where in the file `kept` belongs.
     at: ffi::sqlite3_int64,
     kept: Vec<u8>,
@@ -75,6 +77,9 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xFetch: None,
     xUnfetch: None,
 };
+
+/// Where the VFS below has no shared memory: SQLite knows then that there can be no WAL.
+static METHODS_OF_FILES_ALONE: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods { iVersion: 1, ..METHODS };
 
 /// The name of this VFS, which lies above the one that was the default when this was first asked for.
 pub(super) fn vfs() -> &'static CStr {
@@ -174,22 +179,24 @@ unsafe extern "C" fn open(
         // SAFETY: SQLite's own call, with a table that is the VFS's own, and at least as many bytes for the file as it needs.
         unsafe { (*vfs).xOpen.expect("every VFS opens")(vfs, name, file, flags, out_flags) }
     };
-    let fate = match flags & (ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_DB) {
-        ffi::SQLITE_OPEN_WAL => Arc::default(),
+    let is_wal = flags & ffi::SQLITE_OPEN_WAL != 0;
+    let fate = match flags & ffi::SQLITE_OPEN_MAIN_DB {
+        _ if is_wal => Arc::default(),
+        0 => return open(file),
         // SAFETY: SQLite gives a database a name, which ends in NUL, or makes it a temporary one, which is another kind.
-        ffi::SQLITE_OPEN_MAIN_DB => fate_of(unsafe { CStr::from_ptr(name) }),
-        _ => return open(file),
+        _ => fate_of(unsafe { CStr::from_ptr(name) }),
     };
-    let methods = match open(below(file)) {
-        ffi::SQLITE_OK => &raw const METHODS,
-        failed => {
-            // SAFETY: SQLite's bytes; without methods it does not close what could not be opened.
-            unsafe { (*file).pMethods = ptr::null() };
-            return failed;
-        }
-    };
+    let opened = open(below(file));
+    if opened != ffi::SQLITE_OK {
+        // SAFETY: SQLite's bytes; without methods it does not close what could not be opened.
+        unsafe { (*file).pMethods = ptr::null() };
+        return opened;
+    }
+    // SAFETY: it is open, and its methods are a table that lives for ever.
+    let has_shared_memory = unsafe { (*(*below(file)).pMethods).iVersion } >= METHODS.iVersion;
+    let methods = if has_shared_memory { &raw const METHODS } else { &raw const METHODS_OF_FILES_ALONE };
     let base = ffi::sqlite3_file { pMethods: methods };
-    let gathered = Gathered { base, at: 0, kept: Vec::new(), fate };
+    let gathered = Gathered { base, keeps: is_wal, at: 0, kept: Vec::new(), fate };
     // SAFETY: SQLite gives `szOsFile` bytes, aligned for any of its structures, of which the first are a `Gathered`'s.
     unsafe { ptr::write(file.cast(), gathered) };
     ffi::SQLITE_OK
@@ -212,10 +219,11 @@ unsafe extern "C" fn write(
 ) -> c_int {
     let length = usize::try_from(bytes).expect("SQLite writes no fewer bytes than none");
     // SAFETY: SQLite calls this with a file that it has open; the reference ends before anything else uses it.
-    let goes_behind = unsafe {
+    let (keeps, goes_behind) = unsafe {
         let gathered = &*file.cast::<Gathered>();
         let end = gathered.at.saturating_add_unsigned(gathered.kept.len() as u64);
-        !gathered.kept.is_empty() && end == at && gathered.kept.len() + length <= KEPT_BYTES_MAX
+        let has_room = gathered.kept.len() + length <= KEPT_BYTES_MAX;
+        (gathered.keeps && length <= KEPT_BYTES_MAX, !gathered.kept.is_empty() && end == at && has_room)
     };
     if !goes_behind {
         // SAFETY: as above.
@@ -224,7 +232,7 @@ unsafe extern "C" fn write(
             return written;
         }
     }
-    if length > KEPT_BYTES_MAX {
+    if !keeps {
         return pass!(xWrite, file, from, bytes, at);
     }
     // SAFETY: as above.
@@ -263,9 +271,8 @@ unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
     pass_behind!(xLock, file, level)
 }
 
+// A lock is given back whatever failed; nothing is kept by then.
 unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
-    // SAFETY: SQLite calls this with a file that it has open. A lock is given back whatever failed.
-    unsafe { write_kept(file) };
     pass!(xUnlock, file, level)
 }
 
@@ -274,6 +281,15 @@ unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut
 }
 
 unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, operation: c_int, argument: *mut c_void) -> c_int {
+    match operation {
+        // The transaction is durable in the WAL, whatever became of a copy meanwhile: it must not seem to have failed.
+        ffi::SQLITE_FCNTL_COMMIT_PHASETWO => return pass!(xFileControl, file, operation, argument),
+        // SAFETY: SQLite calls this with a file that it has open.
+        ffi::SQLITE_FCNTL_CKPT_START => unsafe { (*file.cast::<Gathered>()).keeps = true },
+        // SAFETY: as above.
+        ffi::SQLITE_FCNTL_CKPT_DONE => unsafe { (*file.cast::<Gathered>()).keeps = false },
+        _ => {}
+    }
     pass_behind!(xFileControl, file, operation, argument)
 }
 
@@ -296,7 +312,7 @@ unsafe extern "C" fn shm_map(
 }
 
 unsafe extern "C" fn shm_lock(file: *mut ffi::sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
-    // Given back whatever failed; nothing is kept by then.
+    // As above.
     if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
         return pass!(xShmLock, file, offset, count, flags);
     }
