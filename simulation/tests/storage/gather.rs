@@ -117,6 +117,23 @@ fn what_a_copy_brings_is_in_the_database_when_others_may_read_it_there() {
     }
 }
 
+/// As when a database is made or copied as a snapshot: SQLite undoes on the disk what failed, and may go on.
+#[test]
+fn what_fails_apart_from_copies_and_wals_is_undone() {
+    let (_directory, disk) = new_disk();
+    let path = disk.path().join("other.db");
+    let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), c"jobraft").unwrap();
+    connection.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB NOT NULL); BEGIN").unwrap();
+    put_rows(&connection, FEW);
+    disk.leave_room(Some(0));
+    connection.execute_batch("COMMIT").unwrap_err();
+    let _ = connection.execute_batch("ROLLBACK");
+    disk.leave_room(None);
+    put_rows(&connection, 1);
+    drop(connection);
+    assert_eq!(count(&disk), 1);
+}
+
 #[test]
 fn what_a_rollback_left_is_not_written_over_a_later_commit() {
     let (_directory, disk) = new_disk();
